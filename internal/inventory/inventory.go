@@ -1,0 +1,144 @@
+// Package inventory is what exists now: systems, their components and their
+// machines, as immutable snapshots. Control writes it from facts; plan and the
+// edges read it. It asks nobody anything.
+package inventory
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"aloft/component"
+	"aloft/provider"
+	"aloft/value"
+)
+
+// State of a component (runtime.md section 2).
+type State string
+
+// The states of a component.
+const (
+	Instantiated  State = "instantiated"
+	Deploying     State = "deploying"
+	Deployed      State = "deployed"
+	Starting      State = "starting"
+	Running       State = "running"
+	Reconfiguring State = "reconfiguring"
+	Terminating   State = "terminating"
+	Terminated    State = "terminated"
+	Failed        State = "failed"
+)
+
+// MachineState is the state of a machine as its system sees it.
+type MachineState string
+
+// The states of a machine.
+const (
+	MachineCreating   MachineState = "creating"
+	MachineRunning    MachineState = "running"
+	MachineLost       MachineState = "lost"
+	MachineDestroying MachineState = "destroying"
+)
+
+// SystemState is the state of a system as a whole.
+type SystemState string
+
+// The states of a system.
+const (
+	SystemDeploying   SystemState = "deploying"
+	SystemRunning     SystemState = "running"
+	SystemDegraded    SystemState = "degraded"
+	SystemUpdating    SystemState = "updating"
+	SystemTerminating SystemState = "terminating"
+)
+
+// Component is one component as it is held: what was asked for, and what its
+// executor reported last.
+type Component struct {
+	Path     value.Path
+	Class    string           // native class name, "" for a plain compound
+	Machine  value.Path       // of the machine that processes it
+	OnHost   bool             // processed by a manager's own daemon, not by a machine of the system
+	Executor string           // machine id of the daemon that acts; "" the system's owner
+	Order    int              // definition order
+	Attrs    *value.Component // own attributes as applied; references absolute
+	Digest   string           // of Attrs
+	State    State
+	Reason   string
+	Resolved *value.Component // attributes with references resolved, then outputs; nil before deployed
+	Record   *component.Record
+	Restarts int64
+	Revision int64 // of the last change
+}
+
+// Machine is one machine of a system.
+type Machine struct {
+	ID       string // UUID: the incarnation
+	Path     value.Path
+	Proposal provider.Proposal
+	Address  string
+	State    MachineState
+	Since    time.Time
+}
+
+// System is everything held of one system.
+type System struct {
+	Name       string
+	File       string
+	Revision   int64
+	Digest     string // of the description of Revision
+	OnFailure  string // keep or undo
+	Components map[value.Path]Component
+	Machines   map[value.Path]Machine
+}
+
+// Ordered returns the components in definition order, the top first.
+func (s *System) Ordered() []Component {
+	return slices.SortedFunc(maps.Values(s.Components), func(a, b Component) int {
+		if a.Order != b.Order {
+			return a.Order - b.Order
+		}
+		return strings.Compare(string(a.Path), string(b.Path))
+	})
+}
+
+// OrderedMachines returns the machines by path.
+func (s *System) OrderedMachines() []Machine {
+	return slices.SortedFunc(maps.Values(s.Machines), func(a, b Machine) int {
+		return strings.Compare(string(a.Path), string(b.Path))
+	})
+}
+
+// Clone returns a copy whose maps may be changed; the values are shared.
+func (s *System) Clone() *System {
+	c := *s
+	c.Components = maps.Clone(s.Components)
+	c.Machines = maps.Clone(s.Machines)
+	if c.Components == nil {
+		c.Components = map[value.Path]Component{}
+	}
+	if c.Machines == nil {
+		c.Machines = map[value.Path]Machine{}
+	}
+	return &c
+}
+
+// MachineName is the name of a machine in the installation: SYSTEM/PATH.
+func MachineName(system string, path value.Path) string {
+	return system + "/" + string(path)
+}
+
+// Hostname is the host name of the machine at path: the path with - for ":".
+func Hostname(path value.Path) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '-':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r
+		default:
+			return '-'
+		}
+	}, string(path))
+}
