@@ -1,0 +1,184 @@
+// Package plan turns what is wanted, where it is placed and what exists into a
+// Plan: a graph of steps that can be shown, stored, cut by machine and carried
+// out. The plan is the only authority: nothing happens to a system that is not
+// a step of one. The package is pure and deterministic; it starts no goroutine
+// and reads no clock.
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"aloft/internal/place"
+	"aloft/value"
+)
+
+// Action is what a step does to its component.
+type Action string
+
+// The actions. A barrier has no component: it is passed when all before it
+// have ended.
+const (
+	Deploy      Action = "deploy"
+	Start       Action = "start"
+	Reconfigure Action = "reconfigure"
+	Terminate   Action = "terminate"
+	Barrier     Action = "barrier"
+)
+
+// StepID names a step within its plan: "web:nginx/start", "ROOT/deploy",
+// "barrier/deployed". The same step of a later plan has the same id.
+type StepID string
+
+// ID returns the id of the step that does action to the component at path.
+func ID(path value.Path, action Action) StepID {
+	return StepID(path.String() + "/" + string(action))
+}
+
+// Step is one operation on one component, or a barrier.
+type Step struct {
+	ID     StepID     `json:"id"`
+	Path   value.Path `json:"path,omitempty"`
+	Action Action     `json:"action"`
+	// Executor is the machine id of the daemon that acts; "" is the owner of
+	// the system itself.
+	Executor string   `json:"executor,omitempty"`
+	Needs    []StepID `json:"needs,omitempty"` // must have succeeded, else this step is skipped
+	After    []StepID `json:"after,omitempty"` // must have ended, whatever their outcome
+	Token    string   `json:"token,omitempty"` // idempotency token of the step's effect
+}
+
+// Sign says how a change is shown.
+type Sign string
+
+// The signs of changes.
+const (
+	Add     Sign = "+"
+	Change  Sign = "~"
+	Remove  Sign = "-"
+	Replace Sign = "-/+"
+)
+
+// Difference is one attribute of a change, as text in the description
+// language; Old or New is empty where there is none. Secret content is masked.
+type Difference struct {
+	Name   string `json:"name"`
+	Old    string `json:"old,omitempty"`
+	New    string `json:"new,omitempty"`
+	Secret bool   `json:"secret,omitempty"`
+}
+
+// Edit is what the plan does to one component, for people.
+type Edit struct {
+	Path       value.Path   `json:"path"`
+	Sign       Sign         `json:"sign"`
+	Class      string       `json:"class"`
+	Machine    value.Path   `json:"machine,omitempty"`
+	Reason     string       `json:"reason,omitempty"`
+	Attributes []Difference `json:"attributes,omitempty"`
+}
+
+// Component is one component of the wanted system, as its executor needs it.
+type Component struct {
+	Path     value.Path `json:"path"`
+	Class    string     `json:"class,omitempty"`
+	Machine  value.Path `json:"machine,omitempty"`
+	OnHost   bool       `json:"onHost,omitempty"`
+	Executor string     `json:"executor,omitempty"`
+	Order    int        `json:"order"`
+	Attrs    Attributes `json:"attrs"`
+	Digest   string     `json:"digest"`
+}
+
+// Attributes are a component's own attributes in the wire form.
+type Attributes struct{ *value.Component }
+
+// MarshalJSON writes the wire form of the attributes.
+func (a Attributes) MarshalJSON() ([]byte, error) { return value.Encode(a.Component) }
+
+// UnmarshalJSON reads the wire form of the attributes.
+func (a *Attributes) UnmarshalJSON(b []byte) error {
+	v, err := value.Decode(b)
+	if err != nil {
+		return err
+	}
+	c, ok := v.(*value.Component)
+	if !ok {
+		return fmt.Errorf("attributes: a %s instead of a component", v.Kind())
+	}
+	a.Component = c
+	return nil
+}
+
+// Plan is a contract: it embeds what it was made from, and applies exactly or
+// is refused as stale.
+type Plan struct {
+	ID          string          `json:"id"`
+	System      string          `json:"system"`
+	File        string          `json:"file"`
+	OldFile     string          `json:"oldFile,omitempty"` // where the system came from another file before
+	Revision    int64           `json:"revision"`
+	Base        int64           `json:"base"`        // the revision it starts from; 0: none
+	Description string          `json:"description"` // digest
+	Time        time.Time       `json:"time"`
+	Down        bool            `json:"down,omitempty"`
+	OnFailure   string          `json:"onFailure"` // keep or undo
+	Placement   place.Placement `json:"placement,omitempty"`
+	Components  []Component     `json:"components"` // all of the wanted system, in definition order
+	Steps       []Step          `json:"steps"`
+	Edits       []Edit          `json:"edits"`
+	Notes       []string        `json:"notes,omitempty"`
+}
+
+// Empty reports whether the plan changes nothing.
+func (p *Plan) Empty() bool { return len(p.Steps) == 0 }
+
+// Encode returns the plan as it is stored and addressed by digest.
+func (p *Plan) Encode() ([]byte, error) { return json.Marshal(p) }
+
+// Decode reads what Encode wrote.
+func Decode(b []byte) (*Plan, error) {
+	var p Plan
+	if err := json.Unmarshal(b, &p); err != nil {
+		return nil, fmt.Errorf("plan: %w", err)
+	}
+	return &p, nil
+}
+
+// Executors returns the machine ids of all daemons that act in the plan or
+// hold components after it, in order of first mention.
+func (p *Plan) Executors() []string {
+	seen := map[string]bool{"": true}
+	var ids []string
+	note := func(id string) {
+		if !seen[id] {
+			seen[id] = true
+			ids = append(ids, id)
+		}
+	}
+	for _, s := range p.Steps {
+		note(s.Executor)
+	}
+	for _, c := range p.Components {
+		note(c.Executor)
+	}
+	return ids
+}
+
+// Short returns the step id as people read it: "start web:nginx".
+func (id StepID) Short() string {
+	path, action, ok := cutLast(string(id), '/')
+	if !ok {
+		return string(id)
+	}
+	return action + " " + path
+}
+
+func cutLast(s string, sep byte) (before, after string, ok bool) {
+	if i := strings.LastIndexByte(s, sep); i >= 0 {
+		return s[:i], s[i+1:], true
+	}
+	return s, "", false
+}
