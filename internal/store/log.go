@@ -1,0 +1,58 @@
+package store
+
+import (
+	"context"
+	"log/slog"
+
+	"go.uber.org/zap/zapcore"
+)
+
+// core hands what etcd logs with zap to slog. etcd's information and warnings
+// are about its own tuning, so they are debug lines here.
+type core struct {
+	log    *slog.Logger
+	fields []zapcore.Field
+}
+
+func level(l zapcore.Level) slog.Level {
+	if l >= zapcore.ErrorLevel {
+		return slog.LevelError
+	}
+	return slog.LevelDebug
+}
+
+// Enabled is part of zapcore.Core.
+func (c core) Enabled(l zapcore.Level) bool {
+	return l > zapcore.DebugLevel && c.log.Enabled(context.Background(), level(l))
+}
+
+// With is part of zapcore.Core.
+func (c core) With(fields []zapcore.Field) zapcore.Core {
+	c.fields = append(c.fields[:len(c.fields):len(c.fields)], fields...)
+	return c
+}
+
+// Check is part of zapcore.Core.
+func (c core) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(e.Level) {
+		return ce.AddCore(e, c)
+	}
+	return ce
+}
+
+// Write is part of zapcore.Core.
+func (c core) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	m := zapcore.NewMapObjectEncoder()
+	for _, f := range c.fields {
+		f.AddTo(m)
+	}
+	for _, f := range fields {
+		f.AddTo(m)
+	}
+	c.log.LogAttrs(context.Background(), level(e.Level), "etcd",
+		slog.String("message", e.Message), slog.Any("fields", m.Fields))
+	return nil
+}
+
+// Sync is part of zapcore.Core.
+func (core) Sync() error { return nil }
