@@ -1,0 +1,138 @@
+package model
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"aloft/value"
+)
+
+// unresolved reports the reference r in the attribute at p, which ends as out
+// says.
+func (a *absolute) unresolved(p place, r *value.Reference, out Outcome[*scope]) {
+	part := partText(r.Parts[out.At], out.At == 0)
+	text := "LAZY reference cannot resolve: " + partsText(r.Parts) + ": "
+	switch out.Kind {
+	case AboveTop:
+		text += fmt.Sprintf("part %d, PARENT, leads above %s", out.At+1, out.In)
+	case NotComponent:
+		text += fmt.Sprintf("%s of %s, before %s, is not a component", out.Name, out.In, part)
+	default:
+		text += fmt.Sprintf("%s not found in %s", part, out.In)
+		if out.At > 0 && r.Parts[out.At].Kind == value.PartHere {
+			text += ", and a later word does not climb"
+		}
+	}
+	a.problem(p, text, a.proposals(p.s, r, out.At)...)
+}
+
+// problem reports a mistake written in the attribute at p, if that is the one
+// asked about; others are reported when they are.
+func (a *absolute) problem(p place, text string, hints ...string) {
+	if p.s.within() != a.holder || topName(p.s, p.name) != a.attr.Name && !strings.HasPrefix(topName(p.s, p.name), a.attr.Name+"[") {
+		return
+	}
+	pos := a.attr.Pos
+	if at, ok := p.s.comp.Attr(p.name); ok && at.Pos.IsValid() {
+		pos = at.Pos
+	}
+	a.problems = append(a.problems, Problem{Path: a.holder.Path, Attr: a.attr.Name, Pos: pos, Message: text, Hints: hints})
+}
+
+// once is problem for what would be found again and again.
+func (a *absolute) once(p place, text string) {
+	for _, q := range a.problems {
+		if q.Message == text {
+			return
+		}
+	}
+	a.problem(p, text)
+}
+
+// cycle reports that the attribute at p needs itself. Every member of a cycle
+// finds it; the first in the description tells.
+func (a *absolute) cycle(p place) {
+	start := 0
+	for a.trail[start] != p {
+		start++
+	}
+	if start > 0 {
+		return
+	}
+	var steps []string
+	for _, q := range a.trail {
+		if q.before(p) {
+			return
+		}
+		steps = append(steps, q.String())
+	}
+	a.problem(p, "LAZY references form a cycle: "+strings.Join(append(steps, p.String()), " -> "))
+}
+
+// proposals returns references near r, which ends at part at, that resolve
+// (RX4): the rest of the path looked up from the holder, then the path with
+// one more and one fewer PARENT.
+func (a *absolute) proposals(s *scope, r *value.Reference, at int) []string {
+	var hints []string
+	try := func(text string, parts []value.Part) {
+		if len(parts) == 0 {
+			return
+		}
+		switch out := Walk(a.sp, s, parts); out.Kind {
+		case Found, Whole, Lazy:
+			hints = append(hints, "did you mean LAZY "+text+"?")
+		}
+	}
+	if rest := r.Parts[at:]; at > 0 && isWord(rest[0]) {
+		parts := append([]value.Part{{Kind: value.PartAttrib, Name: rest[0].Name}}, rest[1:]...)
+		try("ATTRIB "+partsText(parts), parts)
+	}
+	parent := value.Part{Kind: value.PartParent}
+	more := append([]value.Part{parent}, r.Parts...)
+	if more[1].Kind == value.PartAttrib {
+		more[1].Kind = value.PartHere
+	}
+	try(partsText(more), more)
+	if r.Parts[0] == parent && len(r.Parts) > 1 {
+		fewer := append([]value.Part(nil), r.Parts[1:]...)
+		if fewer[0].Kind == value.PartHere {
+			fewer[0].Kind = value.PartAttrib
+		}
+		try(partsText(fewer), fewer)
+	}
+	return hints
+}
+
+func isWord(p value.Part) bool {
+	return p.Kind == value.PartAttrib || p.Kind == value.PartHere
+}
+
+func partsText(parts []value.Part) string {
+	words := make([]string, len(parts))
+	for i, p := range parts {
+		words[i] = partText(p, i == 0)
+	}
+	return strings.Join(words, ":")
+}
+
+var partWords = [...]string{
+	value.PartAttrib: "ATTRIB", value.PartHere: "HERE", value.PartParent: "PARENT", value.PartRoot: "ROOT",
+	value.PartThis: "THIS", value.PartProcess: "PROCESS", value.PartHost: "HOST", value.PartProperty: "PROPERTY",
+	value.PartIProperty: "IPROPERTY", value.PartEnvProperty: "ENVPROPERTY", value.PartIEnvProperty: "IENVPROPERTY",
+	value.PartConstant: "CONSTANT",
+}
+
+func partText(p value.Part, first bool) string {
+	name := p.Name
+	if strings.ContainsAny(name, " :\"\\") {
+		name = strconv.Quote(name)
+	}
+	switch {
+	case p.Kind == value.PartAttrib && first, p.Kind == value.PartHere && !first:
+		return name
+	case p.Name == "":
+		return partWords[p.Kind]
+	}
+	return partWords[p.Kind] + " " + name
+}

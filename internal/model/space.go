@@ -1,0 +1,50 @@
+package model
+
+import "aloft/value"
+
+// space lets references of a resolved description be walked over its tree.
+// An output that a class declares counts as a value known only at run time,
+// unless the description gives the attribute itself.
+type space struct {
+	tree    *Tree
+	outputs func(*Node, string) bool // nil: none declared
+}
+
+func (sp space) Attr(s *scope, name string, first bool) (Item[*scope], bool) {
+	a, ok := s.comp.Attr(name)
+	if !ok {
+		return Item[*scope]{Kind: ItemLazy}, sp.declared(s, name)
+	}
+	if !first && hasTag(a.Tags, "sfLocal") {
+		return Item[*scope]{}, false
+	}
+	switch v := a.Value.(type) {
+	case *value.Component:
+		return Item[*scope]{Kind: ItemComponent, Component: s.child(name, v)}, true
+	case *value.Reference:
+		if v.Data || v.Assert {
+			return Item[*scope]{Kind: ItemValue}, true
+		}
+		return Item[*scope]{Kind: ItemLazy}, true
+	default:
+		return Item[*scope]{Kind: ItemValue}, true
+	}
+}
+
+func (sp space) Parent(s *scope) (*scope, bool) { return s.up, s.up != nil }
+
+func (sp space) Root(*scope) *scope { return sp.tree.Root.scope }
+
+// declared reports whether name is an output of the component s.
+func (sp space) declared(s *scope, name string) bool {
+	return s.node != nil && sp.outputs != nil && sp.outputs(s.node, name)
+}
+
+func hasTag(tags []string, tag string) bool {
+	for _, t := range tags {
+		if t == tag {
+			return true
+		}
+	}
+	return false
+}

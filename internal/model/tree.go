@@ -1,0 +1,159 @@
+package model
+
+import (
+	"iter"
+
+	"aloft/value"
+)
+
+// Node is one component of a description's tree.
+type Node struct {
+	Path     value.Path
+	Comp     *value.Component
+	Parent   *Node // nil for the top
+	Children []*Node
+	Order    int       // position in the tree's pre-order, 0 for the top
+	Pos      value.Pos // where the component was written
+
+	scope *scope
+}
+
+// Name returns the attribute that holds the component; "" for the top.
+func (n *Node) Name() string { return n.Path.Name() }
+
+// Own ranges over the attributes that are not child components.
+func (n *Node) Own() iter.Seq[value.Attr] {
+	return func(yield func(value.Attr) bool) {
+		for a := range n.Comp.All() {
+			if !isChild(a.Value) && !yield(a) {
+				return
+			}
+		}
+	}
+}
+
+// Child returns the child component called name, or nil.
+func (n *Node) Child(name string) *Node {
+	if s := n.scope.children[name]; s != nil {
+		return s.node
+	}
+	return nil
+}
+
+// Tree is the component tree of a description: the top and, below every
+// component, the attributes whose value is an eager component (runtime.md
+// CT1). It is read-only, but not for concurrent use.
+type Tree struct {
+	Root *Node
+
+	nodes  []*Node // pre-order
+	byPath map[value.Path]*Node
+}
+
+// NewTree returns the component tree below root. A component that the
+// description shares between several places becomes a node at each (CT2).
+func NewTree(root *value.Component) *Tree {
+	t := &Tree{byPath: map[value.Path]*Node{}}
+	t.Root = t.add(root, nil, "", value.Pos{})
+	return t
+}
+
+func (t *Tree) add(c *value.Component, parent *Node, name string, pos value.Pos) *Node {
+	n := &Node{Comp: c, Parent: parent, Order: len(t.nodes), Pos: pos}
+	n.scope = &scope{comp: c, node: n}
+	if parent != nil {
+		n.Path = parent.Path.Child(name)
+		parent.Children = append(parent.Children, n)
+		parent.scope.enter(name, n.scope)
+	}
+	t.nodes = append(t.nodes, n)
+	t.byPath[n.Path] = n
+	for a := range c.All() {
+		if isChild(a.Value) {
+			t.add(a.Value.(*value.Component), n, a.Name, a.Pos)
+		}
+	}
+	return n
+}
+
+// Len returns the number of components.
+func (t *Tree) Len() int { return len(t.nodes) }
+
+// ByPath returns the component at p, or nil.
+func (t *Tree) ByPath(p value.Path) *Node { return t.byPath[p] }
+
+// PreOrder ranges over the components, parents before children, siblings in
+// definition order.
+func (t *Tree) PreOrder() iter.Seq[*Node] {
+	return func(yield func(*Node) bool) {
+		for _, n := range t.nodes {
+			if !yield(n) {
+				return
+			}
+		}
+	}
+}
+
+// PostOrder ranges over the components, children before parents, siblings in
+// definition order.
+func (t *Tree) PostOrder() iter.Seq[*Node] {
+	var visit func(n *Node, yield func(*Node) bool) bool
+	visit = func(n *Node, yield func(*Node) bool) bool {
+		for _, c := range n.Children {
+			if !visit(c, yield) {
+				return false
+			}
+		}
+		return yield(n)
+	}
+	return func(yield func(*Node) bool) { visit(t.Root, yield) }
+}
+
+func isChild(v value.Value) bool {
+	c, ok := v.(*value.Component)
+	return ok && !c.Data
+}
+
+// scope is a component in its place: a node of the tree, or a data component
+// or function body inside one. The same place is always the same scope.
+type scope struct {
+	comp     *value.Component
+	node     *Node // nil below a node
+	up       *scope
+	name     string            // the attribute of up that holds it, for messages
+	children map[string]*scope // made when first entered
+}
+
+func (s *scope) enter(name string, c *scope) {
+	if s.children == nil {
+		s.children = map[string]*scope{}
+	}
+	c.up, c.name = s, name
+	s.children[name] = c
+}
+
+// child returns the scope of the component c that attribute name of s holds.
+func (s *scope) child(name string, c *value.Component) *scope {
+	if k := s.children[name]; k != nil {
+		return k
+	}
+	k := &scope{comp: c}
+	s.enter(name, k)
+	return k
+}
+
+// within returns the node that s is or lies in.
+func (s *scope) within() *Node {
+	for s.node == nil {
+		s = s.up
+	}
+	return s.node
+}
+
+// String returns the place of s as language diagnostics name it.
+func (s *scope) String() string {
+	if s.up == nil {
+		return "sfConfig"
+	}
+	return s.up.String() + ":" + s.name
+}
