@@ -50,6 +50,19 @@ const (
 	NotInResult        Code = "SDL911"
 )
 
+// The codes of planning: what is wrong with a description that the language
+// accepts, given the components and machines there are.
+const (
+	UnknownClass     Code = "PLN101"
+	AttributeMissing Code = "PLN102"
+	AttributeKind    Code = "PLN103"
+	AttributeWrong   Code = "PLN104"
+	NoHost           Code = "PLN105"
+	NeedsIsolation   Code = "PLN106"
+	DeployCycle      Code = "PLN107"
+	NoOffer          Code = "PLN108"
+)
+
 // Info is what the table of codes says of one code.
 type Info struct {
 	Severity     Severity
@@ -117,6 +130,14 @@ var codes = []struct {
 	{AssertionFailed, Info{Error, "link", linkClass, assertClass, "assertion false or not boolean"}},
 	{SchemaFailed, Info{Error, "link", linkClass, assertClass, "schema: missing, wrong type or wrong binding"}},
 	{NotInResult, Info{Error, "conversion", compileClass, "", "value that cannot be in a result"}},
+	{UnknownClass, Info{Error, "plan", "", "", "no manager of that class"}},
+	{AttributeMissing, Info{Error, "plan", "", "", "mandatory attribute missing"}},
+	{AttributeKind, Info{Error, "plan", "", "", "attribute of the wrong type"}},
+	{AttributeWrong, Info{Error, "plan", "", "", "attribute that the component cannot use"}},
+	{NoHost, Info{Error, "plan", "", "", "no machine to process the component"}},
+	{NeedsIsolation, Info{Error, "plan", "", "", "the machine has no root file system of its own"}},
+	{DeployCycle, Info{Error, "plan", "", "", "components wait for each other's deploy"}},
+	{NoOffer, Info{Error, "plan", "", "", "nobody offers such a machine"}},
 }
 
 var infos = func() map[Code]Info {
