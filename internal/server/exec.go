@@ -1,0 +1,186 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"reflect"
+	"sync"
+
+	"aloft/api"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// maxExec bounds an exec request, as the kernel bounds a command line.
+const maxExec = 2 << 20
+
+// stdinAhead is how many frames of input wait for a command that does not read.
+const stdinAhead = 16
+
+// exec registers the one operation that leaves HTTP: the request names the
+// command, and after the answer 101 both sides send frames.
+func (h *handlers) exec(mux *http.ServeMux, a huma.API) {
+	schema := a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[api.ExecRequest](), true, "")
+	a.OpenAPI().AddOperation(&huma.Operation{
+		OperationID: "exec", Method: http.MethodPost, Path: "/v1/exec",
+		Summary:     "Run a command on a machine",
+		Description: "Answered with 101 and the protocol " + api.ExecProtocol + ": frames of a type byte, a length in four bytes (big endian), and the content.",
+		Parameters: []*huma.Param{
+			{Name: "machine", In: "query", Required: true, Schema: &huma.Schema{Type: huma.TypeString}},
+		},
+		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}},
+		Responses:   map[string]*huma.Response{"101": {Description: "frames follow"}},
+	})
+	mux.HandleFunc("POST /v1/exec", func(w http.ResponseWriter, r *http.Request) {
+		var req api.ExecRequest
+		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxExec)).Decode(&req)
+		switch {
+		case err != nil:
+			h.fail(w, &api.Error{Kind: api.KindInvalid, Message: "exec request: " + err.Error()})
+		case len(req.Command) == 0:
+			h.fail(w, &api.Error{Kind: api.KindInvalid, Message: "exec request names no command"})
+		case r.Header.Get("Upgrade") != api.ExecProtocol:
+			h.fail(w, &api.Error{Kind: api.KindInvalid, Message: "exec needs an upgrade to " + api.ExecProtocol})
+		default:
+			_, _ = io.Copy(io.Discard, r.Body) // hijacking wants the body read to its end
+			h.upgrade(w, r, req)
+		}
+	})
+}
+
+func (h *handlers) upgrade(w http.ResponseWriter, r *http.Request, req api.ExecRequest) {
+	conn, buf, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		h.fail(w, err)
+		return
+	}
+	defer conn.Close()
+	_, err = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+api.ExecProtocol+"\r\n\r\n")
+	if err != nil {
+		return // the caller left
+	}
+	// The request's ctx does not see the caller leave once hijacked; the
+	// reader of frames does.
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	out := &frames{conn: conn, broken: cancel}
+	stdin, toStdin := io.Pipe()
+	resize := make(chan api.WindowSize, 1)
+	var readers sync.WaitGroup
+	chunks := make(chan []byte, stdinAhead)
+	readers.Go(func() {
+		for c := range chunks {
+			// An error means that the command reads no more; it may run on.
+			_, _ = toStdin.Write(c)
+		}
+		toStdin.Close()
+	})
+	readers.Go(func() {
+		defer cancel()
+		input(ctx, buf.Reader, chunks, resize)
+	})
+	status, err := h.Exec(ctx, r.URL.Query().Get("machine"), req, api.ExecStreams{
+		Stdin:  stdin,
+		Stdout: out.as(api.FrameStdout),
+		Stderr: out.as(api.FrameStderr),
+		Resize: resize,
+	})
+	if err != nil {
+		if text, e := json.Marshal(h.problem(err).Problem); e == nil {
+			_ = out.write(api.FrameProblem, text)
+		}
+	} else {
+		_ = out.write(api.FrameExit, binary.BigEndian.AppendUint32(nil, uint32(status)))
+	}
+	cancel()
+	stdin.Close()
+	conn.Close()
+	readers.Wait()
+}
+
+// input hands on what the caller sends until the connection ends or makes no
+// sense. Bytes for a command that does not read wait in chunks, so that input
+// still sees the caller leave.
+func input(ctx context.Context, r *bufio.Reader, chunks chan<- []byte, resize chan api.WindowSize) {
+	open := true
+	end := func() {
+		if open {
+			open = false
+			close(chunks)
+		}
+	}
+	defer end()
+	for {
+		t, content, err := api.ReadFrame(r)
+		if err != nil {
+			return
+		}
+		switch {
+		case t == api.FrameStdin && open:
+			select {
+			case chunks <- content:
+			case <-ctx.Done():
+				return
+			}
+		case t == api.FrameStdinEOF:
+			end()
+		case t == api.FrameResize:
+			var size api.WindowSize
+			if json.Unmarshal(content, &size) != nil {
+				return
+			}
+			select { // only the newest size counts
+			case <-resize:
+			default:
+			}
+			resize <- size
+		default:
+			return
+		}
+	}
+}
+
+// frames writes frames to a connection, one at a time, and calls broken when
+// that fails: the caller has left.
+type frames struct {
+	broken func()
+
+	mu sync.Mutex
+	// under mu:
+	conn net.Conn
+}
+
+func (f *frames) write(t api.FrameType, content []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := api.WriteFrame(f.conn, t, content)
+	if err != nil {
+		f.broken()
+	}
+	return err
+}
+
+// as returns a writer whose bytes go out as frames of type t.
+func (f *frames) as(t api.FrameType) io.Writer { return frameWriter{f, t} }
+
+type frameWriter struct {
+	f *frames
+	t api.FrameType
+}
+
+func (w frameWriter) Write(p []byte) (int, error) {
+	n := 0
+	for len(p) > 0 {
+		k := min(len(p), api.MaxFrame)
+		if err := w.f.write(w.t, p[:k]); err != nil {
+			return n, err
+		}
+		n, p = n+k, p[k:]
+	}
+	return n, nil
+}
