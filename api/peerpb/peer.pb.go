@@ -515,12 +515,16 @@ func (x *Step) GetToken() string {
 
 // Component is one component as a machine needs it.
 type Component struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
-	Class         string                 `protobuf:"bytes,2,opt,name=class,proto3" json:"class,omitempty"`           // native class name, "" for a plain compound
-	Attributes    []byte                 `protobuf:"bytes,3,opt,name=attributes,proto3" json:"attributes,omitempty"` // wire form of the component's own attributes; references are absolute
-	Digest        string                 `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`         // of attributes
-	Order         int32                  `protobuf:"varint,5,opt,name=order,proto3" json:"order,omitempty"`          // definition order within the system
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Path       string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Class      string                 `protobuf:"bytes,2,opt,name=class,proto3" json:"class,omitempty"`           // native class name, "" for a plain compound
+	Attributes []byte                 `protobuf:"bytes,3,opt,name=attributes,proto3" json:"attributes,omitempty"` // wire form of the component's own attributes; references are absolute
+	Digest     string                 `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`         // of attributes
+	Order      int32                  `protobuf:"varint,5,opt,name=order,proto3" json:"order,omitempty"`          // definition order within the system
+	// What the compound around it does when it ends (runtime.md TR3).
+	OnEnd         string `protobuf:"bytes,6,opt,name=on_end,json=onEnd,proto3" json:"on_end,omitempty"` // share, restart or ignore
+	MaxRestarts   int32  `protobuf:"varint,7,opt,name=max_restarts,json=maxRestarts,proto3" json:"max_restarts,omitempty"`
+	RestartWindow int64  `protobuf:"varint,8,opt,name=restart_window,json=restartWindow,proto3" json:"restart_window,omitempty"` // seconds
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -586,6 +590,27 @@ func (x *Component) GetDigest() string {
 func (x *Component) GetOrder() int32 {
 	if x != nil {
 		return x.Order
+	}
+	return 0
+}
+
+func (x *Component) GetOnEnd() string {
+	if x != nil {
+		return x.OnEnd
+	}
+	return ""
+}
+
+func (x *Component) GetMaxRestarts() int32 {
+	if x != nil {
+		return x.MaxRestarts
+	}
+	return 0
+}
+
+func (x *Component) GetRestartWindow() int64 {
+	if x != nil {
+		return x.RestartWindow
 	}
 	return 0
 }
@@ -2064,7 +2089,7 @@ const file_peer_proto_rawDesc = "" +
 	"\x06action\x18\x03 \x01(\x0e2\x15.aloft.peer.v1.ActionR\x06action\x12\x14\n" +
 	"\x05needs\x18\x04 \x03(\tR\x05needs\x12\x14\n" +
 	"\x05after\x18\x05 \x03(\tR\x05after\x12\x14\n" +
-	"\x05token\x18\x06 \x01(\tR\x05token\"\x83\x01\n" +
+	"\x05token\x18\x06 \x01(\tR\x05token\"\xe4\x01\n" +
 	"\tComponent\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05class\x18\x02 \x01(\tR\x05class\x12\x1e\n" +
@@ -2072,7 +2097,10 @@ const file_peer_proto_rawDesc = "" +
 	"attributes\x18\x03 \x01(\fR\n" +
 	"attributes\x12\x16\n" +
 	"\x06digest\x18\x04 \x01(\tR\x06digest\x12\x14\n" +
-	"\x05order\x18\x05 \x01(\x05R\x05order\"\xe6\x02\n" +
+	"\x05order\x18\x05 \x01(\x05R\x05order\x12\x15\n" +
+	"\x06on_end\x18\x06 \x01(\tR\x05onEnd\x12!\n" +
+	"\fmax_restarts\x18\a \x01(\x05R\vmaxRestarts\x12%\n" +
+	"\x0erestart_window\x18\b \x01(\x03R\rrestartWindow\"\xe6\x02\n" +
 	"\x04Part\x12\x16\n" +
 	"\x06schema\x18\x01 \x01(\x05R\x06schema\x12\x16\n" +
 	"\x06system\x18\x02 \x01(\tR\x06system\x12\x1a\n" +

@@ -90,6 +90,17 @@ type Component struct {
 	Order    int        `json:"order"`
 	Attrs    Attributes `json:"attrs"`
 	Digest   string     `json:"digest"`
+	// Reads names the components whose run-time attributes its own refer to.
+	Reads []value.Path `json:"reads,omitempty"`
+	OnEnd OnEnd        `json:"onEnd"`
+}
+
+// OnEnd is what the compound around a component does when the component ends
+// (runtime.md TR3).
+type OnEnd struct {
+	What        string `json:"what"` // share, restart or ignore
+	MaxRestarts int    `json:"maxRestarts"`
+	Window      int64  `json:"window"` // seconds
 }
 
 // Attributes are a component's own attributes in the wire form.

@@ -1,0 +1,238 @@
+// Package execute carries out the steps of a plan, or of one machine's part of
+// it: as many at once as its limit allows, each journalled before and after,
+// and none twice, whatever crashes between. It decides nothing: the order is
+// the frontier's, the effect is its caller's. Run starts the goroutines of the
+// steps and returns when all have ended.
+package execute
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"aloft/component"
+	"aloft/internal/plan"
+)
+
+// Result is how a step ended.
+type Result struct {
+	Outcome plan.Outcome
+	Record  *component.Record // why, unless Done
+	Value   []byte            // what others may read of the component then: value's wire form, or nil
+}
+
+// Journal keeps the intents and results of steps. A step whose intent is
+// recorded and whose result is not may have had its effect.
+type Journal interface {
+	// Begin records the intent; it is durable when Begin returns.
+	Begin(plan.Step) error
+	// End records the result; it is durable when End returns.
+	End(plan.StepID, Result) error
+}
+
+// Config is what a Runner needs. Do performs one step; it must be repeatable.
+// Settled is told each result, once, in the order of settling, after it is in
+// the journal; it must not block.
+type Config struct {
+	Steps   []plan.Step
+	Results map[plan.StepID]Result // of an earlier run, from the journal
+	Journal Journal
+	Limit   chan struct{} // shared by all runners of a daemon: its capacity is how many steps run at once
+	Do      func(context.Context, plan.Step) Result
+	Settled func(plan.Step, Result)
+}
+
+// Runner runs the steps of one plan.
+type Runner struct {
+	cfg Config
+
+	mu       sync.Mutex
+	frontier *plan.Frontier
+	reason   string // of an interruption, or ""
+
+	news chan struct{} // has one element when the frontier may have moved
+	stop chan struct{} // closed when interrupted
+	wg   sync.WaitGroup
+	err  error // of the journal: the runner cannot go on
+	todo []plan.Step // can begin
+	// passed are steps that the results of an earlier run skip, and that the
+	// journal may not know yet.
+	passed []plan.Skip
+}
+
+// New returns a runner that goes on where results end.
+func New(cfg Config) *Runner {
+	r := &Runner{cfg: cfg, frontier: plan.NewFrontier(cfg.Steps), news: make(chan struct{}, 1), stop: make(chan struct{})}
+	for id, res := range cfg.Results {
+		ready, skipped := r.frontier.Settle(id, res.Outcome)
+		r.todo = append(r.todo, ready...)
+		r.passed = append(r.passed, skipped...)
+	}
+	return r
+}
+
+// Tell says that a step that somebody else performs has ended.
+func (r *Runner) Tell(id plan.StepID, o plan.Outcome) {
+	r.mu.Lock()
+	ready, skipped := r.frontier.Settle(id, o)
+	r.advance(ready, skipped)
+	r.mu.Unlock()
+	r.wake()
+}
+
+// Interrupt cancels the steps that run and skips those that have not begun.
+func (r *Runner) Interrupt(reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.reason != "" {
+		return
+	}
+	r.reason = reason
+	close(r.stop)
+}
+
+// Pending returns how many steps have not ended.
+func (r *Runner) Pending() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.frontier.Pending()
+}
+
+// Outcome returns how a step ended, or "".
+func (r *Runner) Outcome(id plan.StepID) plan.Outcome {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.frontier.Outcome(id)
+}
+
+// Run performs the steps until all have ended, ctx ends, or the journal
+// refuses a record. Steps that ctx cuts off stay as intents: the next run
+// repeats them.
+func (r *Runner) Run(ctx context.Context) error {
+	steps, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer r.wg.Wait()
+	r.mu.Lock()
+	r.todo = slices.DeleteFunc(append(r.todo, r.frontier.Ready()...), func(s plan.Step) bool { return r.frontier.Outcome(s.ID) != "" })
+	r.skip(slices.DeleteFunc(r.passed, func(k plan.Skip) bool { return r.cfg.Results[k.ID].Outcome != "" }))
+	r.passed = nil
+	r.mu.Unlock()
+	stop := r.stop
+	for {
+		r.mu.Lock()
+		todo := r.todo
+		r.todo = nil
+		pending, err := r.frontier.Pending(), r.err
+		r.mu.Unlock()
+		if err != nil {
+			cancel(err)
+			return err
+		}
+		if pending == 0 {
+			return nil
+		}
+		for _, s := range todo {
+			r.wg.Go(func() { r.perform(ctx, steps, s) })
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-stop:
+			stop = nil
+			cancel(fmt.Errorf("interrupted: %s", r.reason))
+			r.mu.Lock()
+			r.todo = nil
+			r.skip(r.frontier.SkipRest(r.reason))
+			r.mu.Unlock()
+		case <-r.news:
+		}
+	}
+}
+
+// perform runs one step under the limit. life is the runner's own context: if
+// it ends, the result is not recorded and the step will be repeated.
+func (r *Runner) perform(life, ctx context.Context, s plan.Step) {
+	select {
+	case r.cfg.Limit <- struct{}{}:
+		defer func() { <-r.cfg.Limit }()
+	case <-ctx.Done():
+		if life.Err() == nil {
+			r.end(s, Result{Outcome: plan.Skipped, Record: &component.Record{
+				Type: component.Abnormal, Path: s.Path, Description: "not begun", Cause: context.Cause(ctx).Error(),
+			}})
+		}
+		return
+	}
+	if err := r.cfg.Journal.Begin(s); err != nil {
+		r.fail(fmt.Errorf("journal the intent of %s: %w", s.ID.Short(), err))
+		return
+	}
+	res := r.cfg.Do(ctx, s)
+	if life.Err() != nil {
+		return
+	}
+	r.end(s, res)
+}
+
+func (r *Runner) end(s plan.Step, res Result) {
+	if err := r.cfg.Journal.End(s.ID, res); err != nil {
+		r.fail(fmt.Errorf("journal the result of %s: %w", s.ID.Short(), err))
+		return
+	}
+	r.mu.Lock()
+	r.cfg.Settled(s, res)
+	ready, skipped := r.frontier.Settle(s.ID, res.Outcome)
+	r.advance(ready, skipped)
+	r.mu.Unlock()
+	r.wake()
+}
+
+// advance takes up what a settled step has freed. The lock is held.
+func (r *Runner) advance(ready []plan.Step, skipped []plan.Skip) {
+	r.skip(skipped)
+	if r.reason != "" {
+		for _, s := range ready {
+			r.skipped(s, r.reason)
+			_, more := r.frontier.Settle(s.ID, plan.Skipped)
+			r.skip(more)
+		}
+		return
+	}
+	r.todo = append(r.todo, ready...)
+}
+
+func (r *Runner) skip(skips []plan.Skip) {
+	for _, k := range skips {
+		if s, ok := r.frontier.Step(k.ID); ok {
+			r.skipped(s, k.Reason)
+		}
+	}
+}
+
+func (r *Runner) skipped(s plan.Step, reason string) {
+	res := Result{Outcome: plan.Skipped, Record: &component.Record{
+		Type: component.Abnormal, Path: s.Path, Description: s.ID.Short() + " was not begun", Cause: reason,
+	}}
+	if err := r.cfg.Journal.End(s.ID, res); err != nil && r.err == nil {
+		r.err = fmt.Errorf("journal the result of %s: %w", s.ID.Short(), err)
+		return
+	}
+	r.cfg.Settled(s, res)
+}
+
+func (r *Runner) fail(err error) {
+	r.mu.Lock()
+	if r.err == nil {
+		r.err = err
+	}
+	r.mu.Unlock()
+	r.wake()
+}
+
+func (r *Runner) wake() {
+	select {
+	case r.news <- struct{}{}:
+	default:
+	}
+}

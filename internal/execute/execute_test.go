@@ -1,0 +1,134 @@
+package execute
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"aloft/internal/plan"
+)
+
+// memory is a journal that survives its runner.
+type memory struct {
+	mu      sync.Mutex
+	begun   []plan.StepID
+	results map[plan.StepID]Result
+	refuse  error
+}
+
+func (m *memory) Begin(s plan.Step) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.begun = append(m.begun, s.ID)
+	return m.refuse
+}
+
+func (m *memory) End(id plan.StepID, r Result) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.results == nil {
+		m.results = map[plan.StepID]Result{}
+	}
+	m.results[id] = r
+	return m.refuse
+}
+
+func done(context.Context, plan.Step) Result { return Result{Outcome: plan.Done} }
+
+func steps() []plan.Step {
+	return []plan.Step{
+		{ID: "a/deploy"},
+		{ID: "b/deploy", Needs: []plan.StepID{"a/deploy"}},
+		{ID: "b/start", Needs: []plan.StepID{"b/deploy"}, After: []plan.StepID{"barrier/deployed"}},
+	}
+}
+
+func TestStepThatOtherMachinePerformsIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &memory{}
+		var settled []plan.StepID
+		r := New(Config{Steps: steps(), Journal: j, Limit: make(chan struct{}, 2), Do: done, Settled: func(s plan.Step, _ Result) {
+			settled = append(settled, s.ID)
+		}})
+		go func() {
+			time.Sleep(time.Minute)
+			r.Tell("barrier/deployed", plan.Done)
+		}()
+		begin := time.Now()
+		if err := r.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if waited := time.Since(begin); waited != time.Minute {
+			t.Errorf("ended after %s", waited)
+		}
+		if want := []plan.StepID{"a/deploy", "b/deploy", "b/start"}; !slices.Equal(settled, want) {
+			t.Errorf("settled %v", settled)
+		}
+	})
+}
+
+func TestFinishedStepIsNotRunAgainAndUnfinishedOneIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &memory{}
+		ctx, kill := context.WithCancel(t.Context())
+		hang := func(ctx context.Context, s plan.Step) Result {
+			if s.ID == "b/deploy" {
+				kill()
+				<-ctx.Done()
+				return Result{Outcome: plan.Failed}
+			}
+			return Result{Outcome: plan.Done}
+		}
+		cfg := Config{Steps: steps(), Journal: j, Limit: make(chan struct{}, 2), Do: hang, Settled: func(plan.Step, Result) {}}
+		if err := New(cfg).Run(ctx); !errors.Is(err, context.Canceled) {
+			t.Fatalf("run ended with %v", err)
+		}
+		if _, recorded := j.results["b/deploy"]; recorded {
+			t.Fatal("a step cut off by the daemon's end has a result")
+		}
+		cfg.Results, cfg.Do = j.results, done
+		j.begun = nil
+		r := New(cfg)
+		r.Tell("barrier/deployed", plan.Done)
+		if err := r.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if want := []plan.StepID{"b/deploy", "b/start"}; !slices.Equal(j.begun, want) {
+			t.Errorf("second run began %v, want %v", j.begun, want)
+		}
+	})
+}
+
+func TestInterruptCancelsWhatRunsAndSkipsTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &memory{}
+		var r *Runner
+		r = New(Config{Steps: steps(), Journal: j, Limit: make(chan struct{}, 2), Settled: func(plan.Step, Result) {}, Do: func(ctx context.Context, _ plan.Step) Result {
+			r.Interrupt("down --now")
+			<-ctx.Done()
+			return Result{Outcome: plan.Failed}
+		}})
+		if err := r.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if j.results["a/deploy"].Outcome != plan.Failed || j.results["b/start"].Outcome != plan.Skipped {
+			t.Errorf("results %v", j.results)
+		}
+	})
+}
+
+func TestJournalThatRefusesStopsTheRunner(t *testing.T) {
+	j := &memory{refuse: errors.New("disk full")}
+	ran := false
+	r := New(Config{Steps: steps(), Journal: j, Limit: make(chan struct{}, 1), Settled: func(plan.Step, Result) {}, Do: func(context.Context, plan.Step) Result {
+		ran = true
+		return Result{Outcome: plan.Done}
+	}})
+	if err := r.Run(t.Context()); err == nil || ran {
+		t.Errorf("error %v, step ran: %v", err, ran)
+	}
+}

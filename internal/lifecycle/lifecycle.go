@@ -1,0 +1,166 @@
+// Package lifecycle is the state machine of one component and the call of its
+// manager: which operation is legal when, how long it may take, and what a
+// manager's misbehaviour looks like to the rest. It holds no components, keeps
+// no record and starts one goroutine for each call, which it abandons only
+// when the manager does not return in time.
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"aloft/component"
+	"aloft/internal/inventory"
+	"aloft/internal/plan"
+	"aloft/value"
+)
+
+// Grace is how long a manager may take to return once its call is cancelled.
+const Grace = 5 * time.Second
+
+// Limits of operations where neither the class nor the description says
+// otherwise (runtime.md LC4, LC5).
+const (
+	deployLimit    = 600 * time.Second
+	startLimit     = 120 * time.Second
+	terminateLimit = 60 * time.Second
+)
+
+// During returns the state a component is in while action runs on it from
+// state s, and the one it is in when the action has succeeded. Actions repeat
+// after a crash, so each is legal from its own intermediate state, too.
+func During(s inventory.State, action plan.Action) (during, after inventory.State, err error) {
+	type move struct{ during, after inventory.State }
+	var to move
+	legal := false
+	switch action {
+	case plan.Deploy:
+		to = move{inventory.Deploying, inventory.Deployed}
+		switch s {
+		case "", inventory.Instantiated, inventory.Deploying, inventory.Deployed, inventory.Terminated, inventory.Failed:
+			legal = true
+		}
+	case plan.Start:
+		to = move{inventory.Starting, inventory.Running}
+		switch s {
+		case inventory.Deployed, inventory.Starting, inventory.Running:
+			legal = true
+		}
+	case plan.Reconfigure:
+		to = move{inventory.Reconfiguring, inventory.Running}
+		legal = s == inventory.Running || s == inventory.Reconfiguring
+	case plan.Terminate:
+		to = move{inventory.Terminating, inventory.Terminated}
+		legal = true
+	}
+	if !legal {
+		return "", "", fmt.Errorf("%s is not possible while %s", action, orNothing(s))
+	}
+	return to.during, to.after, nil
+}
+
+func orNothing(s inventory.State) string {
+	if s == "" {
+		return "not deployed"
+	}
+	return string(s)
+}
+
+// Limit returns how long action may take on a component of class with attrs.
+func Limit(class *component.Class, attrs *value.Component, action plan.Action) time.Duration {
+	var name string
+	var limit time.Duration
+	switch action {
+	case plan.Deploy, plan.Reconfigure:
+		name, limit = "sfDeployTimeout", orElse(class.DeployTimeout, deployLimit)
+	case plan.Start:
+		name, limit = "sfStartTimeout", orElse(class.StartTimeout, startLimit)
+	default:
+		name, limit = "sfTerminateTimeout", terminateLimit
+	}
+	if s, ok := seconds(attrs, name); ok {
+		return s
+	}
+	return limit
+}
+
+func orElse(d, other time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return other
+}
+
+func seconds(attrs *value.Component, name string) (time.Duration, bool) {
+	v, _ := attrs.Get(name)
+	switch v := v.(type) {
+	case value.Integer:
+		return time.Duration(v) * time.Second, v > 0
+	case value.Long:
+		return time.Duration(v) * time.Second, v > 0
+	case value.Double:
+		return time.Duration(float64(v) * float64(time.Second)), v > 0
+	default:
+		return 0, false
+	}
+}
+
+// Do calls the manager's operation and returns its error. Past the limit the
+// call is cancelled; a manager that does not return within Grace after that is
+// left alone and the operation counts as failed. A panic of the manager is its
+// error.
+func Do(ctx context.Context, m component.Manager, action plan.Action, call *component.Call, limit time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%s took longer than its limit of %s", action, limit))
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				done <- fmt.Errorf("the manager of %s crashed: %v\n%s", m.Class().Name, p, debug.Stack())
+			}
+		}()
+		done <- operation(m, action)(ctx, call)
+	}()
+	select {
+	case err := <-done:
+		return explain(ctx, err)
+	case <-ctx.Done():
+	}
+	grace := time.NewTimer(Grace)
+	defer grace.Stop()
+	select {
+	case err := <-done:
+		return explain(ctx, err)
+	case <-grace.C:
+		return fmt.Errorf("%w, and did not stop when cancelled", context.Cause(ctx))
+	}
+}
+
+// explain replaces the bare news that a context ended by why it did.
+func explain(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
+		if cause := context.Cause(ctx); cause != ctx.Err() {
+			if f := new(component.Failure); errors.As(err, &f) {
+				return &component.Failure{Err: cause, Output: f.Output, Remedy: f.Remedy}
+			}
+			return cause
+		}
+	}
+	return err
+}
+
+func operation(m component.Manager, action plan.Action) func(context.Context, *component.Call) error {
+	switch action {
+	case plan.Deploy:
+		return m.Deploy
+	case plan.Start:
+		return m.Start
+	case plan.Reconfigure:
+		return m.Reconfigure
+	default:
+		return m.Terminate
+	}
+}

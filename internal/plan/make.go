@@ -1,0 +1,470 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"aloft/component"
+	"aloft/internal/graph"
+	"aloft/internal/inventory"
+	"aloft/internal/place"
+	"aloft/internal/sdl/diag"
+	"aloft/value"
+)
+
+// Input is everything a plan is made from.
+type Input struct {
+	ID          string
+	Survey      *Survey // of the wanted description; of nothing for a plan that ends the system
+	Existing    *inventory.System
+	Placement   place.Placement
+	File        string
+	Description string // digest
+	Time        time.Time
+	Down        bool
+	Token       func(StepID) string // the idempotency token of a step of this plan
+}
+
+// Keep returns the placement of the machines that exist and may stay: those
+// the description still has, with the same fixed attributes.
+func Keep(s *Survey, existing *inventory.System) place.Placement {
+	keep := place.Placement{}
+	for path, m := range existing.Machines {
+		c := s.byPath[path]
+		old, held := existing.Components[path]
+		if c == nil || !c.isMachine() || !held || old.State == inventory.Failed || m.State == inventory.MachineDestroying {
+			continue
+		}
+		if old.Class == c.class.Name && !fixedDiffers(&c.class, old.Attrs, c.attrs) {
+			keep[path] = place.Choice{MachineID: m.ID, Proposal: m.Proposal, Kept: true}
+		}
+	}
+	return keep
+}
+
+// Make compares what is wanted with what exists. The list holds what is wrong;
+// with errors in it there is no plan.
+func Make(in Input) (*Plan, *diag.List) {
+	m := &maker{in: in, problems: &in.Survey.Problems, fate: map[value.Path]fate{}, gone: map[value.Path]bool{}}
+	m.plan = &Plan{
+		ID: in.ID, System: in.Survey.System, File: in.File, Revision: in.Existing.Revision + 1, Base: in.Existing.Revision,
+		Description: in.Description, Time: in.Time, Down: in.Down, Placement: in.Placement, OnFailure: "keep",
+		Notes: slices.Clone(in.Survey.Notes),
+	}
+	if in.Existing.File != "" && in.Existing.File != in.File && !in.Down {
+		m.plan.OldFile = in.Existing.File
+	}
+	for _, c := range in.Survey.parts {
+		m.place(c)
+	}
+	m.onFailure()
+	for _, c := range in.Survey.parts {
+		m.decide(c)
+	}
+	for _, old := range in.Existing.Ordered() {
+		if in.Survey.byPath[old.Path] == nil && old.State != inventory.Terminated {
+			m.gone[old.Path] = true
+		}
+	}
+	m.steps()
+	if m.problems.Errors() > 0 {
+		return nil, m.problems
+	}
+	if m.plan.Empty() && !in.Down {
+		m.plan.Revision = in.Existing.Revision
+	}
+	return m.plan, m.problems
+}
+
+// fate is what the plan does to a wanted component.
+type fate int
+
+const (
+	keep   fate = iota
+	add         // deploy, start
+	begin       // start only: it was deployed, and the plan before was interrupted
+	change      // reconfigure
+	renew       // terminate, deploy, start
+)
+
+type maker struct {
+	in       Input
+	plan     *Plan
+	problems *diag.List
+	fate     map[value.Path]fate
+	reason   map[value.Path]string
+	gone     map[value.Path]bool // exists and is not wanted
+}
+
+// place fixes where a component is processed, now that machines are chosen.
+func (m *maker) place(c *surveyed) {
+	host := m.in.Survey.host
+	p := Component{
+		Path: c.node.Path, Class: c.class.Name, Machine: c.machine, OnHost: c.onHost, Order: c.node.Order,
+		Attrs: Attributes{c.attrs}, Digest: value.Digest(c.attrs), OnEnd: m.onEnd(c), Reads: c.reads(),
+	}
+	target := component.Target{Isolation: true, Privileged: true}
+	switch {
+	case c.isMachine():
+		p.Executor = host.MachineID
+		if choice, ok := m.in.Placement[c.node.Path]; ok && choice.Proposal.Host != "" {
+			p.Executor = choice.Proposal.Host
+		}
+	case c.owner:
+	case c.onHost:
+		p.Executor = host.MachineID
+	default:
+		choice := m.in.Placement[c.machine]
+		p.Executor = choice.MachineID
+		target.Isolation = choice.Proposal.Isolation
+		target.Privileged = choice.Proposal.Isolation
+		m.checkTarget(c, target)
+	}
+	m.plan.Components = append(m.plan.Components, p)
+}
+
+// reads returns the components whose run-time attributes c refers to, in the
+// order of its attributes.
+func (c *surveyed) reads() []value.Path {
+	var paths []value.Path
+	for a := range c.attrs.All() {
+		for _, t := range c.targets[a.Name] {
+			if !t.Given && !slices.Contains(paths, t.Path) {
+				paths = append(paths, t.Path)
+			}
+		}
+	}
+	return paths
+}
+
+// onEnd returns what the compound around c does when c ends: what it says
+// itself, else share in a Compound and restart in all others.
+func (m *maker) onEnd(c *surveyed) OnEnd {
+	end := OnEnd{What: "restart", MaxRestarts: 10, Window: 3600}
+	if c.node.Parent == nil {
+		return end
+	}
+	parent := m.in.Survey.byPath[c.node.Parent.Path]
+	if parent.class.Name == "Compound" {
+		end.What = "share"
+	}
+	if a, ok := parent.attrs.Attr("sfOnChildEnd"); ok {
+		switch what, _ := a.Value.(value.String); what {
+		case "share", "restart", "ignore":
+			end.What = string(what)
+		default:
+			m.in.Survey.problem(parent, "sfOnChildEnd", a.Pos, diag.AttributeKind, "sfOnChildEnd has an unknown value", `"share", "restart" or "ignore"`, value.Source(a.Value))
+		}
+	}
+	if n, ok := parent.attrs.Get("sfMaxRestarts"); ok {
+		if n, ok := n.(value.Integer); ok && n >= 0 {
+			end.MaxRestarts = int(n)
+		}
+	}
+	if w, ok := parent.attrs.Get("sfRestartWindow"); ok {
+		if w, ok := w.(value.Integer); ok && w > 0 {
+			end.Window = int64(w)
+		}
+	}
+	return end
+}
+
+// checkTarget refuses what the chosen machine cannot do.
+func (m *maker) checkTarget(c *surveyed, target component.Target) {
+	if target.Isolation {
+		return
+	}
+	if c.class.Isolation {
+		m.in.Survey.problem(c, "", c.node.Pos, diag.NeedsIsolation, fmt.Sprintf("%s installs packages, and machine %s has no root file system of its own", c.class.Name, c.machine), "", "", "run aloft as root on Linux: machines then are light machines, which have one")
+		return
+	}
+	if c.class.Check == nil {
+		return
+	}
+	for _, p := range c.class.Check(c.attrs, target) {
+		pos := c.node.Pos
+		if a, ok := c.attrs.Attr(p.Attr); ok && a.Pos.IsValid() {
+			pos = a.Pos
+		}
+		var hints []string
+		if p.Remedy != "" {
+			hints = append(hints, p.Remedy)
+		}
+		m.in.Survey.problem(c, p.Attr, pos, diag.NeedsIsolation, p.Message, p.Expected, p.Found, hints...)
+	}
+}
+
+func (m *maker) onFailure() {
+	if len(m.in.Survey.parts) == 0 {
+		if m.in.Existing.OnFailure != "" {
+			m.plan.OnFailure = m.in.Existing.OnFailure
+		}
+		return
+	}
+	top := m.in.Survey.parts[0]
+	a, ok := top.attrs.Attr("sfOnFailure")
+	if !ok {
+		return
+	}
+	switch a.Value {
+	case value.String("keep"), value.String("undo"):
+		m.plan.OnFailure = string(a.Value.(value.String))
+	default:
+		m.in.Survey.problem(top, "sfOnFailure", a.Pos, diag.AttributeKind, "sfOnFailure has an unknown value", `"keep" or "undo"`, value.Source(a.Value))
+	}
+}
+
+// decide compares a wanted component with what is held of it.
+func (m *maker) decide(c *surveyed) {
+	path := c.node.Path
+	p := m.plan.Components[c.node.Order]
+	old, held := m.in.Existing.Components[path]
+	f, reason := keep, ""
+	switch {
+	case c.node.Parent != nil && m.fate[c.node.Parent.Path] == renew && held && old.State != inventory.Terminated:
+		f, reason = renew, "what contains it is replaced"
+	case !held || old.State == inventory.Terminated || old.State == inventory.Instantiated:
+		f = add
+	case old.Class != p.Class:
+		f, reason = renew, fmt.Sprintf("class changes from %s", className(old.Class))
+	case old.Executor != p.Executor:
+		f, reason = renew, "moves to another machine"
+	case old.State == inventory.Failed:
+		f, reason = add, "failed before"
+	case old.State == inventory.Deploying || old.State == inventory.Starting || old.State == inventory.Terminating:
+		f, reason = add, "was not finished"
+	case old.Digest != p.Digest && fixedDiffers(&c.class, old.Attrs, c.attrs):
+		f, reason = renew, "an attribute changes that cannot change in place"
+	case old.Digest != p.Digest && old.State == inventory.Deployed:
+		f = add
+	case old.Digest != p.Digest && !c.class.Reconfigures:
+		f, reason = renew, c.class.Name+" cannot be reconfigured"
+	case old.Digest != p.Digest:
+		f = change
+	case old.State == inventory.Deployed:
+		f, reason = begin, "was not started"
+	}
+	m.fate[path] = f
+	if f != keep {
+		m.edit(c, f, reason, old)
+	}
+}
+
+func className(c string) string {
+	if c == "" {
+		return "a plain compound"
+	}
+	return c
+}
+
+func fixedDiffers(class *component.Class, old, wanted *value.Component) bool {
+	for _, a := range class.Attributes {
+		if !a.Fixed {
+			continue
+		}
+		was, had := old.Get(a.Name)
+		is, has := wanted.Get(a.Name)
+		if had != has || had && !value.Equal(was, is) {
+			return true
+		}
+	}
+	return false
+}
+
+// steps writes the graph, in the order of runtime.md UP1: deploy new,
+// reconfigure changed, start new, terminate removed; what is replaced is
+// terminated before its successor is deployed.
+func (m *maker) steps() {
+	m.terminates()
+	var deploys, starts, changes []*surveyed
+	for _, c := range m.in.Survey.parts {
+		switch m.fate[c.node.Path] {
+		case add, renew:
+			deploys = append(deploys, c)
+			starts = append(starts, c)
+		case begin:
+			starts = append(starts, c)
+		case change:
+			changes = append(changes, c)
+		}
+	}
+	m.deploys(deploys)
+	deployed := m.barrier("deployed", deploys, Deploy, "")
+	m.changes(changes, deployed)
+	reconfigured := m.barrier("reconfigured", changes, Reconfigure, deployed)
+	m.starts(starts, reconfigured)
+	m.removals(m.barrier("started", starts, Start, reconfigured))
+}
+
+func (m *maker) step(c *surveyed, action Action) *Step {
+	id := ID(c.node.Path, action)
+	m.plan.Steps = append(m.plan.Steps, Step{
+		ID: id, Path: c.node.Path, Action: action,
+		Executor: m.plan.Components[c.node.Order].Executor, Token: m.in.Token(id),
+	})
+	return &m.plan.Steps[len(m.plan.Steps)-1]
+}
+
+// barrier adds a vertex that is passed when every given step has ended. It
+// returns before where there is nothing to wait for.
+func (m *maker) barrier(name string, of []*surveyed, action Action, before StepID) StepID {
+	if len(of) == 0 {
+		return before
+	}
+	s := Step{ID: StepID("barrier/" + name), Action: Barrier}
+	for _, c := range of {
+		s.After = append(s.After, ID(c.node.Path, action))
+	}
+	if before != "" {
+		s.After = append(s.After, before)
+	}
+	m.plan.Steps = append(m.plan.Steps, s)
+	return s.ID
+}
+
+func (m *maker) deploys(deploys []*surveyed) {
+	var g graph.Graph[value.Path]
+	for _, c := range deploys {
+		s := m.step(c, Deploy)
+		g.Add(c.node.Path)
+		need := func(path value.Path) {
+			if f := m.fate[path]; (f == add || f == renew) && path != c.node.Path {
+				if id := ID(path, Deploy); !slices.Contains(s.Needs, id) {
+					s.Needs = append(s.Needs, id)
+					g.Edge(path, c.node.Path)
+				}
+			}
+		}
+		if c.node.Parent != nil {
+			need(c.node.Parent.Path)
+		}
+		if !c.isMachine() && c.machine != value.Root {
+			need(c.machine)
+		}
+		for path := range m.readsInDeploy(c) {
+			need(path)
+		}
+		if m.fate[c.node.Path] == renew {
+			s.After = append(s.After, ID(c.node.Path, Terminate))
+		}
+	}
+	for _, cycle := range g.Cycles() {
+		m.deployCycle(&g, cycle)
+	}
+}
+
+// readsInDeploy ranges over the components whose run-time attributes c reads
+// in its deploy (runtime.md LZ2, LZ3).
+func (m *maker) readsInDeploy(c *surveyed) func(func(value.Path) bool) {
+	return func(yield func(value.Path) bool) {
+		for a := range c.attrs.All() {
+			if line, ok := c.class.Attribute(a.Name); ok && line.Use == component.UseStart {
+				continue
+			}
+			if c.class.Name == "" {
+				continue // nobody reads the attributes of a plain compound in deploy
+			}
+			for _, t := range c.targets[a.Name] {
+				if !t.Given && !yield(t.Path) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// deployCycle reports a wait that could never end (runtime.md LZ5).
+func (m *maker) deployCycle(g *graph.Graph[value.Path], cycle []value.Path) {
+	c := m.in.Survey.byPath[cycle[0]]
+	text := ""
+	for i, p := range g.Path(cycle[0], cycle[0]) {
+		if i > 0 {
+			text += " <- "
+		}
+		text += p.String()
+	}
+	m.in.Survey.problem(c, "", c.node.Pos, diag.DeployCycle, "these components wait for each other while they are deployed: "+text, "", "",
+		"let one of them refer to an attribute that the description gives, or that is read at start")
+}
+
+func (m *maker) changes(changes []*surveyed, deployed StepID) {
+	for _, c := range changes {
+		s := m.step(c, Reconfigure)
+		if c.node.Parent != nil && m.fate[c.node.Parent.Path] == change {
+			s.Needs = append(s.Needs, ID(c.node.Parent.Path, Reconfigure))
+		}
+		if deployed != "" {
+			s.After = append(s.After, deployed)
+		}
+		for path := range m.readsInDeploy(c) {
+			if f := m.fate[path]; f == add || f == renew {
+				s.Needs = append(s.Needs, ID(path, Deploy))
+			}
+		}
+	}
+}
+
+// starts orders the start wave: parents first, and after what a component
+// refers to (runtime.md LZ4). References that go round are left out.
+func (m *maker) starts(starts []*surveyed, barrier StepID) {
+	var g graph.Graph[value.Path]
+	starting := map[value.Path]bool{}
+	for _, c := range starts {
+		g.Add(c.node.Path)
+		starting[c.node.Path] = true
+	}
+	lazy := func(c *surveyed) func(func(value.Path) bool) {
+		return func(yield func(value.Path) bool) {
+			for a := range c.attrs.All() {
+				for _, t := range c.targets[a.Name] {
+					if starting[t.Path] && t.Path != c.node.Path && !t.Path.Contains(c.node.Path) && !yield(t.Path) {
+						return
+					}
+				}
+			}
+		}
+	}
+	for _, c := range starts {
+		if c.node.Parent != nil && starting[c.node.Parent.Path] {
+			g.Edge(c.node.Parent.Path, c.node.Path)
+		}
+		for path := range lazy(c) {
+			g.Edge(path, c.node.Path)
+		}
+	}
+	round := map[value.Path]int{}
+	for i, cycle := range g.Cycles() {
+		names := ""
+		for j, p := range cycle {
+			round[p] = i + 1
+			if j > 0 {
+				names += ", "
+			}
+			names += p.String()
+		}
+		m.plan.Notes = append(m.plan.Notes, "these components refer to each other and start without waiting for each other: "+names)
+	}
+	for _, c := range starts {
+		s := m.step(c, Start)
+		need := func(id StepID) {
+			if !slices.Contains(s.Needs, id) {
+				s.Needs = append(s.Needs, id)
+			}
+		}
+		if f := m.fate[c.node.Path]; f != begin {
+			need(ID(c.node.Path, Deploy))
+		}
+		if c.node.Parent != nil && starting[c.node.Parent.Path] {
+			need(ID(c.node.Parent.Path, Start))
+		}
+		for path := range lazy(c) {
+			if r := round[c.node.Path]; r == 0 || round[path] != r {
+				need(ID(path, Start))
+			}
+		}
+		if barrier != "" {
+			s.After = append(s.After, barrier)
+		}
+	}
+}

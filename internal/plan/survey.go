@@ -1,0 +1,354 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"aloft/component"
+	"aloft/internal/model"
+	"aloft/internal/place"
+	"aloft/internal/sdl/diag"
+	"aloft/provider"
+	"aloft/value"
+)
+
+// Classes knows the component classes that have a manager.
+type Classes interface {
+	// Class returns the class called name, natively or by an alias.
+	Class(name string) (component.Class, bool)
+	// Names returns the native names, sorted.
+	Names() []string
+}
+
+// Host is the daemon that owns the plan: where components of its own host and
+// steps on resources run.
+type Host struct {
+	MachineID string
+	Hostname  string
+	Addresses []string
+}
+
+// Survey is a description seen with the eyes of the planner: every component
+// with its class, its absolute attributes and where it is processed.
+type Survey struct {
+	System   string
+	Needs    []place.Need
+	Problems diag.List
+	Notes    []string
+
+	tree    *model.Tree
+	parts   []*surveyed // in definition order, the top first
+	byPath  map[value.Path]*surveyed
+	classes Classes
+	host    Host
+}
+
+// surveyed is one component on its way into the plan.
+type surveyed struct {
+	node    *model.Node
+	class   component.Class // zero for a plain compound
+	attrs   *value.Component
+	targets map[string][]model.Target // attribute -> components it refers to
+	machine value.Path                // of the machine that processes it
+	onHost  bool
+	owner   bool // processed by the owner of the system: state only
+}
+
+// isMachine reports whether the component is a machine.
+func (s *surveyed) isMachine() bool { return s.class.Site == component.SiteResource }
+
+// Look surveys a description. Everything that is wrong with it, as far as can
+// be told without asking a provider, is among the problems.
+func Look(system string, tree *model.Tree, classes Classes, host Host, allowUnresolved bool) *Survey {
+	s := &Survey{System: system, tree: tree, classes: classes, host: host, byPath: map[value.Path]*surveyed{}}
+	if tree == nil {
+		return s
+	}
+	for node := range tree.PreOrder() {
+		c := &surveyed{node: node, targets: map[string][]model.Target{}}
+		s.parts = append(s.parts, c)
+		s.byPath[node.Path] = c
+		s.classify(c)
+	}
+	for _, c := range s.parts {
+		s.absolute(c, allowUnresolved)
+	}
+	for _, c := range s.parts {
+		s.locate(c)
+	}
+	for _, c := range s.parts {
+		s.checkAttributes(c)
+		if c.isMachine() {
+			s.Needs = append(s.Needs, s.need(c))
+		}
+	}
+	return s
+}
+
+func (s *Survey) problem(c *surveyed, attr string, pos value.Pos, code diag.Code, message, expected, found string, hints ...string) {
+	if !pos.IsValid() {
+		pos = c.node.Pos
+	}
+	d := diag.New(code, diag.At(pos), message)
+	d.Path, d.Attribute, d.Expected, d.Found, d.Hints = c.node.Path.String(), attr, expected, found, hints
+	d.Severity = diag.Error
+	s.Problems.Add(d)
+}
+
+func (s *Survey) classify(c *surveyed) {
+	a, ok := c.node.Comp.Attr("sfClass")
+	if !ok {
+		c.class.Site = component.SiteInherit
+		c.class.Children = true
+		c.class.OpenAttributes = true
+		c.class.Reconfigures = true
+		return
+	}
+	name, ok := a.Value.(value.String)
+	if !ok {
+		s.problem(c, "sfClass", a.Pos, diag.UnknownClass, "sfClass is not a string", "a class name", a.Value.Kind().String())
+		return
+	}
+	class, ok := s.classes.Class(string(name))
+	if !ok {
+		hints := []string{"the components of this build are: " + strings.Join(s.classes.Names(), ", ")}
+		if near := diag.Nearest(string(name), s.classes.Names()); len(near) > 0 {
+			hints = append([]string{"did you mean " + near[0] + "?"}, hints...)
+		}
+		s.problem(c, "sfClass", a.Pos, diag.UnknownClass, fmt.Sprintf("unknown component %q: no manager of that class", string(name)), "", "", hints...)
+		return
+	}
+	c.class = class
+}
+
+// absolute makes the component's own attributes independent of their place.
+func (s *Survey) absolute(c *surveyed, allowUnresolved bool) {
+	c.attrs = value.NewComponent(false)
+	for a := range c.node.Own() {
+		v, targets, problems := model.Absolute(s.tree, c.node, a, s.outputs)
+		for _, p := range problems {
+			if allowUnresolved {
+				s.Notes = append(s.Notes, fmt.Sprintf("%s, attribute %s: %s", c.node.Path, a.Name, p.Message))
+				continue
+			}
+			s.problem(c, a.Name, p.Pos, diag.LazyUnresolvable, p.Message, "", "", p.Hints...)
+		}
+		c.attrs.Set(value.Attr{Name: a.Name, Value: v, Tags: a.Tags, Pos: a.Pos})
+		if len(targets) > 0 {
+			c.targets[a.Name] = targets
+		}
+	}
+}
+
+// outputs tells the walk whether a component adds an attribute at run time.
+func (s *Survey) outputs(node *model.Node, name string) bool {
+	c := s.byPath[node.Path]
+	return c != nil && (c.class.HasOutput(name) || name == "workDir" && c.class.Name != "")
+}
+
+// locate finds the daemon that processes c: its own sfProcessHost or that of
+// the nearest component above that has one, else the machine directly above,
+// else where its parent is (runtime.md DI1).
+func (s *Survey) locate(c *surveyed) {
+	parent := s.byPath[parentPath(c.node)]
+	switch {
+	case parent == nil:
+		c.owner = true
+	case parent.isMachine():
+		c.machine = parent.node.Path
+	default:
+		c.machine, c.onHost, c.owner = parent.machine, parent.onHost, parent.owner
+	}
+	if host, ok := c.attrs.Attr("sfProcessHost"); ok && !c.isMachine() {
+		s.processHost(c, host)
+	}
+	switch {
+	case c.isMachine():
+		c.machine, c.onHost, c.owner = value.Root, false, false
+	case c.class.Site == component.SiteSystem:
+		c.machine, c.onHost, c.owner = value.Root, false, true
+	case c.class.Site == component.SiteMachine && c.owner:
+		s.problem(c, "", c.node.Pos, diag.NoHost,
+			fmt.Sprintf("%s would run on the managing host itself", c.class.Name), "a machine above it, or sfProcessHost", "neither",
+			"put it inside a component that extends VM",
+			fmt.Sprintf("to run it on the managing host on purpose, set sfProcessHost %q", s.host.Hostname))
+	}
+}
+
+func parentPath(n *model.Node) value.Path {
+	if n.Parent == nil {
+		return "\x00" // no component has this path
+	}
+	return n.Parent.Path
+}
+
+func (s *Survey) processHost(c *surveyed, host value.Attr) {
+	for _, t := range c.targets["sfProcessHost"] {
+		if m := s.byPath[t.Path]; m != nil && m.isMachine() {
+			c.machine, c.onHost, c.owner = t.Path, false, false
+			return
+		}
+	}
+	text, ok := host.Value.(value.String)
+	if !ok {
+		s.problem(c, "sfProcessHost", host.Pos, diag.NoHost, "sfProcessHost does not lead to a machine", "an output of a VM, as LAZY PARENT:ip, or the name of a host", host.Value.Kind().String())
+		return
+	}
+	name := string(text)
+	if name == s.host.Hostname || slices.Contains(s.host.Addresses, name) {
+		c.machine, c.onHost, c.owner = value.Root, true, false
+		return
+	}
+	path, err := value.ParsePath(strings.TrimPrefix(name, s.System+"/"))
+	if m := s.byPath[path]; err == nil && m != nil && m.isMachine() {
+		c.machine, c.onHost, c.owner = path, false, false
+		return
+	}
+	var known []string
+	for _, m := range s.parts {
+		if m.isMachine() {
+			known = append(known, string(m.node.Path))
+		}
+	}
+	s.problem(c, "sfProcessHost", host.Pos, diag.NoHost, fmt.Sprintf("no host is called %q", name), "a machine of this system, or the managing host", name,
+		"machines of this system: "+strings.Join(known, ", "), "the managing host is called "+s.host.Hostname)
+}
+
+// checkAttributes compares the attributes with the schema of the class.
+func (s *Survey) checkAttributes(c *surveyed) {
+	for _, a := range c.class.Attributes {
+		got, ok := c.attrs.Attr(a.Name)
+		if !ok {
+			if child := c.node.Child(a.Name); child != nil {
+				continue // an eager component where a value is wanted is checked by its manager
+			}
+			if a.Required {
+				s.problem(c, a.Name, c.node.Pos, diag.AttributeMissing, fmt.Sprintf("%s needs the attribute %s: %s", c.class.Name, a.Name, a.Doc), kinds(a), "nothing")
+			}
+			continue
+		}
+		s.checkKind(c, a, got)
+	}
+	if !c.class.OpenAttributes {
+		s.checkUnknown(c)
+	}
+	if c.class.Check == nil {
+		return
+	}
+	for _, p := range c.class.Check(c.attrs, s.target(c)) {
+		pos := c.node.Pos
+		if a, ok := c.attrs.Attr(p.Attr); ok {
+			pos = a.Pos
+		}
+		var hints []string
+		if p.Remedy != "" {
+			hints = append(hints, p.Remedy)
+		}
+		s.problem(c, p.Attr, pos, diag.AttributeWrong, p.Message, p.Expected, p.Found, hints...)
+	}
+}
+
+// target is what is known of the machine before it is chosen; isolation is
+// checked again with the proposal (CheckPlacement).
+func (s *Survey) target(*surveyed) component.Target {
+	return component.Target{Isolation: true, Privileged: true}
+}
+
+func (s *Survey) checkKind(c *surveyed, a component.Attribute, got value.Attr) {
+	switch v := got.Value.(type) {
+	case *value.Reference:
+		return // read when it is needed
+	case value.TBD:
+		s.problem(c, a.Name, got.Pos, diag.AttributeMissing, fmt.Sprintf("%s is still to be defined", a.Name), kinds(a), "TBD")
+	case value.Null:
+		if a.Required {
+			s.problem(c, a.Name, got.Pos, diag.AttributeMissing, fmt.Sprintf("%s needs a value for %s", c.class.Name, a.Name), kinds(a), "NULL")
+		}
+	case value.String:
+		switch {
+		case len(a.Kinds) > 0 && !slices.Contains(a.Kinds, value.KindString):
+			s.problem(c, a.Name, got.Pos, diag.AttributeKind, fmt.Sprintf("%s has the wrong type", a.Name), kinds(a), fmt.Sprintf("string %q", string(v)))
+		case len(a.Enum) > 0 && !slices.Contains(a.Enum, string(v)):
+			var hints []string
+			if near := diag.Nearest(string(v), a.Enum); len(near) > 0 {
+				hints = append(hints, fmt.Sprintf("did you mean %q?", near[0]))
+			}
+			s.problem(c, a.Name, got.Pos, diag.AttributeKind, fmt.Sprintf("%s has a value that %s does not know", a.Name, c.class.Name), strings.Join(a.Enum, ", "), fmt.Sprintf("%q", string(v)), hints...)
+		}
+	default:
+		if len(a.Kinds) > 0 && !slices.Contains(a.Kinds, v.Kind()) && !a.Whole {
+			s.problem(c, a.Name, got.Pos, diag.AttributeKind, fmt.Sprintf("%s has the wrong type", a.Name), kinds(a), v.Kind().String())
+		}
+	}
+}
+
+// checkUnknown notes attributes that look like a slip of one the class has.
+// Others are the author's own: descriptions may carry values for references.
+func (s *Survey) checkUnknown(c *surveyed) {
+	names := make([]string, 0, len(c.class.Attributes))
+	for _, a := range c.class.Attributes {
+		names = append(names, a.Name)
+	}
+	for a := range c.attrs.All() {
+		if strings.HasPrefix(a.Name, "sf") || slices.Contains(names, a.Name) {
+			continue
+		}
+		if near := diag.Nearest(a.Name, names); len(near) > 0 {
+			if _, given := c.attrs.Get(near[0]); !given {
+				s.Notes = append(s.Notes, fmt.Sprintf("%s: %s has no attribute %s; did you mean %s?", c.node.Path, c.class.Name, a.Name, near[0]))
+			}
+		}
+	}
+}
+
+func kinds(a component.Attribute) string {
+	if len(a.Enum) > 0 {
+		return strings.Join(a.Enum, ", ")
+	}
+	if len(a.Kinds) == 0 {
+		return "a value"
+	}
+	names := make([]string, len(a.Kinds))
+	for i, k := range a.Kinds {
+		names[i] = k.String()
+	}
+	return strings.Join(names, " or ")
+}
+
+// need reads what a machine must have from the attributes of its component.
+func (s *Survey) need(c *surveyed) place.Need {
+	n := place.Need{Path: c.node.Path, Provider: "auto", Pos: c.node.Pos, Need: provider.Need{
+		Name: string(c.node.Path), Cores: 1, Memory: 1024, Disk: 10,
+	}}
+	str := func(name string, to *string) {
+		if v, ok := c.attrs.Get(name); ok {
+			if t, ok := v.(value.String); ok {
+				*to = string(t)
+			}
+		}
+	}
+	integer := func(name string, to *int) {
+		if v, ok := c.attrs.Get(name); ok {
+			if i, ok := v.(value.Integer); ok {
+				*to = int(i)
+			}
+		}
+	}
+	str("cloudProvider", &n.Provider)
+	str("vol-image", &n.Template)
+	str("template", &n.Template)
+	str("region", &n.Region)
+	integer("cores", &n.Cores)
+	integer("memory", &n.Memory)
+	integer("disk", &n.Disk)
+	if v, ok := c.attrs.Get("maxPrice"); ok {
+		if d, ok := v.(value.Double); ok {
+			n.MaxPrice = float64(d)
+		}
+	}
+	if strings.EqualFold(n.Provider, "AmazonEC2") {
+		n.Provider = "ec2" // the published example's name
+	}
+	return n
+}
