@@ -1,0 +1,309 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"aloft/component"
+)
+
+// job is one component's process: what is wanted, what is recorded, and the
+// hold on what runs. One goroutine at a time has it: the one in Start or Stop,
+// or between them the one that watches.
+type job struct {
+	folder string
+	spec   Spec
+	record processRecord
+	child  *child // nil if nothing runs
+	log    *slog.Logger
+}
+
+func (j *job) running() Running { return Running{Pid: j.record.Pid, Restarts: j.record.Count} }
+
+// hold takes hold of the recorded process, if it still runs.
+func (r *processRecord) hold() (*child, bool) {
+	boot, err := bootID()
+	if err != nil || r.Phase != phaseRunning || r.Boot != boot || r.Pid == 0 {
+		return nil, false
+	}
+	return hold(r.Pid, r.Start)
+}
+
+// adopt takes hold of what the record says runs if it is what spec wants, and
+// else ends it, leaving the way free for begin.
+func (j *job) adopt(ctx context.Context) (bool, error) {
+	rec, err := readRecord(j.folder)
+	if err != nil || rec == nil {
+		return false, err
+	}
+	j.record = *rec
+	switch c, ok := rec.hold(); {
+	case rec.Phase == phaseEnded:
+		return false, nil
+	case ok && rec.Spec == j.spec.digest():
+		j.child = c
+		return true, j.spec.Limits.apply(c.pid)
+	case ok:
+		c.release()
+	}
+	return false, j.stop(ctx)
+}
+
+// begin makes the process. The record comes first: were this daemon to die
+// before the pid is written, its successor finds the process by its marks.
+func (j *job) begin(ctx context.Context) (err error) {
+	l, err := j.spec.launch(j.spec.Command)
+	if err != nil {
+		return err
+	}
+	for _, address := range j.spec.Ready.Ports {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return fmt.Errorf("ready port: %w", err)
+		}
+		n, err := strconv.Atoi(port)
+		if err != nil {
+			return fmt.Errorf("ready port: %w", err)
+		}
+		if err := CheckPort(host, n); err != nil {
+			return err
+		}
+	}
+	boot, err := bootID()
+	if err != nil {
+		return err
+	}
+	out, err := openOutput(j.spec.Output, l.user)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	st, err := out.Stat()
+	if err != nil {
+		return err
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+
+	j.record.Phase, j.record.Pid, j.record.Start, j.record.Boot = phaseStarting, 0, 0, boot
+	j.record.Spec, j.record.Ready, j.record.Output = j.spec.digest(), false, st.Size()
+	if err := j.record.write(j.folder); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, j.end(context.WithoutCancel(ctx)))
+		}
+	}()
+	pid, err := syscall.ForkExec(l.path, j.spec.Command, &syscall.ProcAttr{
+		Dir:   j.spec.Dir,
+		Env:   append(l.env, familyOf(j.folder).mark),
+		Files: []uintptr{null.Fd(), out.Fd(), out.Fd()},
+		Sys:   l.attr(),
+	})
+	if err != nil {
+		return fmt.Errorf("start %s in %s: %w", l.path, j.spec.Dir, explain(err))
+	}
+	stat, err := readStat(pid) // it is ours and unreaped, so the pid is its
+	if err != nil {
+		return err
+	}
+	j.record.Phase, j.record.Pid, j.record.Start = phaseRunning, pid, stat.start
+	if err := j.record.write(j.folder); err != nil {
+		return err
+	}
+	c, ok := hold(pid, stat.start)
+	if !ok {
+		return j.failure("ended at once", nil)
+	}
+	j.child = c
+	return j.spec.Limits.apply(pid)
+}
+
+// settle waits until the process is ready. If it ends first, or does not get
+// ready in time, or ctx ends, nothing of it is left.
+func (j *job) settle(ctx context.Context) error {
+	if j.record.Ready {
+		return nil
+	}
+	rctx, cancel := context.WithTimeout(ctx, j.spec.Ready.Timeout)
+	defer cancel()
+	died := make(chan exit, 1)
+	waited := make(chan struct{})
+	go func() {
+		defer close(waited)
+		if e, err := j.child.wait(rctx); err == nil {
+			died <- e
+			cancel()
+		}
+	}()
+	err := j.spec.Ready.await(rctx, &j.spec, j.spec.Output, j.record.Output)
+	cancel()
+	<-waited
+	select {
+	case e := <-died:
+		err = j.failure(e.String()+" before it was ready", nil)
+	default:
+		switch {
+		case err == nil:
+			j.record.Ready = true
+			if err = j.record.write(j.folder); err == nil {
+				return nil
+			}
+		case ctx.Err() != nil:
+			err = fmt.Errorf("%s was not ready yet: %w", j.spec.Command[0], ctx.Err())
+		default:
+			err = j.failure(fmt.Sprintf("was not ready within %s", j.spec.Ready.Timeout), err)
+		}
+	}
+	return errors.Join(err, j.end(context.WithoutCancel(ctx)))
+}
+
+// failure says what the process did, with the end of its output.
+func (j *job) failure(what string, cause error) error {
+	err := fmt.Errorf("%s %s", j.spec.Command[0], what)
+	if cause != nil {
+		err = fmt.Errorf("%w: %w", err, cause)
+	}
+	return &component.Failure{Err: err, Output: tail(j.spec.Output, j.record.Output)}
+}
+
+// stop asks the process to end, waits, and ends what is left.
+func (j *job) stop(ctx context.Context) error {
+	if j.child == nil {
+		j.child, _ = j.record.hold()
+	}
+	if j.child != nil {
+		if err := j.child.signal(j.spec.StopSignal); err != nil {
+			return err
+		}
+		patience, cancel := context.WithTimeout(ctx, j.spec.StopTimeout)
+		_, err := j.child.wait(patience)
+		cancel()
+		if err != nil {
+			j.log.Info("process did not end in time, killing it", "pid", j.child.pid, "after", j.spec.StopTimeout)
+		}
+	}
+	return j.end(ctx)
+}
+
+// end kills what is left of the process and records that nothing is.
+func (j *job) end(ctx context.Context) error {
+	session := 0
+	if j.child != nil {
+		session = j.child.pid
+	} else if c, ok := j.record.hold(); ok {
+		session = c.pid
+		c.release()
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTime)
+	defer cancel()
+	if err := j.spec.family(j.folder, session).kill(ctx); err != nil {
+		return err
+	}
+	if j.child != nil {
+		j.child.release()
+		j.child = nil
+	}
+	j.record.Phase, j.record.Pid, j.record.Start, j.record.Ready = phaseEnded, 0, 0, false
+	return j.record.write(j.folder)
+}
+
+// killTime is how long the kernel may take to end killed processes.
+const killTime = 4 * time.Second
+
+// watch is a job in the hands of Run.
+type watch struct {
+	*job
+	Watcher
+	ctx    context.Context // ends with the watch; stored because Run, which starts it, is elsewhere
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// supervise answers the ends of a process by the restart policy, until the
+// policy gives up or the watch ends.
+func (p *Processes) supervise(w *watch) {
+	for {
+		e, err := w.child.wait(w.ctx)
+		if err != nil { // no longer watched; the process goes on
+			w.child.release()
+			return
+		}
+		what := fmt.Sprintf("%s (pid %d) %s", w.spec.Command[0], w.child.pid, e)
+		if !p.revive(w, e, what) {
+			return
+		}
+		w.Restarted(w.running(), what)
+	}
+}
+
+// revive starts a process that ended anew, as often as the policy says. It
+// returns false when the process stays down.
+func (p *Processes) revive(w *watch, e exit, what string) bool {
+	output := tail(w.spec.Output, w.record.Output)
+	for {
+		if err := w.end(w.ctx); err != nil {
+			p.log.Error("process not cleared away", "folder", w.folder, "error", err)
+		}
+		now := time.Now()
+		if end, description := w.verdict(e, what, now); end != "" {
+			w.Ended(component.Record{Type: end, Description: description, Cause: what, Output: output, Time: now})
+			return false
+		}
+		if sleep(w.ctx, p.pause(len(w.record.Restarts))) != nil {
+			return false
+		}
+		w.record.Restarts = append(w.record.Restarts, time.Now())
+		w.record.Count++
+		err := w.begin(w.ctx)
+		if err == nil {
+			err = w.settle(w.ctx)
+		}
+		if err == nil {
+			return true
+		}
+		if w.ctx.Err() != nil {
+			return false
+		}
+		if lines, _ := component.Detail(err); lines != nil {
+			output = lines
+		}
+		e, what = exit{}, err.Error()
+	}
+}
+
+// verdict says whether a process that ended stays down, and how that counts;
+// "" means it is started anew. It forgets restarts older than the window.
+func (j *job) verdict(e exit, what string, now time.Time) (component.RecordType, string) {
+	end := component.Abnormal
+	if e.ok() {
+		end = component.Normal
+	}
+	j.record.Restarts = slices.DeleteFunc(j.record.Restarts, func(t time.Time) bool {
+		return now.Sub(t) > j.spec.RestartWindow
+	})
+	switch {
+	case j.spec.Restart == RestartNever, j.spec.Restart == RestartOnFailure && e.ok():
+		return end, what
+	case len(j.record.Restarts) >= j.spec.MaxRestarts:
+		return component.Abnormal, fmt.Sprintf("%s; given up after %d restarts within %s", what, len(j.record.Restarts), j.spec.RestartWindow)
+	}
+	return "", ""
+}
+
+// restartPause grows from 1 s, doubling, to 5 min.
+func restartPause(restarts int) time.Duration {
+	return min(time.Second<<min(restarts, 9), 5*time.Minute)
+}

@@ -1,0 +1,246 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"aloft/component"
+)
+
+// Processes keeps the processes of components running. A process leads a
+// session of its own, writes to a file, and outlives the daemon: the next one
+// takes hold of it by pid and start time. Everything that must outlive the
+// daemon is in the component's work folder, which also names the process in
+// every method; calls for one folder must not overlap.
+type Processes struct {
+	log     *slog.Logger
+	watches chan *watch
+	stopped chan struct{} // closed when Run has returned
+	pause   func(restarts int) time.Duration
+
+	mu sync.Mutex
+	// guarded by mu
+	watched map[string]*watch
+}
+
+// Watcher is told what happens to a process after Start has returned. Its
+// functions are called by one goroutine, never after Stop or the next Start
+// for the folder has begun.
+type Watcher struct {
+	// Restarted tells that the process ended, why, and that it runs anew.
+	Restarted func(r Running, reason string)
+	// Ended tells that the process will not come back. Path and Host of the
+	// record are the caller's to fill in.
+	Ended func(component.Record)
+}
+
+// Running is a process that runs.
+type Running struct {
+	Pid      int
+	Restarts int
+	Adopted  bool // it ran before Start was called
+}
+
+// NewProcesses returns a supervisor; its Start works while Run runs.
+func NewProcesses(log *slog.Logger) *Processes {
+	return &Processes{
+		log:     log,
+		watches: make(chan *watch),
+		stopped: make(chan struct{}),
+		pause:   restartPause,
+		watched: map[string]*watch{},
+	}
+}
+
+// rotateEvery is how often the sizes of output files are looked at.
+const rotateEvery = 10 * time.Second
+
+// Run watches over processes until ctx ends and then leaves them running.
+func (p *Processes) Run(ctx context.Context) error {
+	defer close(p.stopped)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	tick := time.NewTicker(rotateEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case w := <-p.watches:
+			watching.Go(func() {
+				defer close(w.done)
+				defer context.AfterFunc(ctx, w.cancel)()
+				p.supervise(w)
+			})
+		case <-tick.C:
+			p.rotateAll()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (p *Processes) rotateAll() {
+	p.mu.Lock()
+	var outputs []string
+	for _, w := range p.watched {
+		outputs = append(outputs, w.spec.Output)
+	}
+	p.mu.Unlock()
+	for _, path := range outputs {
+		if err := rotate(path, rotateAt); err != nil {
+			p.log.Warn("output not rotated", "file", path, "error", err)
+		}
+	}
+}
+
+// Start makes the process of folder run as spec says and returns when it is
+// ready. One that runs as spec says is adopted; one that runs otherwise is
+// stopped first. If it does not become ready, nothing of it is left.
+func (p *Processes) Start(ctx context.Context, folder string, spec Spec, watcher Watcher) (Running, error) {
+	spec.complete(folder)
+	p.unwatch(folder)
+	j := &job{folder: folder, spec: spec, log: p.log}
+	adopted, err := j.adopt(ctx)
+	if err != nil {
+		return Running{}, err
+	}
+	if !adopted {
+		if err := j.begin(ctx); err != nil {
+			return Running{}, err
+		}
+	}
+	if err := j.settle(ctx); err != nil {
+		return Running{}, err
+	}
+	r := j.running()
+	r.Adopted = adopted
+	return r, p.watch(ctx, j, watcher)
+}
+
+// Reconfigure makes the process run as next says instead of as old said. If it
+// does not, it runs as old said again, and the error says why.
+func (p *Processes) Reconfigure(ctx context.Context, folder string, old, next Spec, watcher Watcher) (Running, error) {
+	r, err := p.Start(ctx, folder, next, watcher)
+	if err == nil {
+		return r, nil
+	}
+	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 4*time.Second)
+	defer cancel()
+	if _, backErr := p.Start(back, folder, old, watcher); backErr != nil {
+		err = errors.Join(err, fmt.Errorf("back to what it was: %w", backErr))
+	}
+	return Running{}, err
+}
+
+// Stop ends the process of folder: a signal, a wait, and then the end of all
+// that is left of its session. It succeeds when nothing runs.
+func (p *Processes) Stop(ctx context.Context, folder string, sig syscall.Signal, patience time.Duration) error {
+	p.unwatch(folder)
+	spec := Spec{StopSignal: sig, StopTimeout: patience}
+	spec.complete(folder)
+	j := &job{folder: folder, spec: spec, log: p.log}
+	rec, err := readRecord(folder)
+	if err != nil || rec == nil || rec.Phase == phaseEnded {
+		return err
+	}
+	j.record = *rec
+	return j.stop(ctx)
+}
+
+// Signal sends sig to the process of folder.
+func (p *Processes) Signal(folder string, sig syscall.Signal) error {
+	c, err := current(folder)
+	if err != nil {
+		return err
+	}
+	defer c.release()
+	return c.signal(sig)
+}
+
+// Alive returns nil if the process of folder runs.
+func (p *Processes) Alive(folder string) error {
+	c, err := current(folder)
+	if err != nil {
+		return err
+	}
+	c.release()
+	return nil
+}
+
+func current(folder string) (*child, error) {
+	rec, err := readRecord(folder)
+	if err != nil {
+		return nil, err
+	}
+	if rec == nil || rec.Phase != phaseRunning {
+		return nil, errors.New("the process does not run")
+	}
+	c, ok := rec.hold()
+	if !ok {
+		return nil, fmt.Errorf("the process (pid %d) has ended", rec.Pid)
+	}
+	return c, nil
+}
+
+// watch hands a running process to Run.
+func (p *Processes) watch(ctx context.Context, j *job, watcher Watcher) error {
+	// A context of its own: unwatch ends one watch, Run all of them.
+	wctx, cancel := context.WithCancel(context.Background())
+	w := &watch{job: j, Watcher: watcher, ctx: wctx, cancel: cancel, done: make(chan struct{})}
+	p.mu.Lock()
+	p.watched[j.folder] = w
+	p.mu.Unlock()
+	var err error
+	select {
+	case p.watches <- w:
+		return nil
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-p.stopped:
+		err = errors.New("the daemon is stopping")
+	}
+	cancel()
+	p.mu.Lock()
+	delete(p.watched, j.folder)
+	p.mu.Unlock()
+	j.child.release()
+	return err
+}
+
+// unwatch stops watching the process of folder and leaves it running.
+func (p *Processes) unwatch(folder string) {
+	p.mu.Lock()
+	w := p.watched[folder]
+	delete(p.watched, folder)
+	p.mu.Unlock()
+	if w != nil {
+		w.cancel()
+		<-w.done
+	}
+}
+
+// Tail returns the last lines, at most ten, that the process of folder printed
+// to OutputFile.
+func Tail(folder string) []string {
+	return tail(filepath.Join(folder, OutputFile), 0)
+}
+
+// ParseSignal reads the name of a signal, with or without SIG.
+func ParseSignal(name string) (syscall.Signal, error) {
+	if s, ok := stopSignals[strings.TrimPrefix(name, "SIG")]; ok {
+		return s, nil
+	}
+	return 0, fmt.Errorf("signal %q is not one that ends a process; use TERM, INT, QUIT, HUP, USR1, USR2, WINCH or KILL", name)
+}
+
+var stopSignals = map[string]syscall.Signal{
+	"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "QUIT": syscall.SIGQUIT, "HUP": syscall.SIGHUP,
+	"USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2, "WINCH": syscall.SIGWINCH, "KILL": syscall.SIGKILL,
+}
+

@@ -1,0 +1,60 @@
+package host
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// recordFile is the durable record of a component's process, in its work
+// folder. It is written before a process is made and again after, so that
+// whatever instant the daemon dies at, its successor finds the process.
+const recordFile = "process.json"
+
+type phase string
+
+const (
+	phaseStarting phase = "starting" // about to be made: look for the mark
+	phaseRunning  phase = "running"  // made: pid and start identify it
+	phaseEnded    phase = "ended"    // ended, and nothing of it is left
+)
+
+type processRecord struct {
+	Phase    phase       `json:"phase"`
+	Pid      int         `json:"pid,omitempty"`
+	Start    uint64      `json:"start,omitempty"` // clock ticks after boot
+	Boot     string      `json:"boot,omitempty"`
+	Spec     string      `json:"spec"` // digest of what a running process cannot change
+	Ready    bool        `json:"ready,omitempty"`
+	Output   int64       `json:"output"` // size of the log when the process was made
+	Restarts []time.Time `json:"restarts,omitempty"`
+	Count    int         `json:"count"` // restarts in all
+}
+
+// readRecord returns nil if there is no record.
+func readRecord(folder string) (*processRecord, error) {
+	b, err := os.ReadFile(filepath.Join(folder, recordFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var r processRecord
+	if err := json.Unmarshal(b, &r); err != nil {
+		return nil, fmt.Errorf("process record in %s: %w", folder, err)
+	}
+	return &r, nil
+}
+
+func (r *processRecord) write(folder string) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return writeAtomic(filepath.Join(folder, recordFile), b, 0o600, -1, -1)
+}
