@@ -1,0 +1,185 @@
+package identity
+
+import (
+	"crypto/ecdsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Refusal is a "no" that repeating will not change: a wrong token, a stranger's
+// certificate, a revoked machine. Its kind survives gRPC as PermissionDenied.
+type Refusal struct{ Reason string }
+
+// Error gives the reason.
+func (r *Refusal) Error() string { return r.Reason }
+
+// GRPCStatus makes a handler that returns a Refusal answer PermissionDenied.
+func (r *Refusal) GRPCStatus() *status.Status {
+	return status.New(codes.PermissionDenied, r.Reason)
+}
+
+func refuse(format string, args ...any) error {
+	return &Refusal{Reason: fmt.Sprintf(format, args...)}
+}
+
+// Trust is an immutable set of root certificates, each good for the names of
+// its own cluster only: the root of cluster A cannot name a member of B.
+type Trust struct {
+	roots    []*x509.Certificate
+	clusters map[string]*x509.CertPool
+}
+
+// NewTrust makes a set of roots, each given in DER. A root says in its own URI
+// (aloft://CLUSTER) which cluster it is for.
+func NewTrust(roots ...[]byte) (*Trust, error) {
+	t := &Trust{clusters: map[string]*x509.CertPool{}}
+	for _, der := range roots {
+		root, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("root certificate: %w", err)
+		}
+		cluster, err := clusterOf(root)
+		if err != nil {
+			return nil, err
+		}
+		if t.clusters[cluster] == nil {
+			t.clusters[cluster] = x509.NewCertPool()
+		}
+		t.clusters[cluster].AddCert(root)
+		t.roots = append(t.roots, root)
+	}
+	return t, nil
+}
+
+// Roots returns the set in DER, in the order in which it was given.
+func (t *Trust) Roots() [][]byte { return rawOf(t.roots) }
+
+// Verify checks that a chain, leaf first, leads to a root of the cluster its
+// leaf names, and says whose it is and when it expires. A leaf that has expired
+// is verified as of its last moment and returned with that past time, because
+// renewal accepts it: every caller but renewal must look at expires.
+func (t *Trust) Verify(chain []*x509.Certificate) (name Name, expires time.Time, err error) {
+	if len(chain) == 0 {
+		return Name{}, time.Time{}, refuse("no certificate")
+	}
+	leaf := chain[0]
+	if len(leaf.URIs) != 1 {
+		return Name{}, time.Time{}, refuse("certificate carries %d names, want one", len(leaf.URIs))
+	}
+	name, err = ParseName(leaf.URIs[0].String())
+	if err != nil {
+		return Name{}, time.Time{}, refuse("certificate: %v", err)
+	}
+	roots := t.clusters[name.Cluster]
+	if roots == nil {
+		return Name{}, time.Time{}, refuse("%s is of a cluster that is not trusted here", name)
+	}
+	at := time.Now()
+	if at.After(leaf.NotAfter) {
+		at = leaf.NotAfter
+	}
+	between := x509.NewCertPool()
+	for _, c := range chain[1:] {
+		between.AddCert(c)
+	}
+	_, err = leaf.Verify(x509.VerifyOptions{
+		Roots: roots, Intermediates: between, CurrentTime: at,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+	if err != nil {
+		return Name{}, time.Time{}, refuse("certificate of %s: %v", name, err)
+	}
+	return name, leaf.NotAfter, nil
+}
+
+// Pin is the digest of a root's public key. Who knows it needs nothing else to
+// recognise the cluster.
+type Pin [sha256.Size]byte
+
+// PinOf digests the public key of a certificate.
+func PinOf(c *x509.Certificate) Pin { return sha256.Sum256(c.RawSubjectPublicKeyInfo) }
+
+// trustPinned makes a set of the one root in chain, its last certificate, if its
+// key is the pinned one.
+func trustPinned(pin Pin, chain []*x509.Certificate) (*Trust, error) {
+	if len(chain) == 0 {
+		return nil, refuse("no certificate")
+	}
+	root := chain[len(chain)-1]
+	if PinOf(root) != pin {
+		return nil, refuse("the other side does not belong to the cluster of this join token")
+	}
+	return NewTrust(root.Raw)
+}
+
+func clusterOf(root *x509.Certificate) (string, error) {
+	if !root.IsCA || len(root.URIs) != 1 || root.URIs[0].Scheme != "aloft" || root.URIs[0].Path != "" {
+		return "", errors.New("root certificate does not name the cluster it is for (aloft://CLUSTER)")
+	}
+	cluster := root.URIs[0].Host
+	if !clusterForm.MatchString(cluster) {
+		return "", fmt.Errorf("root certificate: cluster id %q is malformed", cluster)
+	}
+	return cluster, nil
+}
+
+// signingContext keeps a signature over a document from being taken for one
+// made by the same key for anything else, such as TLS.
+const signingContext = "aloft signed document 1\x00"
+
+func documentDigest(document []byte) []byte {
+	h := sha256.New()
+	h.Write([]byte(signingContext))
+	h.Write(document)
+	return h.Sum(nil)
+}
+
+// VerifySigned checks that a manager of cluster signed document, with a
+// certificate that is valid now, and says which. chain is the signer's, leaf
+// first, DER.
+func (t *Trust) VerifySigned(cluster string, document, signature []byte, chain [][]byte) (Name, error) {
+	certs, err := parseChain(chain)
+	if err != nil {
+		return Name{}, refuse("signed document: %v", err)
+	}
+	name, expires, err := t.Verify(certs)
+	switch {
+	case err != nil:
+		return Name{}, fmt.Errorf("signed document: %w", err)
+	case time.Now().After(expires):
+		return Name{}, refuse("signed document: the certificate of %s expired at %s", name, expires.Format(time.RFC3339))
+	case name.Cluster != cluster || name.Kind != KindManager:
+		return Name{}, refuse("signed document: %s is not a manager of cluster %s", name, cluster)
+	}
+	key, ok := certs[0].PublicKey.(*ecdsa.PublicKey)
+	if !ok || !ecdsa.VerifyASN1(key, documentDigest(document), signature) {
+		return Name{}, refuse("signed document: the signature is not that of %s over these bytes", name)
+	}
+	return name, nil
+}
+
+func parseChain(chain [][]byte) ([]*x509.Certificate, error) {
+	certs := make([]*x509.Certificate, 0, len(chain))
+	for i, der := range chain {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d of the chain: %w", i+1, err)
+		}
+		certs = append(certs, c)
+	}
+	return certs, nil
+}
+
+func rawOf(certs []*x509.Certificate) [][]byte {
+	raw := make([][]byte, 0, len(certs))
+	for _, c := range certs {
+		raw = append(raw, c.Raw)
+	}
+	return raw
+}
