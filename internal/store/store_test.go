@@ -283,3 +283,42 @@ func BenchmarkCommit(b *testing.B) {
 		})
 	}
 }
+
+func TestFormerOwnerWritesNothing(t *testing.T) {
+	both(t, func(t *testing.T, kv full) {
+		ctx := t.Context()
+		owned := put(t, kv, "owner/guestbook", "me")
+		r := Rows{KV: kv, Prefix: "shard/guestbook/", Guard: []Condition{{"owner/guestbook", owned}}}
+		save := func(key, value string, revision int64) (bool, error) {
+			return r.Save(ctx, []string{key}, [][]byte{[]byte(value)}, []int64{revision})
+		}
+		if ok, err := save("step/1", "begun", 0); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		if ok, err := save("step/1", "again", 0); ok || err != nil {
+			t.Errorf("a row that exists was made: %v, %v", ok, err)
+		}
+		value, rev, err := r.Load(ctx, "step/1")
+		if err != nil || string(value) != "begun" {
+			t.Fatal(value, err)
+		}
+		if ok, err := save("step/1", "done", rev); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		put(t, kv, "owner/guestbook", "another")
+		if ok, err := save("step/1", "stale", -1); ok || !errors.Is(err, ErrConflict) {
+			t.Errorf("a former owner wrote: %v, %v", ok, err)
+		}
+		var got []string
+		if err := r.Scan(ctx, "step/", func(key string, value []byte, _ int64) error {
+			got = append(got, key+"="+string(value))
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, got, []string{"step/1=done"})
+		if _, rev, err := r.Load(ctx, "step/2"); rev != 0 || err != nil {
+			t.Errorf("missing row: %d, %v", rev, err)
+		}
+	})
+}
