@@ -17,6 +17,7 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -157,12 +158,12 @@ func (p *Provisioner) intend(w Want) (*Entry, error) {
 		return nil, err
 	}
 	if e == nil {
-		now := time.Now()
 		e = &Entry{
 			Machine: w.MachineID, Token: w.Token, Name: w.Name, Spec: w.Proposal, State: Intended,
 			Mark:   provider.Mark{Home: p.home, System: w.System, Path: w.Path, Machine: w.MachineID},
-			Claims: []Claim{{Holder: holder}}, Intended: now,
+			Claims: []Claim{{Holder: holder}}, Intended: time.Now(),
 		}
+		e.Spec.Account = cmp.Or(e.Spec.Account, DefaultAccount)
 		return e, p.rows.put(e)
 	}
 	switch {

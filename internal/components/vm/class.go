@@ -1,0 +1,139 @@
+package vm
+
+import (
+	"fmt"
+
+	"aloft/component"
+	"aloft/internal/inventory"
+	"aloft/internal/plan"
+	"aloft/internal/provision"
+	"aloft/provider"
+	"aloft/value"
+)
+
+// Class describes VM.
+func (*Manager) Class() component.Class { return class }
+
+var class = component.Class{
+	Name: "VM",
+	Doc:  "A machine, rented where it is cheapest and allowed, with a daemon of its own.",
+	Site: component.SiteResource,
+	Attributes: []component.Attribute{
+		{Name: "cloudProvider", Kinds: text, Default: value.String("auto"), Fixed: true, Doc: `provider or account the machine comes from; "auto": the cheapest`},
+		{Name: "vol-image", Kinds: text, Fixed: true, Doc: "template of its disk; the provider's default if not given"},
+		{Name: "template", Kinds: text, Fixed: true, Doc: "the same as vol-image"},
+		{Name: "cores", Kinds: whole, Default: value.Integer(1), Fixed: true, Doc: "processors, at least"},
+		{Name: "memory", Kinds: whole, Default: value.Integer(1024), Unit: "MiB", Fixed: true, Doc: "memory, at least"},
+		{Name: "disk", Kinds: whole, Default: value.Integer(10), Unit: "GB", Fixed: true, Doc: "disk, at least"},
+		{Name: "region", Kinds: text, Fixed: true, Doc: "region it must be in; any if not given"},
+		{Name: "account", Kinds: text, Fixed: true, Doc: "account it is made in; the provider's default if not given"},
+		{Name: "maxPrice", Kinds: number, Unit: "per hour", Fixed: true, Doc: "what it may cost at most; any if not given"},
+		{Name: "ports", Kinds: []value.Kind{value.KindVector}, Default: value.Vector{}, Fixed: true, Doc: `ports open to the outside, as "tcp/80"`},
+		{Name: "sshKey", Kinds: text, Fixed: true, Doc: "public key for logging in; not handed over by this release"},
+		{Name: "userData", Kinds: text, Fixed: true, Doc: "text for the machine's first boot; not handed over by this release"},
+		{Name: "labels", Kinds: []value.Kind{value.KindComponent}, Doc: "free words for people; they change in place"},
+	},
+	Outputs: []component.Output{
+		{Name: "ip", Kind: value.KindString, Doc: "address that the system's other machines reach it by"},
+		{Name: "publicIp", Kind: value.KindString, Doc: "address that the outside reaches it by; ip where there is none"},
+		{Name: "hostname", Kind: value.KindString, Doc: "its host name"},
+		{Name: "id", Kind: value.KindString, Doc: "machine id: the UUID of this incarnation"},
+		{Name: "provider", Kind: value.KindString, Doc: "provider it was made at"},
+		{Name: "price", Kind: value.KindDouble, Doc: "what it costs per hour"},
+		{Name: "state", Kind: value.KindString, Doc: "what its provider reported last"},
+	},
+	Children:     true,
+	Reconfigures: true,
+	Check:        check,
+}
+
+var (
+	text   = []value.Kind{value.KindString}
+	whole  = []value.Kind{value.KindInteger}
+	number = []value.Kind{value.KindInteger, value.KindLong, value.KindFloat, value.KindDouble}
+)
+
+func check(attrs *value.Component, _ component.Target) (problems []component.Problem) {
+	for _, name := range []string{"cores", "memory", "disk"} {
+		if n, ok := attrs.Get(name); ok {
+			if n, ok := n.(value.Integer); ok && n < 1 {
+				problems = append(problems, component.Problem{
+					Attr: name, Expected: "at least 1", Found: fmt.Sprint(n),
+					Message: fmt.Sprintf("a machine with %s %d cannot be made", name, n), Remedy: "leave it out for the default",
+				})
+			}
+		}
+	}
+	for _, name := range []string{"sshKey", "userData"} {
+		if s, ok := attrs.Get(name); ok && s != value.String("") && s.Kind() != value.KindNull {
+			problems = append(problems, component.Problem{
+				Attr: name, Expected: "nothing", Found: s.Kind().String(),
+				Message: name + " is not handed to machines by this release",
+				Remedy:  "leave it out; use aloft exec to reach the machine, and components to set it up",
+			})
+		}
+	}
+	if a, ok := attrs.Get("vol-image"); ok {
+		if b, ok := attrs.Get("template"); ok && !value.Equal(a, b) {
+			problems = append(problems, component.Problem{
+				Attr: "template", Expected: "the same as vol-image", Found: fmt.Sprint(b),
+				Message: "template and vol-image name two templates", Remedy: "leave one of them out",
+			})
+		}
+	}
+	return problems
+}
+
+// want reads what the plan decided of the machine. The machine id is the
+// token: an id has one machine, ever.
+func want(c *component.Call) (provision.Want, error) {
+	id, _ := c.Attrs.Get(plan.AttrMachine)
+	machineID, ok := id.(value.String)
+	p, _ := c.Attrs.Get(plan.AttrProposal)
+	proposal, placed := p.(*value.Component)
+	if !ok || machineID == "" || !placed {
+		return provision.Want{}, fmt.Errorf("%s: the plan has placed no machine here", c.Path)
+	}
+	r := reader{proposal}
+	return provision.Want{
+		System: c.System, Path: c.Path.String(), MachineID: string(machineID), Token: string(machineID),
+		Name: r.text("hostname"),
+		Proposal: provider.Proposal{
+			Need: c.Path.String(), Provider: r.text("provider"), Account: r.text("account"), Host: r.text("host"),
+			Region: r.text("region"), Zone: r.text("zone"), Size: r.text("size"), Template: r.text("template"),
+			Cores: r.int("cores"), Memory: r.int("memory"), Disk: r.int("disk"),
+			PerHour: r.float("perHour"), Currency: r.text("currency"), Isolation: r.bool("isolation"),
+		},
+	}, nil
+}
+
+// machineName is the name people know the machine by: SYSTEM/PATH.
+func machineName(c *component.Call) string { return inventory.MachineName(c.System, c.Path) }
+
+// reader reads a proposal from its data component. What is absent is zero: the
+// planner wrote it.
+type reader struct{ c *value.Component }
+
+func (r reader) text(name string) string {
+	v, _ := r.c.Get(name)
+	s, _ := v.(value.String)
+	return string(s)
+}
+
+func (r reader) int(name string) int {
+	v, _ := r.c.Get(name)
+	n, _ := v.(value.Integer)
+	return int(n)
+}
+
+func (r reader) float(name string) float64 {
+	v, _ := r.c.Get(name)
+	f, _ := v.(value.Double)
+	return float64(f)
+}
+
+func (r reader) bool(name string) bool {
+	v, _ := r.c.Get(name)
+	b, _ := v.(value.Bool)
+	return bool(b)
+}
