@@ -1,0 +1,179 @@
+// Package initd is `aloft init`: the process that keeps a machine. In a light
+// machine it is process 1; of a process machine it is a small supervisor to
+// which orphans of the machine fall. It does three things: it releases
+// processes that ended, keeps the machine's daemon running, and ends the
+// machine when told to. It starts nothing else, and knows nothing of
+// components: those live in sessions of their own and outlast the daemon.
+//
+// Main runs in the process's first goroutine, bound to its thread, until the
+// machine ends; it starts no other.
+package initd
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"aloft/internal/drivers/local/boot"
+	"aloft/internal/drivers/local/light"
+	"aloft/internal/drivers/local/names"
+)
+
+// Process is what the keeper of a process machine is told.
+type Process struct {
+	Folder  string `json:"folder"` // of the machine
+	Binary  string `json:"binary"`
+	Address string `json:"address"`
+}
+
+// StateFolder is where a process machine's daemon keeps its state; its user
+// data lies there too.
+func (p Process) StateFolder() string { return filepath.Join(p.Folder, "home") }
+
+// DataPath is the user data of a process machine.
+func (p Process) DataPath() string { return filepath.Join(p.StateFolder(), "userdata.json") }
+
+// Main runs `aloft init` with the arguments that follow the word init, and
+// returns the exit code of the process. It is made to be called by a manager
+// with orders on descriptor 3 and a report on 4, not by people.
+func Main(args []string) int {
+	home, machine, process, ok := names.ParseInit(append([]string{names.Init}, args...))
+	if !ok {
+		fmt.Fprintln(os.Stderr, "aloft init: is started by the daemon that makes a machine, not by hand")
+		return 1
+	}
+	// The daemon is to end with this very thread, and what is taken from it is
+	// taken from what it starts.
+	runtime.LockOSThread()
+	run := enter
+	if process {
+		run = supervise
+	}
+	if err := run(home, machine); err != nil {
+		fmt.Fprintf(os.Stderr, "aloft init: machine %s: %v\n", machine, err)
+		return 1
+	}
+	return 0
+}
+
+// enter becomes process 1 of a light machine.
+func enter(home names.Home, machine string) error {
+	var spec light.Spec
+	orders, err := boot.Receive(&spec)
+	if err != nil {
+		return err
+	}
+	signals := notify()
+	err = light.EnterRoot(spec)
+	if err == nil {
+		err = orders.Await()
+	}
+	if err == nil {
+		err = light.EnterNet(spec)
+	}
+	if err == nil {
+		err = light.Withhold()
+	}
+	if err != nil {
+		orders.Done(err)
+		return err
+	}
+	k := &keeper{
+		command: []string{light.BinaryPath, "daemon", "run", "--machine"},
+		log:     light.LogPath,
+		env: environment(home, machine, spec.Address.Addr().String(), light.StatePath, light.DataPath,
+			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:"+filepath.Dir(light.BinaryPath),
+			"HOME=/root", "LANG=C.UTF-8"),
+		dir:   "/",
+		kill:  func(sig unix.Signal) bool { return unix.Kill(-1, sig) == nil },
+		clock: time.Now,
+	}
+	k.start()
+	orders.Done(nil)
+	return k.run(signals)
+}
+
+// supervise becomes the keeper of a process machine.
+func supervise(home names.Home, machine string) error {
+	var spec Process
+	orders, err := boot.Receive(&spec)
+	if err != nil {
+		return err
+	}
+	signals := notify()
+	if err = orders.Await(); err == nil {
+		err = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	}
+	if err != nil {
+		orders.Done(err)
+		return err
+	}
+	k := &keeper{
+		command: []string{spec.Binary, "daemon", "run", "--machine"},
+		log:     filepath.Join(spec.Folder, "daemon.log"),
+		env: environment(home, machine, spec.Address, spec.StateFolder(), spec.DataPath(),
+			"PATH="+os.Getenv("PATH"), "HOME="+spec.Folder, "LANG=C.UTF-8"),
+		dir:   spec.Folder,
+		kill:  killChildren,
+		clock: time.Now,
+	}
+	k.start()
+	orders.Done(nil)
+	return k.run(signals)
+}
+
+func environment(home names.Home, machine, address, state, data string, more ...string) []string {
+	return append(more,
+		names.HomeIDVar+"="+string(home), names.MachineVar+"="+machine, names.AddressVar+"="+address,
+		names.StateVar+"="+state, names.DataVar+"="+data)
+}
+
+func notify() <-chan os.Signal {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, unix.SIGCHLD, unix.SIGTERM, unix.SIGINT)
+	// Its terminal, if it ever had one, is nothing to it.
+	signal.Ignore(unix.SIGHUP, unix.SIGPIPE)
+	return signals
+}
+
+// killChildren sends sig to the children of this process and reports whether
+// there were any. Children of a child that ends become children of this one,
+// so that called until it says no it reaches all.
+func killChildren(sig unix.Signal) bool {
+	children, err := children(os.Getpid())
+	for _, pid := range children {
+		_ = unix.Kill(pid, sig) // a child keeps its number until we release it
+	}
+	return err == nil && len(children) > 0
+}
+
+// children lists the children of process parent.
+func children(parent int) ([]int, error) {
+	dirs, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	var found []int
+	for _, d := range dirs {
+		pid, err := strconv.Atoi(d.Name())
+		if err != nil {
+			continue
+		}
+		b, err := os.ReadFile("/proc/" + d.Name() + "/stat")
+		if err != nil {
+			continue
+		}
+		fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+		if len(fields) > 1 && fields[0] != "Z" && fields[1] == strconv.Itoa(parent) {
+			found = append(found, pid)
+		}
+	}
+	return found, nil
+}

@@ -1,0 +1,159 @@
+package initd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Pauses before a daemon that ended is started again, and how long one must
+// have run for its pauses to begin anew.
+const (
+	firstPause = 100 * time.Millisecond
+	longPause  = 10 * time.Second
+	steady     = 30 * time.Second
+)
+
+// grace is how long the machine's processes have between the request to end
+// and their end.
+const grace = 5 * time.Second
+
+// logLimit is the size above which the daemon's log is put aside at the start
+// of a daemon; one old log is kept.
+const logLimit = 8 << 20
+
+// keeper keeps one daemon running and releases whatever else ends.
+type keeper struct {
+	command []string
+	env     []string
+	dir     string
+	log     string
+	kill    func(unix.Signal) bool // all of the machine; false if nothing is left
+	clock   func() time.Time
+
+	pid     int // of the daemon, 0 while none runs
+	started time.Time
+	pause   time.Duration
+}
+
+// run keeps the machine until it is told to end.
+func (k *keeper) run(signals <-chan os.Signal) error {
+	var due <-chan time.Time
+	var force <-chan time.Time
+	ending := false
+	for {
+		k.release()
+		switch {
+		case ending && !k.kill(0):
+			return nil
+		case !ending && k.pid == 0 && due == nil:
+			due = time.After(k.next())
+		}
+		select {
+		case sig := <-signals:
+			if sig != unix.SIGCHLD && !ending {
+				ending = true
+				force = time.After(grace)
+				k.kill(unix.SIGTERM)
+				k.kill(unix.SIGCONT)
+			}
+		case <-due:
+			due = nil
+			if !ending {
+				k.start()
+			}
+		case <-force:
+			force = time.After(grace / 50)
+			k.kill(unix.SIGKILL)
+		}
+	}
+}
+
+// next returns the pause before the next start.
+func (k *keeper) next() time.Duration {
+	switch {
+	case k.pause == 0 || k.clock().Sub(k.started) >= steady:
+		k.pause = firstPause
+	default:
+		k.pause = min(2*k.pause, longPause)
+	}
+	return k.pause
+}
+
+// start starts the daemon. One that cannot be started counts as one that ended
+// at once.
+func (k *keeper) start() {
+	k.started = k.clock()
+	log, err := openLog(k.log)
+	if err != nil {
+		k.say(err)
+		log = os.Stderr
+	} else {
+		defer log.Close()
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		k.say(err)
+		return
+	}
+	defer null.Close()
+	proc, err := os.StartProcess(k.command[0], append([]string{"aloft"}, k.command[1:]...), &os.ProcAttr{
+		Dir: k.dir, Env: k.env, Files: []*os.File{null, log, log},
+		// Two daemons of one machine must never run: this one ends with its keeper.
+		Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
+	})
+	if err != nil {
+		k.say(fmt.Errorf("start %s: %w", k.command[0], err))
+		return
+	}
+	k.pid = proc.Pid
+	_ = proc.Release()
+}
+
+// release takes all that ended out of the kernel's table.
+func (k *keeper) release() {
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil || pid <= 0 {
+			return
+		}
+		if pid == k.pid {
+			k.pid = 0
+			k.say(fmt.Errorf("daemon %d ended after %s: %s", pid, k.clock().Sub(k.started).Round(time.Millisecond), ending(status)))
+		}
+	}
+}
+
+func (k *keeper) say(err error) {
+	fmt.Fprintf(os.Stderr, "%s aloft init: %v\n", k.clock().UTC().Format(time.RFC3339), err)
+}
+
+// ending tells how a process ended.
+func ending(s unix.WaitStatus) string {
+	if s.Signaled() {
+		return unix.SignalName(s.Signal())
+	}
+	return fmt.Sprintf("exit code %d", s.ExitStatus())
+}
+
+// openLog opens a log for appending, and puts one that has grown aside.
+func openLog(path string) (*os.File, error) {
+	if fi, err := os.Stat(path); err == nil && fi.Size() > logLimit {
+		if err := os.Rename(path, path+".1"); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+}

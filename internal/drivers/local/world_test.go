@@ -1,0 +1,206 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"aloft/internal/drivers/local/ident"
+	"aloft/internal/drivers/local/light"
+	"aloft/internal/drivers/local/names"
+	"aloft/provider"
+)
+
+// world is a home with a driver, and what it made. At its end the host must be
+// as it was.
+type world struct {
+	t       testing.TB
+	d       *Driver
+	config  Config
+	account provider.Account
+}
+
+func newWorld(t testing.TB, form Form) *world {
+	t.Helper()
+	if form == Light && os.Geteuid() != 0 {
+		t.Skip("light machines need the superuser")
+	}
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, config: Config{
+		Home: t.TempDir(), ID: fmt.Sprintf("%08x", rand.Uint32()), Binary: binary, HostID: "host",
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}}
+	w.account = provider.Account{Name: "local", Settings: map[string]string{FormSetting: string(form)}}
+	w.open()
+	if form == Light && w.d.report.Why() != "" {
+		t.Skip(w.d.report.Why())
+	}
+	t.Cleanup(w.close)
+	return w
+}
+
+// open opens the home's driver, as a daemon that starts does.
+func (w *world) open() {
+	w.t.Helper()
+	d, err := New(w.config)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.d = d
+}
+
+// close destroys what is left and looks for what should not be.
+func (w *world) close() {
+	background := context.Background() // the test's own has ended
+	left, _, err := w.d.List(background, w.account, provider.Mark{}, "")
+	if err != nil {
+		w.t.Error(err)
+	}
+	for _, r := range left {
+		if err := w.d.Destroy(background, w.account, r.Ref); err != nil {
+			w.t.Error(err)
+		}
+	}
+	if err := w.d.Close(); err != nil {
+		w.t.Error(err)
+	}
+	if traces := w.traces(); len(traces) > 0 {
+		w.t.Errorf("left behind: %q", traces)
+	}
+}
+
+// traces lists everything on the host that bears the home's id, looked for by
+// other means than the driver's own.
+func (w *world) traces() []string {
+	w.t.Helper()
+	var found []string
+	links, err := net.Interfaces()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, l := range links {
+		if strings.Contains(l.Name, w.config.ID) {
+			found = append(found, "link "+l.Name)
+		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if strings.Contains(line, w.config.ID) || strings.Contains(line, w.config.Home) {
+			found = append(found, "mount "+line)
+		}
+	}
+	all, err := ident.All()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, p := range all {
+		if slices.Contains(p.Args, w.config.ID) || slices.Contains(p.Environ(), names.HomeIDVar+"="+w.config.ID) {
+			found = append(found, fmt.Sprintf("process %d %q", p.PID, p.Args))
+		}
+	}
+	groups, err := filepath.Glob("/sys/fs/cgroup/*/*" + w.config.ID + "*")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, g := range groups {
+		found = append(found, "group "+g)
+	}
+	folders, err := filepath.Glob(filepath.Join(w.config.Home, "machines", "*"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return append(found, folders...)
+}
+
+func (w *world) request(name string) provider.Request {
+	return provider.Request{
+		Kind: provider.Compute, Token: "t-" + name, Name: name, UserData: []byte("token-" + name),
+		Mark: provider.Mark{Home: w.config.ID, System: "s", Path: name, Machine: uuid.NewString()},
+		Spec: provider.Proposal{Need: name, Provider: Name},
+	}
+}
+
+func (w *world) create(name string) provider.Resource {
+	w.t.Helper()
+	r, err := w.d.Create(w.t.Context(), w.account, w.request(name))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+// dial connects to a machine's daemon, which may be starting.
+func (w *world) dial(address string) (net.Conn, error) {
+	for until := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		c, err := net.DialTimeout("tcp", net.JoinHostPort(address, port), time.Second)
+		if err == nil || time.Now().After(until) {
+			return c, err
+		}
+	}
+}
+
+// ask has a machine tell about itself.
+func (w *world) ask(r provider.Resource) answer {
+	w.t.Helper()
+	c, err := w.dial(r.Address)
+	if err != nil {
+		w.log(r)
+		w.t.Fatal(err)
+	}
+	defer c.Close()
+	var a answer
+	if _, err := c.Write([]byte("tell\n")); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := json.NewDecoder(c).Decode(&a); err != nil {
+		w.t.Fatal(err)
+	}
+	return a
+}
+
+// run runs a command in a machine.
+func (w *world) run(r provider.Resource, command string) string {
+	w.t.Helper()
+	c, err := w.dial(r.Address)
+	if err != nil {
+		w.log(r)
+		w.t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("run " + command)); err != nil {
+		w.t.Fatal(err)
+	}
+	b, err := io.ReadAll(c)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// log shows what the machine's keeper and daemon wrote.
+func (w *world) log(r provider.Resource) {
+	dir := w.d.folderOf(r.Ref)
+	for _, f := range []string{initLog, "daemon.log", filepath.Join("disk/0/upper", light.LogPath)} {
+		if b, err := os.ReadFile(filepath.Join(dir, f)); err == nil {
+			w.t.Logf("%s:\n%s", f, b)
+		}
+	}
+}
