@@ -1,0 +1,191 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"aloft/api/peerpb"
+)
+
+// Issuer issues certificates, all DER: a chain for the key in a certificate
+// request, leaf first, and the roots to trust. An error that is final carries
+// its gRPC status (PermissionDenied); any other means that asking again may
+// help. Package identity's Manager is one.
+type Issuer interface {
+	// Enrol lets in the machine with this id, if the token is its.
+	Enrol(ctx context.Context, token, machine string, request []byte) (chain, roots [][]byte, err error)
+	// Renew gives the machine with this name (its URI) a fresh certificate.
+	Renew(ctx context.Context, name string, request []byte) (chain, roots [][]byte, err error)
+}
+
+// enrolment answers the Enrolment service for an Issuer.
+type enrolment struct {
+	peerpb.UnimplementedEnrolmentServer
+	issuer   Issuer
+	contacts func() []string
+}
+
+// NewEnrolment makes the service that managers register: certificates come from
+// issuer, and with each the contacts there are at the time, host:port in order
+// of preference.
+func NewEnrolment(issuer Issuer, contacts func() []string) peerpb.EnrolmentServer {
+	return &enrolment{issuer: issuer, contacts: contacts}
+}
+
+func (e *enrolment) Enrol(ctx context.Context, req *peerpb.EnrolRequest) (*peerpb.Certificates, error) {
+	return e.answer(e.issuer.Enrol(ctx, req.Token, req.Machine, req.CertificateRequest))
+}
+
+func (e *enrolment) Renew(ctx context.Context, req *peerpb.RenewRequest) (*peerpb.Certificates, error) {
+	return e.answer(e.issuer.Renew(ctx, Caller(ctx).String(), req.CertificateRequest))
+}
+
+func (e *enrolment) answer(chain, roots [][]byte, err error) (*peerpb.Certificates, error) {
+	if err != nil {
+		if _, known := status.FromError(err); known {
+			return nil, err
+		}
+		return nil, status.Error(codes.Unavailable, err.Error())
+	}
+	return &peerpb.Certificates{Chain: chain, Roots: roots, Contacts: e.contacts()}, nil
+}
+
+// Credentials is an Identity that is obtained from a manager and renewed.
+// Package identity's Machine is one.
+type Credentials interface {
+	Identity
+	// Enrolled reports whether there is a certificate, expired or not.
+	Enrolled() bool
+	// RenewAt says when to renew it.
+	RenewAt() time.Time
+	// Request makes a certificate request, PKCS#10 in DER.
+	Request() ([]byte, error)
+	// Install takes up the answer to the last Request, durably.
+	Install(chain, roots [][]byte) error
+}
+
+// Enrolment is what a machine enrols with and keeps its certificate by.
+type Enrolment struct {
+	Node        *Node
+	Credentials Credentials // the node's Identity
+	Machine     string      // machine id
+	Token       string      // unused once enrolled
+
+	// Contacts, if given, is told the managers' addresses with every certificate.
+	Contacts func(addresses []string)
+}
+
+// Run enrols the machine over whatever session with a manager comes about, and
+// renews its certificate from then on, until ctx ends. It ends earlier, with an
+// error of code PermissionDenied, when a manager refuses for good: the token is
+// not good, or the machine is a member no more.
+func (e *Enrolment) Run(ctx context.Context) error {
+	for {
+		if e.Credentials.Enrolled() {
+			pause(ctx, time.Until(e.Credentials.RenewAt()))
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := e.obtain(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// obtain asks until it has a certificate.
+func (e *Enrolment) obtain(ctx context.Context) error {
+	for failures := 1; ; failures++ {
+		certs, err := e.ask(ctx)
+		if err == nil {
+			return e.install(certs)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if status.Code(err) == codes.PermissionDenied {
+			return fmt.Errorf("machine %s: %w", e.Machine, err)
+		}
+		e.Node.cfg.Log.Info("no certificate yet", "error", err)
+		pause(ctx, backoff(failures))
+	}
+}
+
+func (e *Enrolment) ask(ctx context.Context) (*peerpb.Certificates, error) {
+	request, err := e.Credentials.Request()
+	if err != nil {
+		return nil, err
+	}
+	s, err := e.Node.anyManager(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
+	defer cancel()
+	client := peerpb.NewEnrolmentClient(s)
+	if e.Credentials.Enrolled() {
+		return client.Renew(ctx, &peerpb.RenewRequest{CertificateRequest: request})
+	}
+	return client.Enrol(ctx, &peerpb.EnrolRequest{
+		Token: e.Token, CertificateRequest: request, Machine: e.Machine, Versions: e.Node.versions(),
+	})
+}
+
+func (e *Enrolment) install(certs *peerpb.Certificates) error {
+	if err := e.Credentials.Install(certs.Chain, certs.Roots); err != nil {
+		return fmt.Errorf("certificate for machine %s: %w", e.Machine, err)
+	}
+	if e.Contacts != nil {
+		e.Contacts(certs.Contacts)
+	}
+	e.Node.dropLowly()
+	return nil
+}
+
+// anyManager returns a session with a manager as soon as there is one, be this
+// node enrolled or not.
+func (n *Node) anyManager(ctx context.Context) (*session, error) {
+	for {
+		n.mu.Lock()
+		closed, changed := n.closed, n.changed
+		var found *session
+		for l, s := range n.links {
+			if l.remote.Kind == Manager && s.current() == l && (found == nil || l.fresh()) {
+				found = s
+			}
+		}
+		n.mu.Unlock()
+		switch {
+		case closed:
+			return nil, ErrClosed
+		case found != nil:
+			return found, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, errors.Join(errors.New("no session with a manager"), ctx.Err())
+		}
+	}
+}
+
+// dropLowly closes the links on which this node is not known as a member in
+// good standing, so that they are made anew now that it is one.
+func (n *Node) dropLowly() {
+	n.mu.Lock()
+	var lowly []*link
+	for l := range n.links {
+		if !l.fresh() && !l.self {
+			lowly = append(lowly, l)
+		}
+	}
+	n.mu.Unlock()
+	for _, l := range lowly {
+		l.close()
+	}
+}

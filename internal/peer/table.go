@@ -1,0 +1,226 @@
+package peer
+
+import (
+	"context"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Session returns the live session with a daemon, by its id.
+func (n *Node) Session(id string) (Session, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s, ok := n.sessions[id]
+	if !ok {
+		return nil, false
+	}
+	return s, true
+}
+
+// Wait returns the session with a daemon as soon as there is one.
+func (n *Node) Wait(ctx context.Context, id string) (Session, error) {
+	for {
+		n.mu.Lock()
+		s, ok := n.sessions[id]
+		changed := n.changed
+		n.mu.Unlock()
+		if ok {
+			return s, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, status.Errorf(codes.Unavailable, "no session with %s: %v", id, context.Cause(ctx))
+		}
+	}
+}
+
+// Change says that a session began or ended.
+type Change struct {
+	Peer    Peer
+	Session Session // nil: it ended
+}
+
+// Watch calls f with the sessions there are and then with every change, one at
+// a time, until ctx ends. A session that ends and begins anew between two calls
+// is told as both; one that begins and ends between them may not be told.
+func (n *Node) Watch(ctx context.Context, f func(Change)) error {
+	known := map[string]*session{}
+	for {
+		now := map[string]*session{}
+		n.mu.Lock()
+		for id, s := range n.sessions {
+			now[id] = s
+		}
+		changed := n.changed
+		n.mu.Unlock()
+
+		for id, s := range known {
+			if now[id] != s {
+				f(Change{Peer: s.peer})
+			}
+		}
+		for id, s := range now {
+			if known[id] != s {
+				f(Change{Peer: s.peer, Session: s})
+			}
+		}
+		known = now
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// announce wakes everybody who waits for a change. n.mu is held.
+func (n *Node) announce() {
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+// adopt takes a new link into the table and returns the session it serves.
+//
+// Two daemons that dial each other end up with two links, and both must drop
+// the same one. A link whose other end is another process than that of the
+// link there was replaces it at once: the old process is gone. Between the same
+// two processes the link that the daemon with the lower id began later wins,
+// and the other is retired: it carries no new calls and closes when both ends
+// have said that their calls on it are over.
+func (n *Node) adopt(l *link) (*session, error) {
+	s, loser, gone, err := n.enter(l)
+	if loser != nil {
+		loser.retire()
+	}
+	if gone != nil {
+		n.start(gone.close)
+	}
+	return s, err
+}
+
+// enter changes the table for adopt and returns the link to retire and the one
+// to close, if any; that has to be done without n.mu.
+func (n *Node) enter(l *link) (s *session, loser, gone *link, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return nil, nil, nil, ErrClosed
+	}
+	defer n.announce()
+	s = &session{node: n, peer: l.remote, link: l, done: make(chan struct{})}
+	n.links[l] = s
+	if !l.tabled() {
+		return s, nil, nil, nil
+	}
+	old := n.sessions[l.remote.ID]
+	if old == nil {
+		n.sessions[l.remote.ID] = s
+		return s, nil, nil, nil
+	}
+	was := old.current()
+	if was.boot != l.boot {
+		n.sessions[l.remote.ID] = s
+		old.end()
+		return s, nil, was, nil
+	}
+	n.links[l] = old
+	if l.order < was.order {
+		return old, l, nil, nil
+	}
+	old.replace(l)
+	return old, was, nil, nil
+}
+
+// dropped takes a closed link out of the table, and its session if it was the
+// session's current one.
+func (n *Node) dropped(l *link) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := n.links[l]
+	delete(n.links, l)
+	if s == nil || s.current() != l {
+		return
+	}
+	if n.sessions[s.peer.ID] == s {
+		delete(n.sessions, s.peer.ID)
+	}
+	s.end()
+	n.announce()
+}
+
+// session implements Session on whatever link is the current one.
+type session struct {
+	node *Node
+	peer Peer
+	done chan struct{}
+	once sync.Once
+
+	mu sync.Mutex
+	// guarded by mu
+	link *link
+}
+
+func (s *session) Peer() Peer            { return s.peer }
+func (s *session) Done() <-chan struct{} { return s.done }
+
+func (s *session) Close() error {
+	s.current().close()
+	return nil
+}
+
+func (s *session) current() *link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.link
+}
+
+func (s *session) replace(l *link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.link = l
+}
+
+func (s *session) end() { s.once.Do(func() { close(s.done) }) }
+
+// begin reserves the current link for a call. A link is retired only after
+// another took its place, so looking again ends.
+func (s *session) begin() (*link, error) {
+	for {
+		select {
+		case <-s.done:
+			return nil, status.Errorf(codes.Unavailable, "the session with %s is over", s.peer)
+		default:
+		}
+		if l := s.current(); l.begin() {
+			return l, nil
+		}
+	}
+}
+
+// Invoke implements grpc.ClientConnInterface.
+func (s *session) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	l, err := s.begin()
+	if err != nil {
+		return err
+	}
+	defer l.end()
+	return l.wire.Invoke(ctx, method, args, reply, opts...)
+}
+
+// NewStream implements grpc.ClientConnInterface.
+func (s *session) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	l, err := s.begin()
+	if err != nil {
+		return nil, err
+	}
+	end := sync.OnceFunc(l.end) // gRPC does not say whether OnFinish runs when NewStream fails
+	stream, err := l.wire.NewStream(ctx, desc, method, append(opts[:len(opts):len(opts)], grpc.OnFinish(func(error) { end() }))...)
+	if err != nil {
+		end()
+	}
+	return stream, err
+}
