@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -20,6 +21,9 @@ import (
 
 // initLog is where the keeper of a machine writes, in the machine's folder.
 const initLog = "init.log"
+
+// linkLimit is how long a new link may take to come up.
+const linkLimit = 5 * time.Second
 
 // spec is what process 1 of a light machine is told.
 func (d *Driver) spec(rec record, n network) light.Spec {
@@ -107,7 +111,11 @@ func (d *Driver) boot(ctx context.Context, m *machine) error {
 		st.Abandon()
 		return err
 	}
-	if err := st.Go(ctx); err != nil {
+	err = st.Go(ctx)
+	if err == nil && rec.Form == Light {
+		err = light.Ready(d.id.Link(rec.Offset), linkLimit)
+	}
+	if err != nil {
 		return errors.Join(err, st.Process.End(unix.SIGKILL, endLimit))
 	}
 	return nil

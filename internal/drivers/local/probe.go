@@ -59,8 +59,10 @@ func probe(home string, id names.Home) Report {
 	if err := tryNamespaces(); err != nil {
 		r.Missing = append(r.Missing, Gap{"namespaces", fmt.Sprintf("%s: %v", none, err), "give aloft the right CAP_SYS_ADMIN"})
 	} else if err := tryOverlay(home, id); err != nil {
-		r.Missing = append(r.Missing, Gap{"overlay file system", fmt.Sprintf("%s: %v", none, err),
-			"put aloft's state folder on a disk of its own with --home"})
+		r.Missing = append(r.Missing, Gap{
+			"overlay file system", fmt.Sprintf("%s: %v", none, err),
+			"put aloft's state folder on a disk of its own with --home",
+		})
 	}
 	if err := tryLinks(); err != nil {
 		r.Missing = append(r.Missing, Gap{"links between namespaces", fmt.Sprintf("%s: %v", none, err), "load the kernel modules veth and bridge"})

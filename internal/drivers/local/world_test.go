@@ -157,23 +157,26 @@ func (w *world) dial(address string) (net.Conn, error) {
 	}
 }
 
-// ask has a machine tell about itself.
+// ask has a machine tell about itself. A daemon that is being ended may still
+// take the question; then the next one is asked.
 func (w *world) ask(r provider.Resource) answer {
 	w.t.Helper()
-	c, err := w.dial(r.Address)
-	if err != nil {
-		w.log(r)
-		w.t.Fatal(err)
+	for range 100 {
+		c, err := w.dial(r.Address)
+		if err != nil {
+			break
+		}
+		var a answer
+		_, _ = c.Write([]byte("tell\n"))
+		err = json.NewDecoder(c).Decode(&a)
+		c.Close()
+		if err == nil {
+			return a
+		}
 	}
-	defer c.Close()
-	var a answer
-	if _, err := c.Write([]byte("tell\n")); err != nil {
-		w.t.Fatal(err)
-	}
-	if err := json.NewDecoder(c).Decode(&a); err != nil {
-		w.t.Fatal(err)
-	}
-	return a
+	w.log(r)
+	w.t.Fatalf("machine %s does not answer", r.Name)
+	return answer{}
 }
 
 // run runs a command in a machine.
@@ -195,6 +198,20 @@ func (w *world) run(r provider.Resource, command string) string {
 	return strings.TrimSpace(string(b))
 }
 
+// killDaemon has a machine's daemon kill itself.
+func (w *world) killDaemon(r provider.Resource) {
+	w.t.Helper()
+	c, err := w.dial(r.Address)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("run kill -9 $PPID")); err != nil {
+		w.t.Fatal(err)
+	}
+	_, _ = io.ReadAll(c) // ends with the daemon
+}
+
 // log shows what the machine's keeper and daemon wrote.
 func (w *world) log(r provider.Resource) {
 	dir := w.d.folderOf(r.Ref)
@@ -203,4 +220,22 @@ func (w *world) log(r provider.Resource) {
 			w.t.Logf("%s:\n%s", f, b)
 		}
 	}
+}
+
+// listen serves one greeting on an address of the host, and returns where.
+func (w *world) listen(address string) string {
+	w.t.Helper()
+	l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { l.Close() })
+	go func() {
+		if c, err := l.Accept(); err == nil {
+			defer c.Close()
+			_, _ = c.Read(make([]byte, 64))
+			fmt.Fprintln(c, "hello from the host")
+		}
+	}()
+	return l.Addr().String()
 }

@@ -10,6 +10,7 @@
 package initd
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/signal"
@@ -121,7 +122,7 @@ func supervise(home names.Home, machine string) error {
 		env: environment(home, machine, spec.Address, spec.StateFolder(), spec.DataPath(),
 			"PATH="+os.Getenv("PATH"), "HOME="+spec.Folder, "LANG=C.UTF-8"),
 		dir:   spec.Folder,
-		kill:  killChildren,
+		kill:  killDescendants,
 		clock: time.Now,
 	}
 	k.start()
@@ -143,24 +144,33 @@ func notify() <-chan os.Signal {
 	return signals
 }
 
-// killChildren sends sig to the children of this process and reports whether
-// there were any. Children of a child that ends become children of this one,
-// so that called until it says no it reaches all.
-func killChildren(sig unix.Signal) bool {
-	children, err := children(os.Getpid())
-	for _, pid := range children {
-		_ = unix.Kill(pid, sig) // a child keeps its number until we release it
+// killDescendants sends sig to every process that comes from this one and
+// reports whether there is any. What they start meanwhile is found by the next
+// call: whose parent ended falls to this process.
+func killDescendants(sig unix.Signal) bool {
+	children, err := parents()
+	if err != nil {
+		return true // not known to be gone
 	}
-	return err == nil && len(children) > 0
+	todo, found := []int{os.Getpid()}, false
+	for len(todo) > 0 {
+		next := children[todo[0]]
+		todo = append(todo[1:], next...)
+		for _, pid := range next {
+			found = true
+			_ = unix.Kill(pid, sig) // one that ended meanwhile
+		}
+	}
+	return found
 }
 
-// children lists the children of process parent.
-func children(parent int) ([]int, error) {
+// parents lists, by parent, the processes that have not ended.
+func parents() (map[int][]int, error) {
 	dirs, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
 	}
-	var found []int
+	children := map[int][]int{}
 	for _, d := range dirs {
 		pid, err := strconv.Atoi(d.Name())
 		if err != nil {
@@ -170,10 +180,14 @@ func children(parent int) ([]int, error) {
 		if err != nil {
 			continue
 		}
-		fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-		if len(fields) > 1 && fields[0] != "Z" && fields[1] == strconv.Itoa(parent) {
-			found = append(found, pid)
+		// After the name in brackets: state and parent.
+		fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+		if len(fields) < 2 || fields[0] == "Z" {
+			continue
+		}
+		if parent, err := strconv.Atoi(fields[1]); err == nil {
+			children[parent] = append(children[parent], pid)
 		}
 	}
-	return found, nil
+	return children, nil
 }

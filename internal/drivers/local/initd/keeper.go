@@ -23,6 +23,9 @@ const (
 // and their end.
 const grace = 5 * time.Second
 
+// again is the time after which what does not end is killed once more.
+const again = 20 * time.Millisecond
+
 // logLimit is the size above which the daemon's log is put aside at the start
 // of a daemon; one old log is kept.
 const logLimit = 8 << 20
@@ -33,7 +36,7 @@ type keeper struct {
 	env     []string
 	dir     string
 	log     string
-	kill    func(unix.Signal) bool // all of the machine; false if nothing is left
+	kill    func(unix.Signal) bool // all of the machine but the keeper; false if nothing is left
 	clock   func() time.Time
 
 	pid     int // of the daemon, 0 while none runs
@@ -41,13 +44,16 @@ type keeper struct {
 	pause   time.Duration
 }
 
-// run keeps the machine until it is told to end.
+// run keeps the machine until it is told to end: SIGTERM gives its processes
+// time, SIGINT none.
 func (k *keeper) run(signals <-chan os.Signal) error {
-	var due <-chan time.Time
-	var force <-chan time.Time
-	ending := false
+	var due, force <-chan time.Time
+	ending, killing := false, false
 	for {
 		k.release()
+		if killing {
+			k.kill(unix.SIGKILL) // whatever was started, or fell to us, since the last time
+		}
 		switch {
 		case ending && !k.kill(0):
 			return nil
@@ -56,11 +62,13 @@ func (k *keeper) run(signals <-chan os.Signal) error {
 		}
 		select {
 		case sig := <-signals:
-			if sig != unix.SIGCHLD && !ending {
-				ending = true
-				force = time.After(grace)
+			switch {
+			case sig == unix.SIGTERM && !ending:
+				ending, force = true, time.After(grace)
 				k.kill(unix.SIGTERM)
 				k.kill(unix.SIGCONT)
+			case sig == unix.SIGINT && !killing:
+				ending, killing, force = true, true, time.After(again)
 			}
 		case <-due:
 			due = nil
@@ -68,8 +76,7 @@ func (k *keeper) run(signals <-chan os.Signal) error {
 				k.start()
 			}
 		case <-force:
-			force = time.After(grace / 50)
-			k.kill(unix.SIGKILL)
+			killing, force = true, time.After(again)
 		}
 	}
 }

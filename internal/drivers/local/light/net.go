@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -125,6 +127,26 @@ func (w Net) Attach(n, pid int, name string, address netip.Addr) error {
 		return fmt.Errorf("link %s: %w", name, err)
 	}
 	return neighbour(hub, address)
+}
+
+// forwarding is the state of a bridge's port that lets packets through.
+const forwarding = "3"
+
+// Ready waits until the bridge lets packets through to the link, for limit at
+// most: the kernel opens the port a little after the machine's end of the link
+// is up, and a packet sent in between is sent again only after a second.
+func Ready(name string, limit time.Duration) error {
+	for until := time.Now().Add(limit); ; time.Sleep(200 * time.Microsecond) {
+		b, err := os.ReadFile("/sys/class/net/" + name + "/brport/state")
+		if err != nil {
+			return fmt.Errorf("link %s: %w", name, err)
+		}
+		if state := strings.TrimSpace(string(b)); state == forwarding {
+			return nil
+		} else if time.Now().After(until) {
+			return fmt.Errorf("link %s: its bridge lets nothing through after %s: port state %s", name, limit, state)
+		}
+	}
 }
 
 // neighbour tells link's side who has the address. Without it a first packet
