@@ -128,8 +128,12 @@ func (w *sourceWriter) body(c *Component) {
 	w.WriteByte('}')
 }
 
+// maxIndent keeps the text of a deeply nested value from growing with the
+// square of its depth.
+const maxIndent = 32
+
 func (w *sourceWriter) margin() {
-	for range w.indent {
+	for range min(w.indent, maxIndent) {
 		w.WriteString("  ")
 	}
 }

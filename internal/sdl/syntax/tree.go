@@ -56,7 +56,8 @@ func (*Include) item()   {}
 // Expr is a value as written: a *Literal, *Vector, *Reference, *Component or
 // *Var.
 type Expr interface {
-	// Span returns where the value is written, parentheses not included.
+	// Span returns where the value is written; the parentheses of an operation
+	// belong to it, others do not.
 	Span() diag.Span
 	expr()
 }

@@ -1,0 +1,403 @@
+package syntax
+
+import (
+	"fmt"
+
+	"aloft/internal/sdl/diag"
+	"aloft/value"
+)
+
+// MaxDepth is how deep braces, brackets, parentheses and IFs may be nested.
+// The parser is recursive; this is far within the stack of a goroutine.
+const MaxDepth = 10_000
+
+// Parse reads the text src of the file called name. Mistakes are added to
+// list; the tree holds what could be read and is never nil. A tree from a text
+// with mistakes is for showing, not for deploying.
+func Parse(name string, src []byte, list *diag.List) *File {
+	p := newParser(name, src, list)
+	f := &File{Name: name}
+	if p.tok.kind == tExtends {
+		open := p.tok.span
+		p.next()
+		if body, ok := p.body(); ok {
+			f.Wrapped = true
+			f.Items = body.Items
+			if p.tok.kind != tEOF {
+				d := p.unexpected("the end of the file: a file is a list of items or one extends { … }")
+				d.Related = []diag.Related{{Span: open, Message: "the file begins with extends here"}}
+				p.fail(d)
+			}
+		}
+	} else {
+		f.Items = p.items(tEOF)
+	}
+	f.Comments = p.s.comments
+	return f
+}
+
+// ParseValue reads a text that is one value, as IPROPERTY needs it. It returns
+// nil after a mistake.
+func ParseValue(name string, src []byte, list *diag.List) Expr {
+	p := newParser(name, src, list)
+	e, ok := p.value()
+	return p.whole(e, ok)
+}
+
+// ParseReference reads a text that is one reference. It returns nil after a
+// mistake.
+func ParseReference(name string, src []byte, list *diag.List) *Reference {
+	p := newParser(name, src, list)
+	if !p.atReference() {
+		p.fail(p.unexpected("a reference"))
+		return nil
+	}
+	e, ok := p.reference()
+	r, _ := p.whole(e, ok).(*Reference)
+	return r
+}
+
+// parser reads with one token of look-ahead. Its methods return false when
+// they have met a mistake, which is reported then; the items around go on
+// after the next ; or the like.
+type parser struct {
+	s      *scanner
+	list   *diag.List
+	before int       // errors in list at the start
+	tok    token     // the look-ahead
+	last   diag.Span // of the token before it
+	depth  int
+	ended  bool // a mistake at the end has been reported
+}
+
+func newParser(name string, src []byte, list *diag.List) *parser {
+	p := &parser{list: list, before: list.Errors()}
+	p.s = newScanner(name, src, list)
+	p.tok = p.s.next()
+	return p
+}
+
+func (p *parser) next() {
+	p.last = p.tok.span
+	p.tok = p.s.next()
+}
+
+// whole returns e if it is all there is.
+func (p *parser) whole(e Expr, ok bool) Expr {
+	if ok && p.tok.kind != tEOF {
+		ok = p.fail(p.unexpected("the end"))
+	}
+	if !ok || p.list.Errors() > p.before {
+		return nil
+	}
+	return e
+}
+
+// fail reports d, unless it only follows from a mistake reported before, and
+// returns false.
+func (p *parser) fail(d diag.Diagnostic) bool {
+	if p.tok.tainted || p.ended {
+		return false
+	}
+	p.ended = p.tok.kind == tEOF
+	p.list.Add(d)
+	return false
+}
+
+// unexpected is the diagnostic for the look-ahead when it is not as expected.
+func (p *parser) unexpected(expected string, hints ...string) diag.Diagnostic {
+	d := diag.New(diag.Unexpected, p.tok.span, "unexpected "+p.tok.String())
+	d.Expected = expected
+	d.Found = p.tok.String()
+	d.Hints = hints
+	return d
+}
+
+// expect skips a token of the kind k.
+func (p *parser) expect(k kind, hints ...string) bool {
+	if p.tok.kind != k {
+		return p.fail(p.unexpected(spelling[k], hints...))
+	}
+	p.next()
+	return true
+}
+
+// closing skips the token that closes what was opened at open.
+func (p *parser) closing(k kind, open diag.Span, d func() diag.Diagnostic) bool {
+	if p.tok.kind == k {
+		p.next()
+		return true
+	}
+	report := d()
+	report.Related = []diag.Related{{Span: open, Message: "opened here"}}
+	return p.fail(report)
+}
+
+// enter begins a level of nesting; the caller calls leave at its end.
+func (p *parser) enter() bool {
+	if p.depth == MaxDepth {
+		d := diag.New(diag.TooDeep, p.tok.span, fmt.Sprintf("nested more than %d deep", MaxDepth))
+		d.Expected = fmt.Sprintf("at most %d levels of braces, brackets and parentheses", MaxDepth)
+		d.Found = p.tok.String()
+		d.Hints = []string{"give inner parts a name of their own and extend or link to them"}
+		p.fail(d)
+		// Whatever comes is inside that and cannot be judged.
+		p.s.off, p.ended = len(p.s.text), true
+		p.tok = p.s.next()
+		return false
+	}
+	p.depth++
+	return true
+}
+
+func (p *parser) leave() { p.depth-- }
+
+// items reads up to a token of the kind end, which is left.
+func (p *parser) items(end kind) []Item {
+	var items []Item
+	for {
+		switch p.tok.kind {
+		case end, tEOF:
+			return items
+		case tSemicolon:
+			p.next()
+			continue
+		case tRBrace: // at the top level
+			p.fail(p.unexpected("a name, #include or the end of the file", "there is a } too many before or at this place"))
+			p.next()
+			continue
+		}
+		column := p.tok.span.Pos.Col
+		var item Item
+		var ok bool
+		switch p.tok.kind {
+		case tInclude, tMaybeInclude, tCodebase:
+			item, ok = p.include()
+		default:
+			item, ok = p.attribute()
+		}
+		if !ok {
+			p.skip(column)
+			continue
+		}
+		items = append(items, item)
+	}
+}
+
+// skip goes on to where, after a mistake, another item may begin: behind the
+// next ; before the } that closes the body, or at a line that begins like an
+// item and is not further in than the item with the mistake, which began in
+// column. It reports nothing on the way.
+func (p *parser) skip(column int) {
+	p.s.quiet = true
+	defer func() { p.s.quiet = false }()
+	depth := 0
+	for {
+		switch p.tok.kind {
+		case tEOF:
+			return
+		case tLBrace:
+			depth++
+		case tRBrace:
+			if depth == 0 {
+				return
+			}
+			depth--
+		case tSemicolon:
+			if depth == 0 {
+				p.s.quiet = false
+				p.next()
+				return
+			}
+		case tWord, tString, tFresh, tLBracket, tInclude, tMaybeInclude, tCodebase:
+			if depth == 0 && p.tok.first && p.tok.span.Pos.Col <= column {
+				return
+			}
+		}
+		p.next()
+	}
+}
+
+func (p *parser) include() (Item, bool) {
+	inc := &Include{Span: p.tok.span}
+	if p.tok.kind == tCodebase {
+		p.next()
+		inc.HasCodebase = true
+		inc.Codebase = p.tok.text
+		if !p.str("the place in quotes") {
+			return nil, false
+		}
+	}
+	if p.tok.kind != tInclude && p.tok.kind != tMaybeInclude {
+		return nil, p.fail(p.unexpected("#include or #include?", "#codebase belongs to the include behind it"))
+	}
+	inc.Optional = p.tok.kind == tMaybeInclude
+	p.next()
+	inc.File, inc.FileSpan = p.tok.text, p.tok.span
+	if !p.str("the name of a file in quotes") {
+		return nil, false
+	}
+	inc.Span = inc.Span.To(p.last)
+	return inc, true
+}
+
+// str skips a string of either kind; its text is in p.tok before.
+func (p *parser) str(what string) bool {
+	if p.tok.kind != tString && p.tok.kind != tMulti {
+		return p.fail(p.unexpected(what))
+	}
+	p.next()
+	return true
+}
+
+func (p *parser) attribute() (Item, bool) {
+	a := &Attribute{}
+	if p.tok.kind == tLBracket {
+		tags, ok := p.tags()
+		if !ok {
+			return nil, false
+		}
+		a.Tags = tags
+	}
+	if !p.name(a) {
+		return nil, false
+	}
+	switch p.tok.kind {
+	case tSemicolon:
+		a.Value = &Literal{At: p.tok.span, Value: value.Null{}}
+		p.next()
+		return a, true
+	case tRBrace, tEOF:
+		d := diag.New(diag.BadName, a.NameSpan, fmt.Sprintf("%s has no value", nameText(a)))
+		d.Expected = "a value or ;"
+		d.Found = p.tok.String()
+		d.Hints = []string{fmt.Sprintf("%s; gives it the value NULL", nameText(a))}
+		return nil, p.fail(d)
+	}
+	v, ok := p.value()
+	a.Value = v
+	return a, ok
+}
+
+func (p *parser) tags() ([]string, bool) {
+	open := p.tok.span
+	p.next()
+	var tags []string
+	for p.tok.kind != tRBracket {
+		switch {
+		case p.tok.kind == tWord || p.tok.kind == tString:
+			tags = append(tags, p.tok.text)
+			p.next()
+		case p.tok.kind.keyword():
+			return nil, p.keywordAsName("tag")
+		default:
+			return nil, p.closing(tRBracket, open, func() diag.Diagnostic {
+				return p.unexpected("a tag or ]", "in this place [ begins the tags of an attribute")
+			})
+		}
+		if p.tok.kind == tComma {
+			p.next()
+		}
+	}
+	p.next()
+	return tags, true
+}
+
+// name reads a path name into a.
+func (p *parser) name(a *Attribute) bool {
+	start := p.tok.span
+	for {
+		switch p.tok.kind {
+		case tFresh:
+			a.Fresh = true
+			p.next()
+		case tString:
+			a.Name = p.tok.text
+			p.next()
+			if p.tok.kind == tColon {
+				return p.fail(p.unexpected("a value or ;", "only words can lead a path name; its last step may be a string"))
+			}
+		case tWord:
+			a.Name = p.tok.text
+			p.next()
+			if p.tok.kind == tColon {
+				a.Path = append(a.Path, a.Name)
+				a.Name = ""
+				p.next()
+				continue
+			}
+		default:
+			return p.noName(a)
+		}
+		a.NameSpan = start.To(p.last)
+		return true
+	}
+}
+
+// noName reports that the look-ahead is no name, and skips it: each mistake
+// has to use up a token, and skip may stop at once.
+func (p *parser) noName(a *Attribute) bool {
+	switch k := p.tok.kind; {
+	case k.keyword() && len(a.Path) > 0:
+		p.fail(p.badName("a path name has words only", "place the attribute from the component in which the path begins"))
+	case k.keyword() && k != tExtends:
+		return p.keywordAsName("name")
+	case len(a.Path) > 0:
+		p.fail(p.unexpected("a word, a string or --"))
+	default:
+		p.fail(p.unexpected("a name, #include, ; or }", p.itemHints()...))
+	}
+	switch p.tok.kind {
+	case tLBrace, tRBrace, tSemicolon, tEOF: // skip knows what to do with them
+	default:
+		p.next()
+	}
+	return false
+}
+
+// itemHints says what may have been meant by a token behind a complete value.
+func (p *parser) itemHints() []string {
+	switch k := p.tok.kind; {
+	case k == tExtends:
+		return []string{"write the name of the component before extends"}
+	case k.op() != NotOp:
+		return []string{fmt.Sprintf("operators stand in parentheses: (a %s b)", spelling[k])}
+	case k == tNumber && p.tok.negative():
+		return []string{"operators stand in parentheses, with blanks around them: (x - 2)"}
+	case k == tLVector || k == tLParen || k == tLBrace:
+		return []string{"each value needs a name before it"}
+	default:
+		return nil
+	}
+}
+
+func (p *parser) badName(message string, hints ...string) diag.Diagnostic {
+	d := diag.New(diag.BadName, p.tok.span, message)
+	d.Expected = "a word"
+	d.Found = p.tok.String()
+	d.Hints = hints
+	return d
+}
+
+// keywordAsName reports a keyword where a name belongs and skips it.
+func (p *parser) keywordAsName(what string) bool {
+	word := spelling[p.tok.kind]
+	p.fail(p.badName(fmt.Sprintf("%s is a keyword and cannot be a %s", word, what), fmt.Sprintf("put it in quotes: %q", word)))
+	p.next()
+	return false
+}
+
+func (t token) negative() bool {
+	switch v := t.value.(type) {
+	case value.Integer:
+		return v < 0
+	case value.Long:
+		return v < 0
+	case value.Float:
+		return v < 0
+	case value.Double:
+		return v < 0
+	default:
+		return false
+	}
+}

@@ -1,0 +1,218 @@
+package syntax
+
+import (
+	"fmt"
+	"strconv"
+
+	"aloft/internal/sdl/diag"
+)
+
+// operands builds the component of an operator (sdl.md section 10).
+func operands(op Op, at diag.Span, items ...Item) *Component {
+	head := opHeads[op]
+	body := &Body{At: at, Items: make([]Item, 0, len(items)+2)}
+	body.Items = append(append(body.Items, head[0], head[1]), items...)
+	return &Component{At: at, Data: true, Op: op, Protos: []Proto{{At: at, Body: body}}}
+}
+
+func named(name string, e Expr) Item { return &Attribute{Name: name, Value: e} }
+
+func fresh(e Expr) Item { return &Attribute{Fresh: true, Value: e} }
+
+// parens reads ( … ): a component, an operation, or just a value.
+func (p *parser) parens() (Expr, bool) {
+	open := p.tok.span
+	if !p.enter() {
+		return nil, false
+	}
+	defer p.leave()
+	p.next()
+	var e Expr
+	var ok bool
+	switch p.tok.kind {
+	case tExtends:
+		e, ok = p.component()
+	case tNot:
+		p.next()
+		if e, ok = p.simple(); ok {
+			e = operands(OpNot, open, named("data", e))
+		}
+	default:
+		e, ok = p.operation(open)
+	}
+	if !ok {
+		return nil, false
+	}
+	ok = p.closing(tRParen, open, func() diag.Diagnostic { return p.badOperand(e) })
+	if c, is := e.(*Component); is && c.Op != NotOp && c.At.Pos == open.Pos {
+		c.At = open.To(p.last)
+		c.Protos[0].At, c.Protos[0].Body.At = c.At, c.At
+	}
+	return e, ok
+}
+
+// badOperand is the diagnostic for a token behind an operand that is neither
+// an operator nor the closing parenthesis.
+func (p *parser) badOperand(operand Expr) diag.Diagnostic {
+	expected := "an operator or )"
+	if c, ok := operand.(*Component); ok && (c.Op == NotOp || c.Op == OpNot) {
+		expected = ")"
+	}
+	d := p.unexpected(expected)
+	switch {
+	case p.tok.kind == tNumber && p.tok.negative():
+		d.Hints = []string{"a minus sign directly before a digit belongs to the number: write (x - 2), not (x -2)"}
+	case p.tok.kind.op() != NotOp && operand.Span().Pos.IsValid() && expected == ")":
+		d.Hints = []string{fmt.Sprintf("put the first operand in parentheses of its own: ((…) %s …)", spelling[p.tok.kind])}
+	default:
+		if r, ok := operand.(*Reference); ok && len(r.Parts) > 0 {
+			if hint, ok := WordHint(r.Parts[len(r.Parts)-1].Name); ok {
+				d.Hints = []string{hint}
+			}
+		}
+	}
+	return d
+}
+
+// operation reads operands with the same operator between them all, up to the
+// closing parenthesis, or a single value.
+func (p *parser) operation(open diag.Span) (Expr, bool) {
+	first, ok := p.simple()
+	op := p.tok.kind.op()
+	if !ok || op == NotOp || op == OpNot {
+		return first, ok
+	}
+	list := []Expr{first}
+	good := true // until operators are mixed, which is said once
+	for {
+		next := p.tok.kind.op()
+		if next == NotOp || next == OpNot {
+			break
+		}
+		if good && (next != op || op.Binary() && len(list) == 2) {
+			good = false
+			p.mixed(op, next)
+		}
+		p.next()
+		e, ok := p.simple()
+		if !ok {
+			return nil, false
+		}
+		list = append(list, e)
+	}
+	if op.Binary() {
+		return operands(op, open, named("left", list[0]), named("right", list[1])), true
+	}
+	items := make([]Item, len(list))
+	for i, e := range list {
+		items[i] = fresh(e)
+	}
+	return operands(op, open, items...), true
+}
+
+// mixed reports that next follows operands of op.
+func (p *parser) mixed(op, next Op) {
+	message := fmt.Sprintf("operators %s and %s mixed in one pair of parentheses", op, next)
+	if next == op {
+		message = fmt.Sprintf("operator %s takes exactly two operands", op)
+	}
+	d := diag.New(diag.MixedOperators, p.tok.span, message)
+	d.Expected = ")"
+	if op.Many() {
+		d.Expected = fmt.Sprintf("%s or )", op)
+	}
+	d.Found = next.String()
+	d.Hints = []string{fmt.Sprintf("say with parentheses which comes first: ((a %s b) %s c)", op, next)}
+	p.fail(d)
+}
+
+// vectorOf reads [ … ].
+func (p *parser) vectorOf() (Expr, bool) {
+	open := p.tok.span
+	if !p.enter() {
+		return nil, false
+	}
+	defer p.leave()
+	p.next()
+	var items []Item
+	for p.tok.kind != tRBracket || len(items) > 0 {
+		e, ok := p.simple()
+		if !ok {
+			return nil, false
+		}
+		items = append(items, fresh(e))
+		if p.tok.kind != tComma {
+			break
+		}
+		p.next()
+	}
+	ok := p.closing(tRBracket, open, func() diag.Diagnostic {
+		d := p.unexpected(", or ]")
+		if p.tok.kind.op() != NotOp {
+			d.Hints = p.itemHints()
+		}
+		return d
+	})
+	return operands(OpVector, open.To(p.last), items...), ok
+}
+
+func (p *parser) ifThenElse() (Expr, bool) {
+	open := p.tok.span
+	if !p.enter() {
+		return nil, false
+	}
+	defer p.leave()
+	var items []Item
+	for _, step := range []struct {
+		word kind
+		name string
+	}{{tIf, "if"}, {tThen, "then"}, {tElse, "else"}} {
+		if !p.expect(step.word, "IF is written IF a THEN b ELSE c FI, operations in parentheses") {
+			return nil, false
+		}
+		e, ok := p.simple()
+		if !ok {
+			return nil, false
+		}
+		items = append(items, named(step.name, e))
+	}
+	ok := p.closing(tFi, open, func() diag.Diagnostic { return p.unexpected("FI") })
+	return operands(OpIf, open.To(p.last), items...), ok
+}
+
+func (p *parser) switchArms() (Expr, bool) {
+	open := p.tok.span
+	if !p.enter() {
+		return nil, false
+	}
+	defer p.leave()
+	p.next()
+	var items []Item
+	if p.tok.kind == tLBrace {
+		body, ok := p.body()
+		if !ok {
+			return nil, false
+		}
+		items = body.Items
+	}
+	arms := 0
+	for ; p.tok.kind == tIf || arms == 0; arms++ {
+		for _, step := range []struct {
+			word kind
+			name string
+		}{{tIf, "IF"}, {tThen, "THEN"}} {
+			if !p.expect(step.word, "SWITCH is written SWITCH IF a THEN b IF c THEN d ENDSWITCH") {
+				return nil, false
+			}
+			e, ok := p.simple()
+			if !ok {
+				return nil, false
+			}
+			items = append(items, named(step.name+strconv.Itoa(arms), e))
+		}
+	}
+	ok := p.closing(tEndSwitch, open, func() diag.Diagnostic { return p.unexpected("IF or ENDSWITCH") })
+	c := operands(OpSwitch, open.To(p.last), items...)
+	c.Arms = arms
+	return c, ok
+}

@@ -1,0 +1,272 @@
+package syntax
+
+import (
+	"strings"
+
+	"aloft/value"
+)
+
+// Print returns the text of f in the usual form: an item a line, two blanks
+// for each level. It parses to an equal tree, positions and comments apart;
+// what a tree does not keep, such as needless parentheses or the form of a
+// number, is not printed.
+func Print(f *File) string {
+	p := treePrinter{}
+	if f.Wrapped {
+		p.WriteString("extends ")
+		p.body(f.Items)
+		p.WriteByte('\n')
+	} else {
+		p.items(f.Items)
+	}
+	return p.String()
+}
+
+// PrintValue returns the text of e as it stands behind a name.
+func PrintValue(e Expr) string {
+	p := treePrinter{}
+	p.value(e)
+	return p.String()
+}
+
+type treePrinter struct {
+	strings.Builder
+	indent int
+}
+
+// maxIndent keeps the text of a deeply nested tree from growing with the
+// square of its depth.
+const maxIndent = 32
+
+func (p *treePrinter) margin() {
+	for range min(p.indent, maxIndent) {
+		p.WriteString("  ")
+	}
+}
+
+func (p *treePrinter) items(items []Item) {
+	for _, item := range items {
+		p.margin()
+		switch item := item.(type) {
+		case *Include:
+			p.include(item)
+		case *Attribute:
+			p.attribute(item)
+		}
+		p.WriteByte('\n')
+	}
+}
+
+func (p *treePrinter) include(inc *Include) {
+	if inc.HasCodebase {
+		p.WriteString("#codebase " + value.Quote(inc.Codebase) + " ")
+	}
+	p.WriteString("#include")
+	if inc.Optional {
+		p.WriteByte('?')
+	}
+	p.WriteString(" " + value.Quote(inc.File))
+}
+
+func (p *treePrinter) attribute(a *Attribute) {
+	if len(a.Tags) > 0 {
+		p.WriteByte('[')
+		for i, t := range a.Tags {
+			p.comma(i, " ")
+			p.WriteString(quoteName(t))
+		}
+		p.WriteString("] ")
+	}
+	p.WriteString(nameText(a))
+	p.WriteByte(' ')
+	p.value(a.Value)
+	if c, ok := a.Value.(*Component); !ok || c.Op != NotOp {
+		p.WriteByte(';')
+	}
+}
+
+// nameText is the path name of a as it is written.
+func nameText(a *Attribute) string {
+	last := "--"
+	if !a.Fresh {
+		last = quoteName(a.Name)
+	}
+	if len(a.Path) == 0 {
+		return last
+	}
+	return strings.Join(a.Path, ":") + ":" + last
+}
+
+func quoteName(name string) string {
+	if value.IsWord(name) {
+		return name
+	}
+	return value.Quote(name)
+}
+
+func (p *treePrinter) comma(i int, sep string) {
+	if i > 0 {
+		p.WriteString(sep)
+	}
+}
+
+func (p *treePrinter) body(items []Item) {
+	if len(items) == 0 {
+		p.WriteString("{}")
+		return
+	}
+	p.WriteString("{\n")
+	p.indent++
+	p.items(items)
+	p.indent--
+	p.margin()
+	p.WriteByte('}')
+}
+
+func (p *treePrinter) value(e Expr) {
+	switch e := e.(type) {
+	case *Literal:
+		p.WriteString(value.Source(e.Value))
+	case *Vector:
+		p.WriteString("[|")
+		for i, x := range e.Elems {
+			p.comma(i, ",")
+			p.WriteByte(' ')
+			p.value(x)
+		}
+		p.WriteString(" |]")
+	case *Reference:
+		p.reference(e)
+	case *Var:
+		p.variable(e)
+	case *Component:
+		if e.Op == NotOp {
+			p.component(e)
+		} else {
+			p.operation(e)
+		}
+	}
+}
+
+// operand prints e where a component needs parentheses.
+func (p *treePrinter) operand(item Item) {
+	e := item.(*Attribute).Value
+	if c, ok := e.(*Component); ok && c.Op == NotOp {
+		p.WriteByte('(')
+		p.component(c)
+		p.WriteByte(')')
+		return
+	}
+	p.value(e)
+}
+
+func (p *treePrinter) component(c *Component) {
+	p.WriteString("extends ")
+	if c.Data {
+		p.WriteString("DATA ")
+	}
+	for i, proto := range c.Protos {
+		switch {
+		case i == 0:
+		case i == len(c.Protos)-1 && proto.Body != nil:
+			p.WriteByte(' ')
+		default:
+			p.WriteString(", ")
+		}
+		switch {
+		case proto.Body != nil:
+			p.body(proto.Body.Items)
+		case proto.Link != nil:
+			p.WriteString(value.LinkText(proto.Link))
+		default:
+			p.WriteString("NULL")
+		}
+	}
+}
+
+func (p *treePrinter) reference(r *Reference) {
+	if r.Lazy {
+		p.WriteString("LAZY ")
+	}
+	if r.Data {
+		p.WriteString("DATA ")
+	}
+	if r.Apply != nil {
+		if r.Assert {
+			p.WriteString("ASSERT ")
+		} else {
+			p.WriteString("APPLY ")
+		}
+		p.body(r.Apply.Items)
+		return
+	}
+	if r.Optional {
+		p.WriteString("OPTIONAL ")
+		if r.Default != nil {
+			p.WriteByte('(')
+			p.value(r.Default)
+			p.WriteString(") ")
+		}
+	}
+	p.WriteString(value.LinkText(r.Parts))
+}
+
+func (p *treePrinter) variable(v *Var) {
+	p.WriteString("VAR")
+	switch {
+	case v.Range != nil:
+		p.WriteString(" {")
+		p.value(v.Name)
+		p.WriteString(", ")
+		p.value(v.Range)
+		p.WriteByte('}')
+	case v.Name != nil:
+		p.WriteByte(' ')
+		p.value(v.Name)
+	}
+}
+
+func (p *treePrinter) operation(c *Component) {
+	list := c.Operands()
+	switch c.Op {
+	case OpNot:
+		p.WriteString("(! ")
+		p.operand(list[0])
+		p.WriteByte(')')
+	case OpIf:
+		for i, word := range []string{"IF ", " THEN ", " ELSE "} {
+			p.WriteString(word)
+			p.operand(list[i])
+		}
+		p.WriteString(" FI")
+	case OpSwitch:
+		p.WriteString("SWITCH ")
+		arms := list[len(list)-2*c.Arms:]
+		if body := list[:len(list)-2*c.Arms]; len(body) > 0 {
+			p.body(body)
+			p.WriteByte(' ')
+		}
+		for i := 0; i < len(arms); i += 2 {
+			p.WriteString("IF ")
+			p.operand(arms[i])
+			p.WriteString(" THEN ")
+			p.operand(arms[i+1])
+			p.WriteByte(' ')
+		}
+		p.WriteString("ENDSWITCH")
+	case OpVector:
+		p.WriteByte('[')
+		for i, x := range list {
+			p.comma(i, ", ")
+			p.operand(x)
+		}
+		p.WriteByte(']')
+	default:
+		p.WriteByte('(')
+		for i, x := range list {
+			p.comma(i, " "+c.Op.String()+" ")
+			p.operand(x)
+		}
+		p.WriteByte(')')
+	}
+}

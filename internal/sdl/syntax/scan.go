@@ -1,0 +1,367 @@
+package syntax
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"aloft/internal/sdl/diag"
+	"aloft/value"
+)
+
+// scanner cuts a text into tokens. What is no token is reported and skipped.
+type scanner struct {
+	text      string // after translation of \u escapes
+	off       int
+	at        cursor
+	bad       map[int]bool // offsets of characters already reported
+	list      *diag.List
+	quiet     bool // report nothing: skipping after a mistake
+	tainted   bool // something illegal was skipped since the last token
+	swallowed bool // the last token was not closed and may have swallowed others
+	comments  []Comment
+	lastLine  int // of the token before
+}
+
+func newScanner(file string, src []byte, list *diag.List) *scanner {
+	text, shifts, bad := translate(file, src, list.Add)
+	s := &scanner{text: string(text), at: newCursor(file, src), bad: bad, list: list}
+	if bad == nil {
+		s.bad = map[int]bool{}
+	}
+	s.at.shifts = shifts
+	return s
+}
+
+// next returns the next token; at the end of the text, tEOF for ever.
+func (s *scanner) next() token {
+	s.tainted, s.swallowed = s.swallowed, false
+	s.blanks()
+	start := s.off
+	t := token{span: diag.At(s.at.pos(start))}
+	t.first = t.span.Pos.Line != s.lastLine
+	s.scan(&t)
+	end := s.at.pos(s.off)
+	t.span.EndLine, t.span.EndCol = int32(end.Line), int32(end.Col)
+	t.tainted = s.tainted
+	s.lastLine = end.Line
+	return t
+}
+
+func (s *scanner) peek(n int) byte {
+	if s.off+n < len(s.text) {
+		return s.text[s.off+n]
+	}
+	return 0
+}
+
+// report adds a mistake in the text from offset from to offset to. Offsets
+// must grow from call to call.
+func (s *scanner) report(code diag.Code, from, to int, message, expected, hint string) {
+	d := diag.New(code, spanOf(s.at.pos(from), s.at.pos(to)), message)
+	d.Found = visible(abbreviated(s.text[from:to]))
+	s.add(d, expected, hint)
+}
+
+// unclosed adds that what began at span has no end before the place here.
+func (s *scanner) unclosed(code diag.Code, span diag.Span, what, expected, hint string) {
+	d := diag.New(code, span, what+" that is not closed")
+	d.Found = "end of the line"
+	if s.off == len(s.text) {
+		d.Found = "end of the file"
+	}
+	s.swallowed = true
+	s.add(d, expected, hint)
+}
+
+func (s *scanner) add(d diag.Diagnostic, expected, hint string) {
+	d.Expected = expected
+	d.Hints = []string{hint}
+	if !s.quiet {
+		s.list.Add(d)
+	}
+}
+
+// blanks skips what separates tokens: blanks, comments, illegal characters.
+func (s *scanner) blanks() {
+	for s.off < len(s.text) {
+		switch c := s.text[s.off]; {
+		case c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f':
+			s.off++
+		case c == '/' && s.peek(1) == '/':
+			end := strings.IndexAny(s.text[s.off:], "\r\n")
+			if end < 0 {
+				end = len(s.text) - s.off
+			}
+			s.comment(s.off + end)
+		case c == '/' && s.peek(1) == '*':
+			if end := strings.Index(s.text[s.off+2:], "*/"); end >= 0 {
+				s.comment(s.off + 2 + end + 2)
+				continue
+			}
+			span := spanOf(s.at.pos(s.off), s.at.pos(s.off+2))
+			s.off = len(s.text)
+			s.unclosed(diag.BadText, span, "comment", "*/", "close it with */; comments do not nest")
+		default:
+			if !s.illegal() {
+				return
+			}
+		}
+	}
+}
+
+func (s *scanner) comment(end int) {
+	text := s.text[s.off:end]
+	span := spanOf(s.at.pos(s.off), s.at.pos(end))
+	s.comments = append(s.comments, Comment{span, text})
+	s.off = end
+}
+
+// illegal skips the character here if no token can begin with it.
+func (s *scanner) illegal() bool {
+	r, n := utf8.DecodeRuneInString(s.text[s.off:])
+	two := s.text[s.off:min(len(s.text), s.off+2)]
+	var hint string
+	switch {
+	case value.IsWordStart(r), '0' <= r && r <= '9', strings.ContainsRune("{}[](),:;+-*/%<>!\"", r):
+		return false
+	case r == '.' && len(two) == 2 && '0' <= two[1] && two[1] <= '9', two == "==", two == "&&", two == "||", two == "|]":
+		return false
+	case r == '#':
+		if s.hash() != tEOF {
+			return false
+		}
+		hint = `# begins #include, #codebase, ##…# or #HEX#…#; comments begin with //`
+	case r == '=':
+		hint = "values follow their name without a sign: port 80;"
+	case r == '|' || r == '&':
+		hint = fmt.Sprintf("operators are written %c%c, with blanks around them", r, r)
+	case r == '\'' || r == '\u201C' || r == '\u201D':
+		hint = `strings stand between "`
+	case r == '\uFEFF':
+		hint = "save the file without a byte order mark"
+	default:
+		hint = "outside strings and comments the language uses Latin letters, digits and punctuation"
+	}
+	if !s.bad[s.off] {
+		s.report(diag.BadText, s.off, s.off+n, "illegal character "+visible(string(r)), "a name, a value or punctuation", hint)
+	}
+	if r == '\'' { // and the quote that belongs to it
+		line, _, _ := strings.Cut(s.text[s.off+1:], "\n")
+		if i := strings.IndexByte(line, '\''); i >= 0 {
+			s.bad[s.off+1+i] = true
+		}
+	}
+	s.off += n
+	s.tainted = true
+	return true
+}
+
+// hash returns what kind of token begins with the # here; tEOF for none, and
+// tBytes for all byte arrays.
+func (s *scanner) hash() kind {
+	rest := s.text[s.off:]
+	switch {
+	case strings.HasPrefix(rest, "##"):
+		return tMulti
+	case strings.HasPrefix(rest, spelling[tMaybeInclude]):
+		return tMaybeInclude
+	case strings.HasPrefix(rest, spelling[tInclude]):
+		return tInclude
+	case strings.HasPrefix(rest, spelling[tCodebase]):
+		return tCodebase
+	}
+	if _, ok := baseOf(rest); ok {
+		return tBytes
+	}
+	return tEOF
+}
+
+// scan reads the token that begins here into t. The longest one wins (LX4).
+func (s *scanner) scan(t *token) {
+	if s.off == len(s.text) {
+		t.kind = tEOF
+		return
+	}
+	c := s.text[s.off]
+	switch {
+	case c == '"':
+		s.off++
+		t.kind = tString
+		t.text = s.content(t.span, '"')
+	case c == '#':
+		t.kind = s.hash()
+		switch t.kind {
+		case tMulti:
+			s.off += 2
+			t.text = s.content(t.span, '#')
+		case tBytes:
+			t.value = s.bytes(t.span)
+		default:
+			s.off += len(spelling[t.kind])
+		}
+	case c == 'x' && s.peek(1) == '|':
+		t.kind = tXor
+		s.off += 2
+	case s.numberAhead():
+		t.kind = tNumber
+		t.value = s.number(t.span)
+	case punctuation[c] != nil:
+		for _, k := range punctuation[c] {
+			if strings.HasPrefix(s.text[s.off:], spelling[k]) {
+				t.kind = k
+				s.off += len(spelling[k])
+				return
+			}
+		}
+	default:
+		s.word(t)
+	}
+}
+
+// punctuation holds the tokens that begin with a character, the longer first.
+var punctuation = [utf8.RuneSelf][]kind{
+	'{': {tLBrace},
+	'}': {tRBrace},
+	'[': {tLVector, tLBracket},
+	']': {tRBracket},
+	'(': {tLParen},
+	')': {tRParen},
+	',': {tComma},
+	':': {tColon},
+	';': {tSemicolon},
+	'|': {tRVector, tOr},
+	'+': {tConcat, tPlus},
+	'*': {tTimes},
+	'&': {tAnd},
+	'=': {tEQ},
+	'!': {tNE, tNot},
+	'<': {tAppend, tLE, tLT},
+	'>': {tGE, tGT},
+	'-': {tFresh, tImplies, tMinus},
+	'/': {tDivide},
+	'%': {tMod},
+}
+
+func (s *scanner) word(t *token) {
+	start := s.off
+	for s.off < len(s.text) {
+		if c := s.text[s.off]; c < utf8.RuneSelf {
+			if !wordByte[c] {
+				break
+			}
+			s.off++
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(s.text[s.off:])
+		if !value.IsWordPart(r) {
+			break
+		}
+		s.off += n
+	}
+	t.kind = tWord
+	t.text = s.text[start:s.off]
+	if k, ok := keywords[t.text]; ok {
+		t.kind = k
+	}
+}
+
+// wordByte is IsWordPart of ASCII, where the time goes.
+var wordByte = func() (is [utf8.RuneSelf]bool) {
+	for c := range is {
+		is[c] = value.IsWordPart(rune(c))
+	}
+	return is
+}()
+
+func digit(c byte) bool { return '0' <= c && c <= '9' }
+
+// numberAhead reports whether a number begins here: digits, or a point and
+// digits, behind an optional minus sign.
+func (s *scanner) numberAhead() bool {
+	n := 0
+	if s.peek(0) == '-' {
+		n = 1
+	}
+	return digit(s.peek(n)) || s.peek(n) == '.' && digit(s.peek(n+1))
+}
+
+// number reads a number (LX10, LX11).
+func (s *scanner) number(span diag.Span) value.Value {
+	start := s.off
+	if s.peek(0) == '-' {
+		s.off++
+	}
+	s.digits()
+	float := false
+	if s.peek(0) == '.' {
+		float = true
+		s.off++
+		s.digits()
+	}
+	if c := s.peek(0); c == 'e' || c == 'E' {
+		n := 1
+		if c := s.peek(1); c == '+' || c == '-' {
+			n = 2
+		}
+		if digit(s.peek(n)) {
+			float = true
+			s.off += n
+			s.digits()
+		}
+	}
+	text := s.text[start:s.off]
+	suffix := s.peek(0) | 0x20 // lower case
+	switch {
+	case suffix == 'f':
+		s.off++
+		return value.Float(parseFloat(text, 32))
+	case suffix == 'd':
+		s.off++
+		return value.Double(parseFloat(text, 64))
+	case float:
+		return value.Double(parseFloat(text, 64))
+	case suffix == 'l':
+		s.off++
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			s.outOfRange(span, text, 64, "write a double: "+abbreviated(text)+"d")
+		}
+		return value.Long(n)
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	switch {
+	case err != nil:
+		s.outOfRange(span, text, 32, "write a double: "+abbreviated(text)+"d")
+	case n < math.MinInt32 || n > math.MaxInt32:
+		s.outOfRange(span, text, 32, "write a long: "+text+"L")
+	default:
+		return value.Integer(n)
+	}
+	return value.Integer(0)
+}
+
+func (s *scanner) digits() {
+	for s.off < len(s.text) && digit(s.text[s.off]) {
+		s.off++
+	}
+}
+
+// parseFloat reads digits that are known to be well formed; what is too large
+// is infinite, which is what ParseFloat returns beside its error.
+func parseFloat(text string, bits int) float64 {
+	f, _ := strconv.ParseFloat(text, bits)
+	return f
+}
+
+func (s *scanner) outOfRange(span diag.Span, text string, bits int, hint string) {
+	name, expected := "an integer", "-2147483648 to 2147483647"
+	if bits == 64 {
+		name, expected = "a long", "-9223372036854775808 to 9223372036854775807"
+	}
+	d := diag.New(diag.NumberRange, spanOf(span.Pos, s.at.pos(s.off)), fmt.Sprintf("number out of range: %s has %d bits", name, bits))
+	d.Found = abbreviated(text)
+	s.add(d, expected, hint)
+}
