@@ -1,0 +1,219 @@
+package resolve
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"aloft/internal/sdl/diag"
+	"aloft/internal/sdl/syntax"
+	"aloft/value"
+)
+
+// function evaluates a call. A fault is the function's own; an outcome other
+// than ok comes from an operand.
+type function func(c *call) (term, outcome, *fault)
+
+// call is one evaluation of a function, while a description is resolved or on
+// a machine.
+type call struct {
+	class  string   // native name
+	names  []string // parameters, in order
+	get    func(i int) (term, outcome)
+	spend  func(n int) bool // counts work; false: give up
+	warn   func(code diag.Code, text string)
+	env    *ambient
+	freeze func(term) value.Value
+	// site is where the function stands, nil on a machine.
+	site *site
+}
+
+// site is what only functions evaluated by the resolver may use.
+type site struct {
+	r *resolver
+	s slot
+	n *node // the function's own component
+}
+
+// ambient is what functions draw from besides their operands.
+type ambient struct {
+	seed    int64
+	now     time.Time
+	ask     func(prompt string) (string, error)
+	counter *int64
+	random  map[string]uint64
+}
+
+// fault is what is wrong with a call.
+type fault struct {
+	code     diag.Code
+	param    string // the operand at fault, or ""
+	text     string
+	expected string
+	found    string
+	hints    []string
+}
+
+func (f *fault) Error() string {
+	s := f.text
+	if f.expected != "" {
+		s += ": expected " + f.expected
+	}
+	if f.found != "" {
+		s += ", found " + f.found
+	}
+	return s
+}
+
+// wrongType is the fault of operand name, which is v.
+func (c *call) wrongType(name, expected string, v term) *fault {
+	return &fault{
+		code: diag.OperandType, param: name, expected: expected, found: kindAndText(v),
+		text: fmt.Sprintf("operand %s of %s has the wrong type", shownOperand(name), c.class),
+	}
+}
+
+// missing is the fault of a parameter that is not there.
+func (c *call) missing(name string) *fault {
+	return &fault{code: diag.ParameterMissing, text: fmt.Sprintf("%s needs the parameter %s", c.class, name), hints: nearestOf(name, c.names)}
+}
+
+// arg returns the operand called name; has is false if there is none.
+func (c *call) arg(name string) (v term, how outcome, has bool) {
+	for i, n := range c.names {
+		if n == name {
+			v, how = c.get(i)
+			return v, how, true
+		}
+	}
+	return nil, ok, false
+}
+
+// need returns the operand called name, which must be there.
+func (c *call) need(name string) (term, outcome, *fault) {
+	v, how, has := c.arg(name)
+	if !has {
+		return nil, failed, c.missing(name)
+	}
+	return v, how, nil
+}
+
+// strict makes a function of one that needs all its operands.
+func strict(eval func(c *call, args []term) (term, *fault)) function {
+	return func(c *call) (term, outcome, *fault) {
+		args := make([]term, len(c.names))
+		late, bad := false, false
+		for i := range c.names {
+			v, how := c.get(i)
+			late, bad = late || how == lazy, bad || how == failed
+			args[i] = v
+		}
+		switch {
+		case bad:
+			return nil, failed, nil
+		case late:
+			return nil, lazy, nil
+		}
+		v, wrong := eval(c, args)
+		return v, ok, wrong
+	}
+}
+
+// native returns the function class without the original's package.
+func native(class string) string {
+	return strings.TrimPrefix(class, syntax.FunctionPackage)
+}
+
+// isParameter reports whether an attribute of a function is an operand.
+func isParameter(name string) bool {
+	return name != syntax.FunctionClass && name != "sfIsComponent" && !strings.HasPrefix(name, syntax.PhaseFunction)
+}
+
+// function evaluates t, the value of the attribute at s. If an operand is known
+// only at run time the function stays, with its other operands evaluated.
+func (r *resolver) function(s slot, t *ref) (term, outcome) {
+	n := t.apply
+	class, how := r.functionClass(s, n)
+	if how != ok {
+		return nil, how
+	}
+	f, known := functions[native(class)]
+	if !known {
+		d := r.attrDiagnostic(diag.UnknownFunction, s, fmt.Sprintf("unknown function class %q", class))
+		d.Hints = nearestOf(native(class), functionNames)
+		r.report(nil, d)
+		return nil, failed
+	}
+	c := &call{class: native(class), spend: r.spend, env: r.ambient(), freeze: r.freeze, site: &site{r, s, n}}
+	c.warn = func(code diag.Code, text string) { r.report(nil, r.attrDiagnostic(code, s, text)) }
+	where := make([]int, 0, len(n.attrs))
+	for i := range n.attrs {
+		if isParameter(n.attrs[i].name) {
+			where = append(where, i)
+			c.names = append(c.names, n.attrs[i].name)
+		}
+	}
+	c.get = func(i int) (term, outcome) { return r.attr(slot{n, where[i]}) }
+	v, how, wrong := f(c)
+	switch {
+	case wrong != nil:
+		r.fault(s, n, wrong)
+		return nil, failed
+	case how == lazy:
+		return r.keep(t)
+	}
+	return v, how
+}
+
+func (r *resolver) functionClass(s slot, n *node) (string, outcome) {
+	i := n.find(syntax.FunctionClass)
+	if i >= 0 {
+		v, how := r.attr(slot{n, i})
+		if how == failed {
+			return "", failed
+		}
+		if class, isString := v.(value.String); isString && class != "" {
+			return string(class), ok
+		}
+	}
+	r.report(nil, r.attrDiagnostic(diag.UnknownFunction, s, "function without sfFunctionClass"))
+	return "", failed
+}
+
+// keep leaves the function t for run time. Its other operands are evaluated as
+// well, and must not fail (D4).
+func (r *resolver) keep(t *ref) (term, outcome) {
+	bad := false
+	for i := range t.apply.attrs {
+		_, how := r.attr(slot{t.apply, i})
+		bad = bad || how == failed
+	}
+	if bad {
+		return nil, failed
+	}
+	late := *t
+	late.lazy = true
+	return &late, lazy
+}
+
+// fault reports what is wrong with the function n in the attribute at s.
+func (r *resolver) fault(s slot, n *node, f *fault) {
+	d := r.attrDiagnostic(f.code, s, f.text)
+	d.Expected, d.Found, d.Hints = f.expected, f.found, f.hints
+	if i := n.find(f.param); f.param != "" && i >= 0 {
+		if at := n.attrs[i].span(); at.Pos.IsValid() {
+			d.Span = at
+			d.IncludedFrom = nil
+		}
+	}
+	r.report(nil, d)
+}
+
+// shownOperand is the name of an operand for people: generated names mean
+// nothing to them.
+func shownOperand(name string) string {
+	if digits, isFresh := strings.CutPrefix(name, "unique"); isFresh && strings.Trim(digits, "0123456789") == "" {
+		return "without name"
+	}
+	return name
+}

@@ -1,0 +1,232 @@
+package resolve
+
+import (
+	"fmt"
+
+	"aloft/internal/model"
+	"aloft/internal/sdl/diag"
+	"aloft/internal/sdl/syntax"
+	"aloft/value"
+)
+
+// mark is the state of a node during conversion.
+type mark uint8
+
+const (
+	markNew mark = iota
+	markOpen
+	markDone
+)
+
+// maxSize bounds the attributes of a result, all copies of shared components
+// counted.
+const maxSize = 4_000_000
+
+// conversion turns the linked tree into the values of the result.
+func (r *resolver) conversion(linked bool) {
+	root := r.convert(r.top(), linked, 0)
+	if r.stopped || r.res.Diagnostics.Errors() > 0 {
+		return
+	}
+	r.res.Tree = root
+	r.res.Text = value.SourceItems(root)
+	if r.config != nil {
+		r.res.Text = "sfConfig " + value.Source(root) + "\n"
+	}
+	if linked && r.config != nil {
+		r.res.Description = &model.Description{Root: root}
+		r.checkLazy(r.res.Description)
+	}
+}
+
+// convert returns the immutable form of n. A component shared by several places
+// is converted once. Of linked trees sfTemp attributes are dropped (CV1), and
+// a component that contains itself by way of links is an error (LK10).
+func (r *resolver) convert(n *node, linked bool, depth int) *value.Component {
+	switch n.mark {
+	case markDone:
+		return n.out
+	case markOpen:
+		return nil
+	}
+	if depth > maxDepth {
+		r.tooDeep(n.at, n)
+		return nil
+	}
+	if !r.spend(len(n.attrs) + 1) {
+		return nil
+	}
+	n.mark = markOpen
+	n.size = 1
+	attrs := make([]value.Attr, 0, len(n.attrs))
+	for i := range n.attrs {
+		a := &n.attrs[i]
+		if linked && (hasTag(a.tags, "sfTemp") || a.v == term(dropped{})) {
+			continue
+		}
+		v := r.convertTerm(slot{n, i}, a.v, linked, depth, &n.size)
+		if v == nil {
+			continue // reported
+		}
+		attrs = append(attrs, value.Attr{Name: shownName(a.name), Value: v, Tags: a.tags, Pos: a.span().Pos})
+		n.size = min(n.size+1, maxSize+1)
+	}
+	if n.size > maxSize && !r.stopped {
+		r.stopped = true
+		d := r.diagnostic(diag.TooDeep, n.at, n, fmt.Sprintf("%s has more than %d attributes, all copies counted", nodeName(n), maxSize))
+		d.Phase = string(Conversion)
+		r.report(nil, d)
+		return nil
+	}
+	n.out = value.NewComponent(n.data, attrs...)
+	n.mark = markDone
+	return n.out
+}
+
+// dropped takes the place of an attribute that the link phase consumed.
+type dropped struct{}
+
+// convertTerm returns the immutable form of t, found at s, or nil if it has
+// none, which it reports. It adds to size.
+func (r *resolver) convertTerm(s slot, t term, linked bool, depth int, size *int) value.Value {
+	switch t := t.(type) {
+	case *node:
+		if t.mark == markOpen {
+			if linked {
+				r.containment(s, t)
+				return nil
+			}
+			return value.Null{}
+		}
+		c := r.convert(t, linked, depth+1)
+		if c == nil {
+			return nil
+		}
+		*size = min(*size+t.size, maxSize+1)
+		return c
+	case *vector:
+		v := make(value.Vector, 0, len(t.elems))
+		*size = min(*size+len(t.elems), maxSize+1)
+		for _, e := range t.elems {
+			if x := r.convertTerm(s, e, linked, depth+1, size); x != nil {
+				v = append(v, x)
+			}
+		}
+		return v
+	case *ref:
+		return r.convertRef(s, t, linked, depth, size)
+	case *variable:
+		if linked {
+			r.report(nil, r.attrDiagnostic(diag.Constraint, s, "constraint variables are not supported"))
+			return nil
+		}
+		return value.Null{}
+	case value.Value:
+		return t
+	}
+	if linked {
+		r.report(nil, r.attrDiagnostic(diag.NotInResult, s, "value that cannot be in a result: "+kindText(t)))
+	}
+	return nil
+}
+
+func (r *resolver) convertRef(s slot, t *ref, linked bool, depth int, size *int) value.Value {
+	r.late = r.late || t.lazy
+	if linked && !t.lazy && !t.data && !t.assert {
+		r.report(nil, r.attrDiagnostic(diag.NotInResult, s, kindText(t)+" is left unresolved"))
+		return nil
+	}
+	v := &value.Reference{Lazy: t.lazy, Data: t.data, Optional: t.optional, Assert: t.assert, Parts: t.parts}
+	if t.def != nil {
+		v.Default = r.convertTerm(s, t.def, linked, depth+1, size)
+	}
+	if t.apply != nil {
+		// An assertion is kept as it was written.
+		c := r.convert(t.apply, linked && !t.assert, depth+1)
+		if c == nil {
+			return nil
+		}
+		*size = min(*size+t.apply.size, maxSize+1)
+		v.Apply = classFirst(c)
+	}
+	return v
+}
+
+// classFirst returns a function's component with its class first.
+func classFirst(c *value.Component) *value.Component {
+	class, found := c.Attr(syntax.FunctionClass)
+	if !found || c.At(0).Name == syntax.FunctionClass {
+		return c
+	}
+	if last := c.At(c.Len() - 1); last.Name == syntax.FunctionClass || last.Name == assertionPhase {
+		return c // of a schema
+	}
+	attrs := []value.Attr{class}
+	for a := range c.All() {
+		if a.Name != syntax.FunctionClass {
+			attrs = append(attrs, a)
+		}
+	}
+	return value.NewComponent(c.Data, attrs...)
+}
+
+// containment reports a link, found at s, to a component that contains s by
+// way of other links.
+func (r *resolver) containment(s slot, t *node) {
+	d := r.attrDiagnostic(diag.ReferenceCycle, s, fmt.Sprintf("cyclic reference: %s contains %s by this link", nodeName(t), nodeName(s.n)))
+	if t.at.Pos.IsValid() {
+		d.Related = append(d.Related, diag.Related{Span: t.at, Message: nodeName(t) + " is written here"})
+	}
+	d.Hints = []string{"a LAZY reference refers to it without containing it"}
+	r.report(nil, d)
+}
+
+// convertAsIs returns the immutable form of n between phases.
+func (r *resolver) convertAsIs(n *node) *value.Component { return r.convert(n, false, 0) }
+
+// freeze returns the immutable form of a linked term, for functions that
+// compare or print. A component's form is not kept: its link may go on.
+func (r *resolver) freeze(t term) value.Value {
+	return r.freezeTerm(t, map[*node]bool{}, 0)
+}
+
+func (r *resolver) freezeTerm(t term, open map[*node]bool, depth int) value.Value {
+	if depth > maxDepth || !r.spend(1) {
+		return value.Null{}
+	}
+	switch t := t.(type) {
+	case *node:
+		if open[t] {
+			return value.Null{} // reported when the result is converted
+		}
+		open[t] = true
+		defer delete(open, t)
+		c := value.NewComponent(t.data)
+		for i := range t.attrs {
+			v, how := r.attr(slot{t, i})
+			if how == failed {
+				continue
+			}
+			c.Set(value.Attr{Name: t.attrs[i].name, Value: r.freezeTerm(v, open, depth+1), Tags: t.attrs[i].tags})
+		}
+		return c
+	case *vector:
+		v := make(value.Vector, len(t.elems))
+		for i, e := range t.elems {
+			v[i] = r.freezeTerm(e, open, depth+1)
+		}
+		return v
+	case *ref:
+		v := &value.Reference{Lazy: t.lazy, Data: t.data, Optional: t.optional, Assert: t.assert, Parts: t.parts}
+		if t.def != nil {
+			v.Default = r.freezeTerm(t.def, open, depth+1)
+		}
+		if t.apply != nil {
+			v.Apply, _ = r.freezeTerm(t.apply, open, depth+1).(*value.Component)
+		}
+		return v
+	case value.Value:
+		return t
+	}
+	return value.Null{}
+}

@@ -1,0 +1,345 @@
+package resolve
+
+import (
+	"fmt"
+	"strings"
+
+	"aloft/internal/model"
+	"aloft/internal/sdl/diag"
+	"aloft/value"
+)
+
+// typeState says how far type resolution of a node has come.
+type typeState uint8
+
+const (
+	typeNew     typeState = iota
+	typeMerging           // its prototypes are being merged
+	typeMerged            // its attributes are all there
+	typeNesting           // the components inside are being resolved
+	typeDone
+	typeFailed
+)
+
+// typing is the state of the type phase.
+type typing struct {
+	stack []*node // components under way, by demand
+	span  map[*node]diag.Span
+	// hidden is the component that the last look-up could not see into,
+	// because its prototypes were being merged.
+	hidden *node
+}
+
+func (r *resolver) typePhase() {
+	r.typing.span = map[*node]diag.Span{}
+	r.resolveType(r.root)
+}
+
+// resolveType resolves n and everything inside it, and reports whether it may
+// be used as a prototype.
+func (r *resolver) resolveType(n *node) bool {
+	switch n.typed {
+	case typeDone:
+		return true
+	case typeFailed:
+		return false
+	case typeMerging, typeNesting:
+		r.extendsCycle(n)
+		return false
+	}
+	if !r.mergeType(n) {
+		return false
+	}
+	if !r.enterType(n) {
+		return false
+	}
+	n.typed = typeNesting
+	ok := true
+	for i := range n.attrs {
+		switch v := n.attrs[i].v.(type) {
+		case *node:
+			ok = r.resolveType(v) && ok
+		case *ref:
+			if v.apply != nil {
+				ok = r.resolveType(v.apply) && ok
+			}
+		}
+	}
+	r.leaveType()
+	n.typed = typeDone
+	if !ok {
+		n.typed = typeFailed
+	}
+	return ok
+}
+
+func (r *resolver) enterType(n *node) bool {
+	if len(r.typing.stack) > maxDepth {
+		r.tooDeep(n.at, n)
+		return false
+	}
+	r.typing.stack = append(r.typing.stack, n)
+	return r.spend(1)
+}
+
+func (r *resolver) leaveType() {
+	r.typing.stack = r.typing.stack[:len(r.typing.stack)-1]
+}
+
+// mergeType gives n the attributes of its prototypes, the last one first, so
+// that the reference of each is looked up among those of the later ones.
+func (r *resolver) mergeType(n *node) bool {
+	if n.typed != typeNew {
+		return n.typed != typeFailed
+	}
+	if n.protos == nil {
+		n.typed = typeMerged
+		return true
+	}
+	if !r.enterType(n) {
+		return false
+	}
+	defer r.leaveType()
+	n.typed = typeMerging
+	ok := true
+	override := map[string]*attr{} // tagged sfOverride, no earlier one seen yet
+	for i := len(n.protos) - 1; i >= 0; i-- {
+		p := &n.protos[i]
+		attrs := p.body
+		if p.link != nil {
+			r.typing.span[n] = p.at
+			found := r.prototype(n, p)
+			if found == nil {
+				ok = false
+				continue
+			}
+			attrs = r.copyAttrs(found.attrs, n)
+		}
+		ok = r.mergeProto(n, p, attrs, override) && ok
+		if i > 0 {
+			for j := range attrs {
+				if hasTag(attrs[j].tags, "sfOverride") {
+					override[attrs[j].name] = &attrs[j]
+				}
+			}
+		}
+	}
+	for i := range n.attrs {
+		if a, found := override[n.attrs[i].name]; found {
+			ok = false
+			d := r.diagnostic(diag.NothingToOverride, a.span(), n, fmt.Sprintf("nothing to override: %s is in no earlier prototype", shownName(a.name)))
+			d.Attribute = shownName(a.name)
+			r.report(nil, d)
+		}
+	}
+	n.protos = nil
+	n.typed = typeMerged
+	if !ok {
+		n.typed = typeFailed
+	}
+	return ok
+}
+
+// mergeProto puts attrs, of prototype p, before those n already has from later
+// prototypes, whose values win but take the earlier places.
+func (r *resolver) mergeProto(n *node, p *proto, attrs []attr, override map[string]*attr) bool {
+	if len(n.attrs) == 0 {
+		n.setAttrs(attrs)
+		return true
+	}
+	if !r.spend(len(attrs) + len(n.attrs)) {
+		return false
+	}
+	ok := true
+	merged := make([]attr, 0, len(attrs)+len(n.attrs))
+	used := make([]bool, len(n.attrs))
+	for i := range attrs {
+		a := &attrs[i]
+		delete(override, a.name)
+		at := n.find(a.name)
+		if at < 0 {
+			merged = append(merged, *a)
+			continue
+		}
+		later := n.attrs[at]
+		if hasTag(a.tags, "sfFinal") {
+			ok = false
+			d := r.diagnostic(diag.FinalOverridden, later.span(), n, fmt.Sprintf("%s is final and cannot be given again", shownName(a.name)))
+			d.Attribute = shownName(a.name)
+			d.Related = append(d.Related, diag.Related{Span: a.span(), Message: "tagged sfFinal here"})
+			r.report(nil, d)
+		}
+		later.tags = union(a.tags, later.tags)
+		used[at] = true
+		merged = append(merged, later)
+	}
+	for i := range n.attrs {
+		if !used[i] {
+			merged = append(merged, n.attrs[i])
+		}
+	}
+	n.setAttrs(merged)
+	return ok
+}
+
+// prototype returns the component that p of n refers to, resolved where it
+// stands, or nil if there is none, which it reports.
+func (r *resolver) prototype(n *node, p *proto) *node {
+	r.typing.hidden = nil
+	space := definitions{r, n}
+	out := model.Walk(space, n, p.link)
+	switch out.Kind {
+	case model.Whole:
+		if !r.resolveType(out.Component) {
+			return nil
+		}
+		return out.Component
+	case model.Failed:
+		return nil
+	}
+	text := linkText(p.link)
+	if r.typing.hidden != nil {
+		r.extendsCycle(r.typing.hidden)
+		return nil
+	}
+	switch out.Kind {
+	case model.Found, model.NotComponent:
+		d := r.diagnostic(diag.PrototypeKind, p.at, n, fmt.Sprintf("prototype is not a component: %s", text))
+		d.Expected = "a component"
+		if i := out.In.find(out.Name); i >= 0 {
+			d.Found = kindText(out.In.attrs[i].v)
+			d.Related = append(d.Related, diag.Related{Span: out.In.attrs[i].span(), Message: out.Name + " is given here"})
+		}
+		r.report(nil, d)
+	case model.Lazy:
+		d := r.diagnostic(diag.PrototypeKind, p.at, n, fmt.Sprintf("prototype is reached through a LAZY reference: %s", text))
+		d.Hints = []string{"a prototype must be known when the description is read: leave LAZY out"}
+		r.report(nil, d)
+	default:
+		d := r.diagnostic(diag.PrototypeNotFound, p.at, n, fmt.Sprintf("prototype not found: %s", text))
+		d.Found = r.searched(out, p.link)
+		d.Hints = r.prototypeHints(n, out, p.link)
+		r.report(nil, d)
+	}
+	return nil
+}
+
+// extendsCycle reports that n, which is under way, is needed for itself.
+func (r *resolver) extendsCycle(n *node) {
+	stack := r.typing.stack
+	start := len(stack) - 1
+	for start > 0 && stack[start] != n {
+		start--
+	}
+	var names []string
+	var related []diag.Related
+	at := diag.Span{}
+	for _, m := range stack[start:] {
+		span, extends := r.typing.span[m]
+		if !extends || m.typed != typeMerging {
+			continue
+		}
+		at = span
+		if len(names) < maxTrail {
+			names = append(names, nodeName(m))
+			related = append(related, diag.Related{Span: span, Message: nodeName(m) + " extends here"})
+		}
+	}
+	if len(related) == 0 {
+		return // the demand that failed was reported
+	}
+	d := r.diagnostic(diag.ExtendsCycle, at, stack[len(stack)-1], "cyclic extends: "+strings.Join(append(names, names[0]), " -> "))
+	if len(names) == 1 {
+		d.Message = fmt.Sprintf("cyclic extends: %s extends itself, or a component that contains it", names[0])
+	}
+	d.Related = related
+	r.report(nil, d)
+}
+
+// definitions is the space in which prototypes and path names are looked up:
+// nothing is replaced yet, and links are followed where they stand.
+type definitions struct {
+	r     *resolver
+	start *node // the component the look-up started from
+}
+
+func (s definitions) Attr(n *node, name string, first bool) (model.Item[*node], bool) {
+	if !s.r.spend(1) {
+		return model.Item[*node]{Kind: model.ItemFailed}, true
+	}
+	switch n.typed {
+	case typeNew:
+		if n.protos != nil && !s.r.mergeType(n) {
+			return model.Item[*node]{Kind: model.ItemFailed}, true
+		}
+	case typeMerging:
+		if !s.start.within(n) {
+			s.r.typing.hidden = n
+			return model.Item[*node]{}, false
+		}
+	case typeFailed:
+		if !s.start.within(n) {
+			return model.Item[*node]{Kind: model.ItemFailed}, true
+		}
+	}
+	i := n.find(name)
+	if i < 0 || !first && hasTag(n.attrs[i].tags, "sfLocal") {
+		return model.Item[*node]{}, false
+	}
+	switch v := n.attrs[i].v.(type) {
+	case *node:
+		return model.Item[*node]{Kind: model.ItemComponent, Component: v}, true
+	case *ref:
+		return s.follow(n, &n.attrs[i], v), true
+	}
+	return model.Item[*node]{}, true
+}
+
+// follow returns what the link v, in attribute a of n, leads to.
+func (s definitions) follow(n *node, a *attr, v *ref) model.Item[*node] {
+	switch {
+	case v.lazy:
+		return model.Item[*node]{Kind: model.ItemLazy}
+	case v.data || v.apply != nil:
+		return model.Item[*node]{}
+	case a.state == linkActive:
+		return model.Item[*node]{} // a cycle of links leads to no component
+	}
+	a.state = linkActive
+	defer func() { a.state = linkNew }()
+	if len(s.r.typing.stack) > maxDepth {
+		s.r.tooDeep(v.at, n)
+		return model.Item[*node]{Kind: model.ItemFailed}
+	}
+	s.r.typing.stack = append(s.r.typing.stack, n)
+	defer s.r.leaveType()
+	out := model.Walk(definitions{s.r, n}, n, v.parts)
+	switch out.Kind {
+	case model.Whole:
+		return model.Item[*node]{Kind: model.ItemComponent, Component: out.Component}
+	case model.Lazy:
+		return model.Item[*node]{Kind: model.ItemLazy}
+	case model.Failed:
+		return model.Item[*node]{Kind: model.ItemFailed}
+	}
+	return model.Item[*node]{}
+}
+
+func (s definitions) Parent(n *node) (*node, bool) { return n.parent, n.parent != nil }
+
+func (s definitions) Root(*node) *node { return s.r.root }
+
+// linkText writes the parts of a reference.
+func linkText(parts []value.Part) string {
+	return value.RefText(&value.Reference{Parts: parts})
+}
+
+// shownName is the name of an attribute as people wrote it.
+func shownName(name string) string { return strings.ReplaceAll(name, "\x00", ":") }
+
+func nodeName(n *node) string {
+	if p := n.path(); p != "" {
+		return shownName(p)
+	}
+	return "the top of the file"
+}
