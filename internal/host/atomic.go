@@ -72,3 +72,16 @@ func explain(err error) error {
 	}
 	return err
 }
+
+// WriteFile writes a file of the daemon's own atomically and durably.
+func WriteFile(path string, content []byte, mode fs.FileMode) error {
+	return writeAtomic(path, content, mode, -1, -1)
+}
+
+// RemoveFile deletes a file; that there is none is no error.
+func RemoveFile(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

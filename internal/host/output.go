@@ -95,8 +95,8 @@ func rotate(path string, limit int64) error {
 	return os.Truncate(path, 0)
 }
 
-// removeOutput deletes an output file and what was rotated from it.
-func removeOutput(path string) error {
+// RemoveOutput deletes an output file and what was rotated from it.
+func RemoveOutput(path string) error {
 	var errs []error
 	for _, p := range []string{path, path + ".1", path + ".2"} {
 		if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -54,7 +54,7 @@ func (r Ready) try(ctx context.Context, s *Spec, output string, since int64) err
 	ctx, cancel := context.WithTimeout(ctx, readyProbeTime)
 	defer cancel()
 	if len(r.Ports) > 0 {
-		if err := dialAny(ctx, r.Ports); err != nil {
+		if err := Dial(ctx, r.Ports); err != nil {
 			return err
 		}
 	}
@@ -72,7 +72,8 @@ func (r Ready) try(ctx context.Context, s *Spec, output string, since int64) err
 	return nil
 }
 
-func dialAny(ctx context.Context, addresses []string) error {
+// Dial returns nil if one of addresses ("host:port") accepts a connection.
+func Dial(ctx context.Context, addresses []string) error {
 	var d net.Dialer
 	for _, a := range addresses {
 		if conn, err := d.DialContext(ctx, "tcp", a); err == nil {

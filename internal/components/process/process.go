@@ -1,0 +1,262 @@
+// Package process manages Process components: programs that run until they are
+// told to end. It never runs a shell, and starts no goroutine of its own:
+// host.Processes watches what it starts.
+package process
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"aloft/component"
+	"aloft/internal/host"
+	"aloft/value"
+)
+
+// Manager manages Process components.
+type Manager struct {
+	component.Keep
+	processes *host.Processes
+}
+
+var _ component.Manager = (*Manager)(nil)
+
+// New returns a manager whose processes are watched by p.
+func New(p *host.Processes) *Manager { return &Manager{processes: p} }
+
+// Class describes Process.
+func (*Manager) Class() component.Class { return class }
+
+var class = component.Class{
+	Name: "Process",
+	Doc:  "A program that runs until it is told to end, restarted when it dies.",
+	Site: component.SiteMachine,
+	Attributes: []component.Attribute{
+		{Name: "command", Kinds: []value.Kind{value.KindVector}, Required: true, Doc: "program and arguments, as they are: no shell"},
+		{Name: "user", Kinds: text, Doc: "user it runs as; the daemon's if not given"},
+		{Name: "dir", Kinds: text, Doc: "working directory; the work folder if not given"},
+		{Name: "env", Kinds: table, Use: component.UseStart, Doc: "environment variables beyond PATH, HOME, USER, LOGNAME, LANG and PWD"},
+		{Name: "stopSignal", Kinds: text, Default: value.String("TERM"), Use: component.UseStart, Doc: "signal that asks it to end"},
+		{Name: "stopTimeout", Kinds: number, Default: value.Integer(10), Unit: "s", Use: component.UseStart, Doc: "time to end before it is killed"},
+		{Name: "logFile", Kinds: text, Doc: "file for its output; one in the work folder if not given. Rotated at 10 MB, three files"},
+		{Name: "readyPort", Kinds: number, Use: component.UseStart, Doc: "it is ready when this port of the machine is open"},
+		{Name: "readyLine", Kinds: text, Use: component.UseStart, Doc: "it is ready when a line of its output contains this"},
+		{Name: "readyCommand", Kinds: []value.Kind{value.KindVector}, Use: component.UseStart, Doc: "it is ready when this program exits with 0"},
+		{Name: "readyUrl", Kinds: text, Use: component.UseStart, Doc: "it is ready when this answers with a status below 400"},
+		{Name: "readyTimeout", Kinds: number, Default: value.Integer(60), Unit: "s", Use: component.UseStart, Doc: "time to become ready"},
+		{Name: "restart", Kinds: text, Default: value.String("onFailure"), Enum: []string{"never", "onFailure", "always"}, Use: component.UseStart, Doc: "what its end is answered with; pauses from 1 s to 5 min, at most sfMaxRestarts (10) within sfRestartWindow (3600 s)"},
+		{Name: "limits", Kinds: table, Use: component.UseStart, Doc: "openFiles, processes; memory, fileSize, core in MiB. They change without a restart"},
+		{Name: "keepOnTerminate", Kinds: []value.Kind{value.KindBool}, Default: value.Bool(false), Doc: "leave logFile behind"},
+	},
+	Outputs: []component.Output{
+		{Name: "pid", Kind: value.KindInteger, Doc: "process id on its machine"},
+		{Name: "restarts", Kind: value.KindInteger, Doc: "how often it was restarted"},
+		{Name: "workDir", Kind: value.KindString, Doc: "the component's work folder"},
+	},
+	Reconfigures: true,
+	Check:        check,
+}
+
+var (
+	text   = []value.Kind{value.KindString}
+	number = []value.Kind{value.KindInteger}
+	table  = []value.Kind{value.KindComponent}
+)
+
+func check(attrs *value.Component, m component.Target) []component.Problem {
+	problems := host.CheckPaths(attrs, m, "dir", "logFile")
+	problems = append(problems, host.CheckEnv(attrs, "env")...)
+	problem := func(attr, expected, found string, err error) {
+		problems = append(problems, component.Problem{Attr: attr, Expected: expected, Found: found, Message: err.Error(), Remedy: "use " + expected})
+	}
+	if v, ok := attrs.Get("command"); ok {
+		if command, ok := v.(value.Vector); ok && len(command) == 0 {
+			problem("command", "a program and its arguments", "[||]", fmt.Errorf("the command is empty"))
+		}
+	}
+	if v, ok := attrs.Get("stopSignal"); ok {
+		if name, ok := v.(value.String); ok {
+			if _, err := host.ParseSignal(string(name)); err != nil {
+				problem("stopSignal", "the name of a signal", string(name), err)
+			}
+		}
+	}
+	if v, ok := attrs.Get("limits"); ok {
+		if limits, ok := v.(*value.Component); ok {
+			for a := range limits.All() {
+				if n, ok := a.Value.(value.Integer); ok {
+					if err := (host.Limits{}).Set(a.Name, int(n)); err != nil {
+						problem("limits", "a known limit", a.Name, err)
+					}
+				}
+			}
+		}
+	}
+	return problems
+}
+
+// Deploy checks that the program exists.
+func (m *Manager) Deploy(ctx context.Context, c *component.Call) error {
+	s, err := spec(c, c.Attrs)
+	if err != nil {
+		return err
+	}
+	c.Env.Output("workDir", value.String(c.WorkDir))
+	for _, dir := range []string{s.Dir, filepath.Dir(s.Output)} {
+		if rel, err := filepath.Rel(c.WorkDir, dir); err == nil && filepath.IsLocal(rel) {
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return err
+			}
+		}
+	}
+	if _, err := host.LookupUser(s.User); err != nil {
+		return err
+	}
+	path := s.Env["PATH"]
+	if path == "" {
+		path = host.DefaultPath
+	}
+	_, err = host.FindProgram(s.Command, s.Dir, path)
+	return err
+}
+
+// Start starts the program, or adopts it, and waits until it is ready.
+func (m *Manager) Start(ctx context.Context, c *component.Call) error {
+	s, err := spec(c, c.Attrs)
+	if err != nil {
+		return err
+	}
+	r, err := m.processes.Start(ctx, c.WorkDir, s, report(c))
+	if err == nil {
+		output(c.Env, r)
+	}
+	return err
+}
+
+// Reconfigure restarts the program if anything but its limits and its
+// treatment differs.
+func (m *Manager) Reconfigure(ctx context.Context, c *component.Call) error {
+	old, err := spec(c, c.Old)
+	if err != nil {
+		return err
+	}
+	next, err := spec(c, c.Attrs)
+	if err != nil {
+		return err
+	}
+	r, err := m.processes.Reconfigure(ctx, c.WorkDir, old, next, report(c))
+	if err == nil {
+		output(c.Env, r)
+	}
+	return err
+}
+
+// Terminate ends the program and all that it started.
+func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
+	s, err := spec(c, c.Attrs)
+	if err != nil {
+		// What cannot be read was never started; but a predecessor may have
+		// read it otherwise, so its process still has to go.
+		return m.processes.Stop(ctx, c.WorkDir, 0, 0)
+	}
+	if err := m.processes.Stop(ctx, c.WorkDir, s.StopSignal, s.StopTimeout); err != nil {
+		return err
+	}
+	if class.Values(c.Attrs).Bool("keepOnTerminate") {
+		return nil
+	}
+	return host.RemoveOutput(s.Output)
+}
+
+// Ping checks that the program runs and its port is open.
+func (m *Manager) Ping(ctx context.Context, c *component.Call) error {
+	if err := m.processes.Alive(c.WorkDir); err != nil {
+		return err
+	}
+	s, err := spec(c, c.Attrs)
+	if err != nil || len(s.Ready.Ports) == 0 {
+		return err
+	}
+	return host.Dial(ctx, s.Ready.Ports)
+}
+
+func report(c *component.Call) host.Watcher {
+	w := host.Report(c)
+	env, restarted := c.Env, w.Restarted
+	w.Restarted = func(r host.Running, reason string) {
+		output(env, r)
+		restarted(r, reason)
+	}
+	return w
+}
+
+func output(env component.Environment, r host.Running) {
+	env.Output("pid", value.Integer(r.Pid))
+	env.Output("restarts", value.Integer(r.Restarts))
+}
+
+// spec reads the attributes.
+func spec(c *component.Call, attrs *value.Component) (host.Spec, error) {
+	v := class.Values(attrs)
+	s := host.Spec{
+		Command:     v.Texts("command"),
+		User:        v.Text("user"),
+		Env:         map[string]string{},
+		StopTimeout: time.Duration(v.Int("stopTimeout")) * time.Second,
+		Ready: host.Ready{
+			Line:    v.Text("readyLine"),
+			Command: v.Texts("readyCommand"),
+			URL:     v.Text("readyUrl"),
+			Timeout: time.Duration(v.Int("readyTimeout")) * time.Second,
+		},
+		Restart: host.Restart(v.Text("restart")),
+		Limits:  host.Limits{},
+	}
+	if port := v.Int("readyPort"); port != 0 {
+		s.Ready.Ports = append(s.Ready.Ports, net.JoinHostPort(c.Machine.Address, strconv.Itoa(port)))
+		if c.Machine.Isolation {
+			s.Ready.Ports = append(s.Ready.Ports, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		}
+	}
+	for a := range v.Table("env").All() {
+		x, err := component.Text(a.Value)
+		if err != nil || strings.ContainsAny(a.Name, "=\x00") || strings.ContainsRune(x, 0) {
+			return s, fmt.Errorf("attribute env: %q cannot be an environment variable", a.Name)
+		}
+		s.Env[a.Name] = x
+	}
+	for a := range v.Table("limits").All() {
+		n, ok := a.Value.(value.Integer)
+		if !ok {
+			return s, fmt.Errorf("attribute limits:%s: want an integer, found a %s", a.Name, a.Value.Kind())
+		}
+		if err := s.Limits.Set(a.Name, int(n)); err != nil {
+			return s, err
+		}
+	}
+	var err error
+	if s.StopSignal, err = host.ParseSignal(v.Text("stopSignal")); err != nil {
+		return s, err
+	}
+	if err := s.RestartLimits(attrs); err != nil {
+		return s, err
+	}
+	tree := host.TreeOf(c)
+	s.Dir, s.Output = c.WorkDir, filepath.Join(c.WorkDir, host.OutputFile)
+	if dir := v.Text("dir"); dir != "" {
+		if s.Dir, err = tree.Path(dir); err != nil {
+			return s, err
+		}
+	}
+	if file := v.Text("logFile"); file != "" {
+		if s.Output, err = tree.Path(file); err != nil {
+			return s, err
+		}
+	}
+	return s, v.Err()
+}

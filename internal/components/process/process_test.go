@@ -1,0 +1,120 @@
+package process_test
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"aloft/component"
+	"aloft/component/componenttest"
+	"aloft/internal/components/process"
+	"aloft/internal/host"
+	"aloft/value"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func daemon(t testing.TB) (component.Manager, func()) {
+	p := host.NewProcesses(slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); p.Run(ctx) }()
+	return process.New(p), func() { cancel(); <-done }
+}
+
+func attrs(pairs ...any) *value.Component {
+	c := value.NewComponent(false)
+	for i := 0; i < len(pairs); i += 2 {
+		c.Set(value.Attr{Name: pairs[i].(string), Value: pairs[i+1].(value.Value)})
+	}
+	return c
+}
+
+func command(args ...string) value.Vector {
+	var v value.Vector
+	for _, a := range args {
+		v = append(v, value.String(a))
+	}
+	return v
+}
+
+func TestSuite(t *testing.T) {
+	env := func(text string) *value.Component {
+		return value.NewComponent(true, value.Attr{Name: "TEXT", Value: value.String(text)})
+	}
+	sleep := command("sh", "-c", `echo "$TEXT"; exec sleep 100`)
+	componenttest.Run(t, daemon, componenttest.Case{
+		Name: "sleep",
+		Attrs: attrs("command", sleep, "env", env("one"), "readyCommand", command("true"),
+			"dir", value.String("a/b"), "logFile", value.String("logs/out")),
+		Changes: []*value.Component{
+			attrs("command", sleep, "env", env("two"), "readyLine", value.String("two"), "logFile", value.String("logs/out")),
+			attrs("command", sleep, "env", env("two"), "readyTimeout", value.Integer(5), "logFile", value.String("logs/out"),
+				"restart", value.String("always"), "stopSignal", value.String("INT"), "stopTimeout", value.Integer(2),
+				"limits", value.NewComponent(true, value.Attr{Name: "openFiles", Value: value.Integer(99)})),
+			attrs("command", command("sleep", "101")),
+		},
+		Trusted: []string{"command", "readyCommand", "readyLine", "readyUrl"},
+		Break: func(t testing.TB, c *component.Call) {
+			pid := int(c.Env.(*componenttest.Env).Outputs()["pid"].(value.Integer))
+			syscall.Kill(pid, syscall.SIGKILL)
+			for syscall.Kill(pid, 0) == nil { // until it is reaped
+				time.Sleep(time.Millisecond)
+			}
+		},
+	})
+}
+
+func TestEndIsToldWithRecord(t *testing.T) {
+	m, end := daemon(t)
+	defer end()
+	env := componenttest.NewEnv(t, m.Class())
+	c := &component.Call{
+		Path: "m:p", Env: env, WorkDir: t.TempDir(), Machine: component.Machine{Hostname: "m", Address: "127.0.0.1"},
+		Attrs: attrs("command", command("sh", "-c", "sleep 0.4; echo done; exit 0")),
+	}
+	if err := m.Start(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for len(env.EndedRecords()) == 0 && time.Now().Before(deadline) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	r := env.EndedRecords()
+	if len(r) != 1 || r[0].Type != component.Normal || r[0].Path != "m:p" || r[0].Host != "m" || strings.Join(r[0].Output, "|") != "done" {
+		t.Errorf("records %+v", r)
+	}
+}
+
+func TestPlanningRefuses(t *testing.T) {
+	m, end := daemon(t)
+	defer end()
+	check := m.Class().Check
+	tests := []struct {
+		name  string
+		attrs *value.Component
+		attr  string
+	}{
+		{"a folder outside a process machine", attrs("command", command("x"), "dir", value.String("/etc")), "dir"},
+		{"a log file above the work folder", attrs("command", command("x"), "logFile", value.String("../x")), "logFile"},
+		{"an empty command", attrs("command", value.Vector{}), "command"},
+		{"an unknown signal", attrs("command", command("x"), "stopSignal", value.String("STOP")), "stopSignal"},
+		{"an unknown limit", attrs("command", command("x"), "limits", value.NewComponent(true, value.Attr{Name: "cpus", Value: value.Integer(1)})), "limits"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := check(tt.attrs, component.Target{})
+			if len(p) != 1 || p[0].Attr != tt.attr || p[0].Remedy == "" {
+				t.Errorf("problems %+v", p)
+			}
+		})
+	}
+	if p := check(attrs("command", command("x"), "dir", value.String("/etc")), component.Target{Isolation: true}); len(p) > 0 {
+		t.Errorf("an isolated machine: %+v", p)
+	}
+}
