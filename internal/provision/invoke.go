@@ -31,8 +31,8 @@ const (
 	TaskGone    Task = "gone" // ask until the machine is gone
 )
 
-// Policy says how a task is repeated. A provider's RetryAfter takes the place
-// of a pause that is shorter.
+// Policy says how a task is repeated. Where a provider says when to come
+// again, that takes the place of the pause.
 type Policy struct {
 	Attempts int           // at most; 0: as many as Limit allows
 	Pause    time.Duration // after the first attempt, growing by Factor
@@ -109,14 +109,12 @@ func (g *gate) pass(ctx context.Context) error {
 	return g.rate.AcquirePermit(ctx)
 }
 
-// heed holds back all calls for as long as err's provider asks.
-func (g *gate) heed(err error) {
-	if d := retryAfter(err); d > 0 {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if until := time.Now().Add(d); until.After(g.pause) {
-			g.pause = until
-		}
+// hold keeps all calls back for d, as the provider asks.
+func (g *gate) hold(d time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if until := time.Now().Add(d); until.After(g.pause) {
+		g.pause = until
 	}
 }
 
@@ -168,15 +166,36 @@ func (p *Provisioner) vendor(module, account string) (*vendor, error) {
 	}, nil
 }
 
+// patience is how long a provider may go on asking for later calls before that
+// counts as a failed attempt.
+const patience = 5 * time.Minute
+
 // call makes one call of a task through the gate, with the account opened for
-// it. Waiting at the gate does not count towards the call's limit.
+// it. A provider that only asks to come later is asked later: that is
+// queueing, not failure, and neither it nor waiting at the gate counts towards
+// the call's limit.
 func call[R any](ctx context.Context, v *vendor, task Task, f func(context.Context, provider.Account) (R, error)) (R, error) {
-	var none R
-	if err := v.gate.pass(ctx); err != nil {
-		return none, err
+	for begun := time.Now(); ; {
+		if err := v.gate.pass(ctx); err != nil {
+			var none R
+			return none, err
+		}
+		r, err := once(ctx, v, task, f)
+		wait := retryAfter(err)
+		if wait <= 0 {
+			return r, err
+		}
+		v.gate.hold(wait)
+		if provider.MayHaveHappened(err) || time.Since(begun)+wait > patience {
+			return r, err
+		}
 	}
+}
+
+func once[R any](ctx context.Context, v *vendor, task Task, f func(context.Context, provider.Account) (R, error)) (R, error) {
 	a, err := v.open(ctx)
 	if err != nil {
+		var none R
 		return none, fmt.Errorf("open account %s: %w", v.account, err)
 	}
 	if limit := v.policy[task].Call; limit > 0 {
@@ -184,9 +203,7 @@ func call[R any](ctx context.Context, v *vendor, task Task, f func(context.Conte
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
-	r, err := f(ctx, a)
-	v.gate.heed(err)
-	return r, err
+	return f(ctx, a)
 }
 
 // invoke carries out a task by its policy: f is called again while again says

@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -80,9 +81,7 @@ func New(cfg Config) (*Provisioner, error) {
 		return nil, errors.New("provision: no home id to mark resources with")
 	}
 	policies := DefaultPolicies()
-	for task, pol := range cfg.Policies {
-		policies[task] = pol
-	}
+	maps.Copy(policies, cfg.Policies)
 	return &Provisioner{
 		home: cfg.Home, vendors: cfg.Vendors, rows: rows{cfg.Ledger}, log: cfg.Log,
 		policies: policies, limits: cfg.Limits,

@@ -43,8 +43,8 @@ type Config struct {
 	Faults Faults
 
 	// OnRunning is called when a machine begins to run, OnGone when it ceases
-	// to (stopped, failed or destroyed). Both are called without any lock held
-	// and must not block.
+	// to (stopped or destroyed). The calls come one after the other, in the
+	// order of what happened, and may call the cloud; they must not block.
 	OnRunning func(r provider.Resource, userData []byte)
 	OnGone    func(r provider.Resource)
 
@@ -82,6 +82,8 @@ type Cloud struct {
 	serial  int
 	stats   Stats
 	closed  bool
+	queue   []func() // calls of hooks to make, in order
+	calling bool     // some goroutine makes them
 }
 
 // record is one resource with its future: what it will be, and when.
@@ -150,13 +152,12 @@ func (c *Cloud) Stats() Stats {
 // truth that tests compare ledgers with: no lag, no faults.
 func (c *Cloud) Resources() []provider.Resource {
 	c.mu.Lock()
-	hooks := c.settleAll()
+	defer c.release()
+	c.settleAll()
 	out := make([]provider.Resource, 0, len(c.records))
 	for _, ref := range slices.Sorted(maps.Keys(c.records)) {
 		out = append(out, c.records[ref].Resource)
 	}
-	c.mu.Unlock()
-	hooks.call()
 	return out
 }
 
@@ -172,15 +173,14 @@ func (c *Cloud) LoseNext(op string, n int) {
 // machine or a rebooted host would.
 func (c *Cloud) Stop(ref, reason string) error {
 	c.mu.Lock()
-	hooks := c.settle(ref)
+	defer c.release()
+	c.settle(ref)
 	r, ok := c.records[ref]
-	if ok && r.Resource.State == provider.Running {
-		hooks = append(hooks, c.leave(r, provider.Stopped, reason))
-	}
-	c.mu.Unlock()
-	hooks.call()
 	if !ok {
 		return fmt.Errorf("sim: no machine %s", ref)
+	}
+	if r.Resource.State == provider.Running {
+		c.leave(r, provider.Stopped, reason)
 	}
 	return nil
 }
@@ -188,37 +188,42 @@ func (c *Cloud) Stop(ref, reason string) error {
 // Lose makes a machine vanish without a word, as a burnt-down hall would.
 func (c *Cloud) Lose(ref string) error {
 	c.mu.Lock()
-	hooks := c.settle(ref)
+	defer c.release()
+	c.settle(ref)
 	r, ok := c.records[ref]
-	if ok {
-		hooks = append(hooks, c.leave(r, provider.Destroying, ""))
-		c.remove(ref)
-	}
-	c.mu.Unlock()
-	hooks.call()
 	if !ok {
 		return fmt.Errorf("sim: no machine %s", ref)
 	}
+	c.leave(r, provider.Destroying, "")
+	c.remove(ref)
 	return nil
 }
 
-// hooks are calls to make once the lock is released.
-type hooks []func()
-
-func (h hooks) call() {
-	for _, f := range h {
-		if f != nil {
-			f()
-		}
+// release unlocks mu and makes the queued calls, unless another goroutine is
+// at it.
+func (c *Cloud) release() {
+	if c.calling {
+		c.mu.Unlock()
+		return
 	}
+	c.calling = true
+	for len(c.queue) > 0 {
+		f := c.queue[0]
+		c.queue = c.queue[1:]
+		c.mu.Unlock()
+		f()
+		c.mu.Lock()
+	}
+	c.calling = false
+	c.mu.Unlock()
 }
 
-// settle brings the record of ref to the present. The caller holds mu and
-// calls what it returns after releasing it.
-func (c *Cloud) settle(ref string) (h hooks) {
+// settle brings the record of ref to the present. The caller holds mu, and
+// ends with release.
+func (c *Cloud) settle(ref string) {
 	r, ok := c.records[ref]
 	if !ok {
-		return nil
+		return
 	}
 	now := time.Now()
 	if r.Resource.State == provider.Creating && !now.Before(r.Turns) {
@@ -226,39 +231,35 @@ func (c *Cloud) settle(ref string) (h hooks) {
 			r.Resource.State, r.Resource.Reason = provider.Failed, "did not boot"
 		} else {
 			r.Resource.State, r.Resource.Reason = provider.Running, ""
-			h = append(h, c.running(r))
+			c.running(r)
 		}
 	}
 	if r.Resource.State == provider.Destroying && !now.Before(r.Ends) {
 		c.remove(ref)
 	}
-	return h
 }
 
-func (c *Cloud) settleAll() (h hooks) {
+func (c *Cloud) settleAll() {
 	for _, ref := range slices.Sorted(maps.Keys(c.records)) {
-		h = append(h, c.settle(ref)...)
+		c.settle(ref)
 	}
-	return h
 }
 
 // leave moves r out of whatever it did into state.
-func (c *Cloud) leave(r *record, state provider.State, reason string) func() {
+func (c *Cloud) leave(r *record, state provider.State, reason string) {
 	ran := r.Resource.State == provider.Running
 	r.Resource.State, r.Resource.Reason = state, reason
-	if !ran || c.cfg.OnGone == nil {
-		return nil
+	if ran && c.cfg.OnGone != nil {
+		res := r.Resource
+		c.queue = append(c.queue, func() { c.cfg.OnGone(res) })
 	}
-	res := r.Resource
-	return func() { c.cfg.OnGone(res) }
 }
 
-func (c *Cloud) running(r *record) func() {
-	if c.cfg.OnRunning == nil {
-		return nil
+func (c *Cloud) running(r *record) {
+	if c.cfg.OnRunning != nil {
+		res, data := r.Resource, slices.Clone(r.UserData)
+		c.queue = append(c.queue, func() { c.cfg.OnRunning(res, data) })
 	}
-	res, data := r.Resource, slices.Clone(r.UserData)
-	return func() { c.cfg.OnRunning(res, data) }
 }
 
 func (c *Cloud) remove(ref string) {
@@ -280,9 +281,8 @@ func (c *Cloud) wake(ref string, t time.Time) {
 			return
 		}
 		delete(c.timers, timer)
-		h := c.settle(ref)
-		c.mu.Unlock()
-		h.call()
+		c.settle(ref)
+		c.release()
 	})
 	c.timers[timer] = struct{}{}
 }

@@ -18,8 +18,19 @@ type quantile struct {
 // 97 s, the longest 236 s. Source of the measurements: the experiments of the
 // CHOReOS Enactment Engine. Between the points it is linear.
 var bootTimes = []quantile{
-	{0, 49}, {0.01, 52}, {0.05, 56}, {0.10, 58}, {0.25, 62}, {0.50, 66},
-	{0.75, 71}, {0.90, 77}, {0.95, 81}, {0.98, 89}, {0.99, 97}, {0.995, 124}, {1, 236},
+	{0, 49},
+	{0.01, 52},
+	{0.05, 56},
+	{0.10, 58},
+	{0.25, 62},
+	{0.50, 66},
+	{0.75, 71},
+	{0.90, 77},
+	{0.95, 81},
+	{0.98, 89},
+	{0.99, 97},
+	{0.995, 124},
+	{1, 236},
 }
 
 // BootFailures is the share of machines that never booted in the same

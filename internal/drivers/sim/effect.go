@@ -14,11 +14,8 @@ import (
 // that the answer will not arrive.
 func (c *Cloud) create(account string, req provider.Request) (res provider.Resource, lost bool, err error) {
 	c.mu.Lock()
-	hooks := c.settleAll()
-	defer func() {
-		c.mu.Unlock()
-		hooks.call()
-	}()
+	defer c.release()
+	c.settleAll()
 	now := time.Now()
 	if r, ok, err := c.known(account, req, now); err != nil || ok {
 		return r, false, err
@@ -106,15 +103,13 @@ func (c *Cloud) make(account string, req provider.Request, now time.Time) *recor
 
 func (c *Cloud) get(op, account, ref string) (provider.Resource, error) {
 	c.mu.Lock()
-	hooks := c.settle(ref)
+	defer c.release()
+	c.settle(ref)
 	r, err := c.find(op, account, ref)
-	var res provider.Resource
-	if err == nil {
-		res = r.Resource
+	if err != nil {
+		return provider.Resource{}, err
 	}
-	c.mu.Unlock()
-	hooks.call()
-	return res, err
+	return r.Resource, nil
 }
 
 // find returns account's record of ref; another account's is not found.
@@ -128,7 +123,8 @@ func (c *Cloud) find(op, account, ref string) (*record, error) {
 
 func (c *Cloud) list(account string, mark provider.Mark, after string) (out []provider.Resource) {
 	c.mu.Lock()
-	hooks := c.settleAll()
+	defer c.release()
+	c.settleAll()
 	now := time.Now()
 	for _, ref := range slices.Sorted(maps.Keys(c.records)) {
 		r := c.records[ref]
@@ -136,8 +132,6 @@ func (c *Cloud) list(account string, mark provider.Mark, after string) (out []pr
 			out = append(out, r.Resource)
 		}
 	}
-	c.mu.Unlock()
-	hooks.call()
 	return out
 }
 
@@ -151,11 +145,8 @@ func bears(m, want provider.Mark) bool {
 
 func (c *Cloud) operate(account, ref string, op provider.Operation) error {
 	c.mu.Lock()
-	hooks := c.settle(ref)
-	defer func() {
-		c.mu.Unlock()
-		hooks.call()
-	}()
+	defer c.release()
+	c.settle(ref)
 	r, err := c.find("operate", account, ref)
 	if err != nil {
 		return err
@@ -163,7 +154,7 @@ func (c *Cloud) operate(account, ref string, op provider.Operation) error {
 	state := r.Resource.State
 	switch {
 	case op == provider.OpStop && state == provider.Running:
-		hooks = append(hooks, c.leave(r, provider.Stopped, "stopped by request"))
+		c.leave(r, provider.Stopped, "stopped by request")
 	case op == provider.OpStart && state == provider.Stopped:
 		r.Resource.State, r.Resource.Reason = provider.Creating, ""
 		boot := time.Duration(float64(bootTime(c.draw("boot "+r.Resource.Token))) * c.cfg.BootScale)
@@ -181,18 +172,15 @@ func (c *Cloud) operate(account, ref string, op provider.Operation) error {
 // destroy begins the end of ref and reports whether the answer gets lost.
 func (c *Cloud) destroy(account, ref string) (lost bool) {
 	c.mu.Lock()
-	hooks := c.settle(ref)
-	defer func() {
-		c.mu.Unlock()
-		hooks.call()
-	}()
+	defer c.release()
+	c.settle(ref)
 	r, err := c.find("destroy", account, ref)
 	if err != nil || r.Resource.State == provider.Destroying {
 		return false
 	}
-	hooks = append(hooks, c.leave(r, provider.Destroying, ""))
+	c.leave(r, provider.Destroying, "")
 	r.Ends = time.Now().Add(c.cfg.Shutdown)
-	hooks = append(hooks, c.settle(ref)...)
+	c.settle(ref)
 	if c.lose["destroy"] > 0 {
 		c.lose["destroy"]--
 		return true
@@ -228,16 +216,14 @@ func (c *Cloud) Restore(snapshot []byte) error {
 	}
 	c.mu.Lock()
 	c.records, c.tokens, c.draws, c.serial, c.stats = s.Records, s.Tokens, s.Draws, s.Serial, s.Stats
-	var h hooks
 	for _, ref := range slices.Sorted(maps.Keys(c.records)) {
 		switch r := c.records[ref]; r.Resource.State {
 		case provider.Running:
-			h = append(h, c.running(r))
+			c.running(r)
 		case provider.Creating:
 			c.wake(ref, r.Turns)
 		}
 	}
-	c.mu.Unlock()
-	h.call()
+	c.release()
 	return nil
 }

@@ -103,6 +103,7 @@ func TestSeedRepeatsWhateverTheOrder(t *testing.T) {
 				}
 			}
 			time.Sleep(10 * time.Minute)
+			c.Resources() // after every hook
 		})
 		return out
 	}
