@@ -6,6 +6,11 @@
 package model
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"io/fs"
 
 	"aloft/value"
@@ -29,4 +34,42 @@ type Source struct {
 	Digest    string      `json:"digest"`         // "sha256:…" of the content
 	Size      int64       `json:"size"`           // bytes
 	Mode      fs.FileMode `json:"mode"`           // permission bits
+}
+
+// wire is the form in which descriptions travel.
+type wire struct {
+	Name    string     `json:"name"`
+	File    string     `json:"file,omitempty"`
+	Root    value.Wire `json:"root"`
+	Sources []Source   `json:"sources,omitempty"`
+}
+
+// MarshalJSON returns the description as JSON, its values in wire form.
+func (d *Description) MarshalJSON() ([]byte, error) {
+	return json.Marshal(wire{Name: d.Name, File: d.File, Root: value.Wire{Value: d.Root}, Sources: d.Sources})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (d *Description) UnmarshalJSON(text []byte) error {
+	var w wire
+	if err := json.Unmarshal(text, &w); err != nil {
+		return fmt.Errorf("read description: %w", err)
+	}
+	root, ok := w.Root.Value.(*value.Component)
+	if !ok {
+		return errors.New("read description: the top is not a component")
+	}
+	*d = Description{Name: w.Name, File: w.File, Root: root, Sources: w.Sources}
+	return nil
+}
+
+// Digest returns "sha256:" and the digest of what d means: its values and its
+// sources. Neither its name, nor where it was written, counts.
+func (d *Description) Digest() string {
+	h := sha256.New()
+	fmt.Fprintln(h, value.Digest(d.Root))
+	for _, s := range d.Sources {
+		fmt.Fprintf(h, "%q %q %q %q %s %o\n", s.Component, s.Attr, s.Path, s.Name, s.Digest, s.Mode.Perm())
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
 }

@@ -2,7 +2,6 @@ package model
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"aloft/value"
@@ -11,7 +10,7 @@ import (
 // unresolved reports the reference r in the attribute at p, which ends as out
 // says.
 func (a *absolute) unresolved(p place, r *value.Reference, out Outcome[*scope]) {
-	part := partText(r.Parts[out.At], out.At == 0)
+	part := partText(r.Parts, out.At)
 	text := "LAZY reference cannot resolve: " + partsText(r.Parts) + ": "
 	switch out.Kind {
 	case AboveTop:
@@ -108,31 +107,18 @@ func isWord(p value.Part) bool {
 	return p.Kind == value.PartAttrib || p.Kind == value.PartHere
 }
 
+// partsText writes a link.
 func partsText(parts []value.Part) string {
-	words := make([]string, len(parts))
-	for i, p := range parts {
-		words[i] = partText(p, i == 0)
-	}
-	return strings.Join(words, ":")
+	return value.RefText(&value.Reference{Parts: parts})
 }
 
-var partWords = [...]string{
-	value.PartAttrib: "ATTRIB", value.PartHere: "HERE", value.PartParent: "PARENT", value.PartRoot: "ROOT",
-	value.PartThis: "THIS", value.PartProcess: "PROCESS", value.PartHost: "HOST", value.PartProperty: "PROPERTY",
-	value.PartIProperty: "IPROPERTY", value.PartEnvProperty: "ENVPROPERTY", value.PartIEnvProperty: "IENVPROPERTY",
-	value.PartConstant: "CONSTANT",
-}
-
-func partText(p value.Part, first bool) string {
-	name := p.Name
-	if strings.ContainsAny(name, " :\"\\") {
-		name = strconv.Quote(name)
+// partText writes the part at index i of parts.
+func partText(parts []value.Part, i int) string {
+	p := parts[i]
+	if i > 0 && p.Kind == value.PartHere {
+		p.Kind = value.PartAttrib // a plain word, too
+	} else if i > 0 && p.Kind == value.PartAttrib {
+		return "ATTRIB " + p.Name
 	}
-	switch {
-	case p.Kind == value.PartAttrib && first, p.Kind == value.PartHere && !first:
-		return name
-	case p.Name == "":
-		return partWords[p.Kind]
-	}
-	return partWords[p.Kind] + " " + name
+	return partsText([]value.Part{p})
 }
