@@ -37,6 +37,7 @@ type DoctorRequest struct {
 
 // DoctorReport is what the doctor found.
 type DoctorReport struct {
+	HomeID   string     `json:"homeId"` // of the daemon that looked
 	Checks   []Check    `json:"checks"`
 	LeftOver []LeftOver `json:"leftOver"`
 }

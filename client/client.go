@@ -228,3 +228,6 @@ func unwrapURL(err error) error {
 	}
 	return err
 }
+
+// Socket returns the path of the socket the client was made for.
+func (c *Client) Socket() string { return c.socket }

@@ -1,0 +1,26 @@
+// Command aloft is the command line, the daemon, and what runs inside the
+// machines that the daemon makes: one binary.
+package main
+
+import (
+	"os"
+
+	"aloft/internal/cli"
+	"aloft/internal/components/website"
+	"aloft/internal/drivers/local/initd"
+)
+
+// version is set by the linker in releases.
+var version = ""
+
+func main() {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "init": // process 1 of a light machine
+			os.Exit(initd.Main(os.Args[2:]))
+		case "website": // the process of a Website component
+			os.Exit(website.Main(os.Args[2:]))
+		}
+	}
+	os.Exit(cli.Run(os.Args[1:], cli.Deps{Version: version}))
+}

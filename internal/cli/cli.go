@@ -1,0 +1,246 @@
+// Package cli is the command line: it reads and resolves descriptions, speaks
+// to a daemon through client alone, and shows what comes back. It decides
+// nothing about deployments and acts on no machine. The only process it ever
+// starts is a daemon in the background; its goroutines end with their command.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"aloft/api"
+	"aloft/client"
+	"aloft/component"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// The exit statuses, beside those of commands run by exec.
+const (
+	exitError       = 1   // an error, wrong use, or a system that ends degraded
+	exitChanges     = 2   // only plan: something would be done
+	exitInterrupted = 130 // Ctrl-C
+)
+
+// DaemonOptions is what "aloft daemon run" was asked for.
+type DaemonOptions struct {
+	Home    string // state folder, absolute
+	Socket  string // where the Service API has to listen
+	Machine bool   // the daemon of a machine: it reads its enrolment and serves no API
+	Log     io.Writer
+}
+
+// Deps is what main hands in, since the command line may not import it.
+type Deps struct {
+	// RunDaemon runs a daemon until ctx ends or it is stopped through its API.
+	RunDaemon func(ctx context.Context, o DaemonOptions) error
+	// Class describes the component class of a name in sfClass. It is called
+	// only by commands that ship sources.
+	Class func(name string) (component.Class, bool)
+	// Self is the program to start a background daemon from; "" for the one
+	// that runs.
+	Self string
+	// Version is the version of the build.
+	Version string
+
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Getenv         func(string) string
+}
+
+// app is one run of the command line.
+type app struct {
+	Deps
+	homeFlag string
+	format   string // of -o
+	client   *client.Client
+}
+
+// Run carries out one command and returns its exit status. Absent streams and
+// environment are those of the process.
+func Run(args []string, d Deps) int {
+	if d.Stdin == nil {
+		d.Stdin = os.Stdin
+	}
+	if d.Stdout == nil {
+		d.Stdout = os.Stdout
+	}
+	if d.Stderr == nil {
+		d.Stderr = os.Stderr
+	}
+	if d.Getenv == nil {
+		d.Getenv = os.Getenv
+	}
+	a := &app{Deps: d}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := a.command()
+	root.SetArgs(args)
+	root.SetIn(d.Stdin)
+	root.SetOut(d.Stdout)
+	root.SetErr(d.Stderr)
+	err := root.ExecuteContext(ctx)
+	if a.client != nil {
+		a.client.Close()
+	}
+	return a.exit(ctx, err)
+}
+
+// exit tells what went wrong, once, and chooses the status.
+func (a *app) exit(ctx context.Context, err error) int {
+	status, quiet := errors.AsType[exitStatus](err)
+	switch {
+	case err == nil:
+		return 0
+	case quiet:
+		return int(status)
+	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, errInterrupted)):
+		fmt.Fprintln(a.Stderr, "aloft: interrupted")
+		return exitInterrupted
+	}
+	a.tell(err)
+	return exitError
+}
+
+// errInterrupted is an operation that Ctrl-C ended.
+var errInterrupted = errors.New("interrupted")
+
+// exitStatus ends a command that has said already what there was to say.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// remedied is an error with what to do about it.
+type remedied struct {
+	error
+	remedy string
+}
+
+func (r remedied) Unwrap() error { return r.error }
+
+func fail(remedy, format string, args ...any) error {
+	return remedied{fmt.Errorf(format, args...), remedy}
+}
+
+// tell prints err as "aloft: what", and what to do on a line of its own.
+func (a *app) tell(err error) {
+	var remedy string
+	text := err.Error()
+	if r, ok := errors.AsType[remedied](err); ok {
+		remedy = r.remedy
+	} else if e, ok := errors.AsType[*api.Error](err); ok {
+		text = strings.TrimSuffix(text, e.Error()) + e.Message
+		remedy = e.Remedy
+		switch {
+		case len(e.Nearest) > 0:
+			remedy = "did you mean " + strings.Join(e.Nearest, " or ") + "?"
+		case e.Kind == api.KindConflict && e.Revision > 0:
+			text += fmt.Sprintf(" (revision %d, since %s)", e.Revision, e.Since.Local().Format("2006-01-02 15:04:05"))
+		}
+		a.diagnostics(e.Diagnostics)
+	}
+	fmt.Fprintln(a.Stderr, "aloft: "+text)
+	if remedy != "" {
+		fmt.Fprintln(a.Stderr, "  "+remedy)
+	}
+}
+
+// diagnostics prints what the daemon found wrong with a description.
+func (a *app) diagnostics(list []api.Diagnostic) {
+	for _, d := range list {
+		var b strings.Builder
+		if d.File != "" {
+			fmt.Fprintf(&b, "%s:%d:%d: ", d.File, d.Line, d.Column)
+		}
+		b.WriteString(d.Severity)
+		if d.Code != "" {
+			b.WriteString(" " + d.Code)
+		}
+		b.WriteString(": " + d.Message + "\n")
+		if d.Path != "" {
+			b.WriteString("    in " + d.Path)
+			if d.Attribute != "" {
+				b.WriteString(", attribute " + d.Attribute)
+			}
+			b.WriteString("\n")
+		}
+		if d.Expected != "" {
+			b.WriteString("    expected " + d.Expected + "\n")
+		}
+		if d.Found != "" {
+			b.WriteString("    found " + d.Found + "\n")
+		}
+		for _, h := range d.Hints {
+			b.WriteString("    hint: " + h + "\n")
+		}
+		io.WriteString(a.Stderr, b.String())
+	}
+}
+
+// command builds the tree of commands.
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "aloft",
+		Short: "Deploy a described service over machines, and keep it running",
+		Long: `aloft takes one description of a service, gets machines for it, and keeps every
+component installed, bound, running and healthy.`,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		DisableAutoGenTag: true,
+		Args:              cobra.NoArgs,
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.PersistentFlags().StringVar(&a.homeFlag, "home", "", "state folder (default $ALOFT_HOME, else aloft in the XDG state folder)")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
+	root.AddCommand(
+		a.upCommand(), a.downCommand(), a.planCommand(), a.parseCommand(), a.checkCommand(),
+		a.systemsCommand(), a.statusCommand(), a.getCommand(), a.machinesCommand(), a.endpointsCommand(),
+		a.logsCommand(), a.eventsCommand(), a.execCommand(),
+		a.daemonCommand(), a.doctorCommand(), a.versionCommand(),
+	)
+	root.CompletionOptions.HiddenDefaultCmd = false
+	usageErrors(root)
+	return root
+}
+
+// usageErrors makes wrong arguments of every command below c say how the
+// command is used.
+func usageErrors(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return usage(c, err)
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		usageErrors(sub)
+	}
+}
+
+func usage(c *cobra.Command, err error) error {
+	if _, ok := errors.AsType[remedied](err); ok {
+		return err
+	}
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	return remedied{errors.New(text), "usage: " + c.UseLine() + "; more: " + c.CommandPath() + " --help"}
+}
+
+// color reports whether w shows colours: a terminal, unless NO_COLOR is set.
+func (a *app) color(w io.Writer) bool {
+	return a.Getenv("NO_COLOR") == "" && a.Getenv("TERM") != "dumb" && terminal(w)
+}
+
+// terminal reports whether v, a reader or writer, is a terminal.
+func terminal(v any) bool {
+	f, ok := v.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

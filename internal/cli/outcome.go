@@ -1,0 +1,90 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"aloft/api"
+	"aloft/client"
+)
+
+// outcome shows how a deployment ended. The status is 0 only if everything
+// that was to run does, or everything that was to end has.
+func (ch *change) outcome(ctx context.Context, cl *client.Client, d *api.Deployment) error {
+	if ch.request.Down != d.Down {
+		return fail("'aloft status "+d.System+"' shows what it is now", "another request took over: %s is at revision %d", d.System, d.Revision)
+	}
+	ch.failures(d)
+	if d.Down {
+		return ch.ended(d)
+	}
+	st, err := cl.Status(ctx, d.System)
+	if err != nil {
+		return ch.notRunning(err)
+	}
+	if ch.human != ch.Stdout {
+		if err := ch.printStatus(st); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintln(ch.human)
+		if err := componentTable(st, ch.format == "wide").write(ch.human, ch.palette(ch.human)); err != nil {
+			return err
+		}
+	}
+	var not []string
+	for _, c := range st.Components {
+		if c.State != api.ComponentRunning {
+			not = append(not, c.Path)
+		}
+	}
+	switch {
+	case d.State == api.DeploymentCancelled:
+		return fail("'aloft events "+d.System+"' shows by what", "revision %d of %s was cancelled", d.Revision, d.System)
+	case len(not) > 0 || len(d.Failures) > 0 || d.State == api.DeploymentDegraded:
+		return fail("once the cause is gone, 'aloft up "+ch.file+"' does only what is missing",
+			"%s is degraded: %d of %s running", d.System, len(st.Components)-len(not), count(len(st.Components), "component"))
+	}
+	fmt.Fprintf(ch.human, "\n%s runs: revision %d, %s, %s\n", d.System, st.Revision, count(len(st.Components), "component"), count(len(st.Machines), "machine"))
+	return nil
+}
+
+// ended is the outcome of a termination.
+func (ch *change) ended(d *api.Deployment) error {
+	if d.State != api.DeploymentDone || len(d.Failures) > 0 {
+		return fail("'aloft down "+d.System+"' again tries what is left; 'aloft doctor --fix' removes what is left over",
+			"%s was not terminated cleanly", d.System)
+	}
+	fmt.Fprintf(ch.human, "%s is terminated\n", d.System)
+	return nil
+}
+
+// failures says of each failed component where it failed, why, with the end of
+// its output, and what to type next.
+func (ch *change) failures(d *api.Deployment) {
+	p := ch.palette(ch.Stderr)
+	for _, f := range d.Failures {
+		line := p.red("failed") + ": " + f.Path
+		if f.Operation != "" {
+			line += ", " + f.Operation
+		}
+		if f.Machine != "" {
+			line += " on " + f.Machine
+		}
+		fmt.Fprintf(ch.Stderr, "\n%s\n  cause: %s\n", line, strings.ReplaceAll(f.Cause, "\n", "\n    "))
+		if len(f.Output) > 0 {
+			fmt.Fprintln(ch.Stderr, "  last output:")
+		}
+		for _, text := range f.Output[max(0, len(f.Output)-lastLines):] {
+			fmt.Fprintln(ch.Stderr, "    "+text)
+		}
+		if f.Remedy != "" {
+			fmt.Fprintln(ch.Stderr, "  "+f.Remedy)
+		}
+		fmt.Fprintf(ch.Stderr, "  next: aloft logs %s %s\n", d.System, f.Path)
+	}
+}
+
+// lastLines is how much of a failed component's output is shown.
+const lastLines = 10

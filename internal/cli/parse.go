@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"aloft/internal/sdl/resolve"
+	"aloft/value"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) parseCommand() *cobra.Command {
+	var f describeFlags
+	c := &cobra.Command{
+		Use:               "parse FILE",
+		Short:             "Resolve a description and print the result",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeFile,
+		RunE: func(c *cobra.Command, args []string) error {
+			res, err := a.parsed(c, args[0], &f)
+			if err != nil {
+				return err
+			}
+			return a.printResult(res, f.format)
+		},
+	}
+	f.registerResult(c)
+	return c
+}
+
+func (a *app) checkCommand() *cobra.Command {
+	var f describeFlags
+	c := &cobra.Command{
+		Use:   "check FILE",
+		Short: "Say what is wrong with a description",
+		Long: `Say what is wrong with a description. Nothing is asked of a daemon. With
+--format the result is printed too, as parse does.`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeFile,
+		RunE: func(c *cobra.Command, args []string) error {
+			res, err := a.parsed(c, args[0], &f)
+			if err != nil {
+				return err
+			}
+			if c.Flags().Changed("format") {
+				return a.printResult(res, f.format)
+			}
+			if n := res.Diagnostics.Warnings(); n > 0 {
+				fmt.Fprintf(a.Stdout, "%s: no errors, %s\n", args[0], count(n, "warning"))
+			} else {
+				fmt.Fprintf(a.Stdout, "%s: no errors\n", args[0])
+			}
+			return nil
+		},
+	}
+	f.registerResult(c)
+	return c
+}
+
+// parsed resolves file and fails, quietly, if that found errors.
+func (a *app) parsed(c *cobra.Command, file string, f *describeFlags) (*resolve.Result, error) {
+	switch f.format {
+	case "sf", "json", "typed":
+	default:
+		return nil, fail("one of sf, json, typed", "unknown form of the result %q", f.format)
+	}
+	res, err := a.resolve(c.Context(), file, f)
+	if err != nil {
+		return nil, err
+	}
+	if res.Diagnostics.Errors() > 0 {
+		return nil, exitStatus(exitError)
+	}
+	return res, nil
+}
+
+func (a *app) printResult(res *resolve.Result, format string) error {
+	tree := res.Tree
+	if tree == nil && res.Description != nil {
+		tree = res.Description.Root
+	}
+	if format == "sf" {
+		text := res.Text
+		if len(text) > 0 && text[len(text)-1] != '\n' {
+			text += "\n"
+		}
+		_, err := io.WriteString(a.Stdout, text)
+		return err
+	}
+	if tree == nil {
+		return fail("use --format sf, or --phase function or later", "before the phase function a result is text only")
+	}
+	if format == "typed" {
+		fmt.Fprintf(a.Stdout, "%s\n", value.TypedJSON(tree))
+		return nil
+	}
+	var out bytes.Buffer
+	if err := json.Indent(&out, value.PlainJSON(tree), "", "  "); err != nil {
+		return fmt.Errorf("write JSON: %w", err)
+	}
+	fmt.Fprintln(a.Stdout, out.String())
+	return nil
+}

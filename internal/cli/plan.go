@@ -1,0 +1,188 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"aloft/api"
+)
+
+// changed is what a plan does to one component: all its steps together.
+type changed struct {
+	api.Step
+	actions []string
+}
+
+// changes groups the steps of p by component, in the order of the first step.
+func changes(p *api.Plan) []*changed {
+	var list []*changed
+	at := map[string]*changed{}
+	for _, s := range p.Steps {
+		c := at[s.Path]
+		if c == nil {
+			c = &changed{Step: s}
+			at[s.Path] = c
+			list = append(list, c)
+		}
+		c.actions = append(c.actions, s.Action)
+		if c.Machine == "" {
+			c.Machine = s.Machine
+		}
+		if c.Reason == "" {
+			c.Reason = s.Reason
+		}
+		if len(c.Attributes) == 0 {
+			c.Attributes = s.Attributes
+		}
+	}
+	return list
+}
+
+// writePlan shows a plan that is not empty. Attributes of new components are
+// shown only if wide.
+func writePlan(w io.Writer, p *api.Plan, pal palette, wide bool) error {
+	var b strings.Builder
+	planTitle(&b, p, pal)
+	list := changes(p)
+	var width [2]int
+	for _, c := range list {
+		width[0] = max(width[0], utf8.RuneCountInString(c.Path))
+		width[1] = max(width[1], utf8.RuneCountInString(c.Class))
+	}
+	for _, c := range list {
+		tail := ""
+		if c.Machine != "" {
+			tail = "on " + c.Machine
+		}
+		if c.Reason != "" {
+			tail = strings.TrimSpace(tail + "  " + pal.faint("("+c.Reason+")"))
+		}
+		sign := fmt.Sprintf("%3s", c.Change)
+		line := fmt.Sprintf("%s %-*s  %-*s  %s", pal.change(c.Change, sign), width[0], c.Path, width[1], c.Class, tail)
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+		if c.Change != api.ChangeAdd && c.Change != api.ChangeRemove || wide {
+			for _, attr := range c.Attributes {
+				b.WriteString("      " + attribute(attr, pal) + "\n")
+			}
+		}
+	}
+	planMachines(&b, p, pal)
+	for _, e := range p.Late {
+		line := fmt.Sprintf("%s waits for %s", e.From, e.To)
+		if e.Attribute != "" {
+			line += ": " + e.Attribute + " refers to it"
+		}
+		b.WriteString(section(&b, "Late references:") + "  " + line + "\n")
+	}
+	for _, n := range p.Notes {
+		b.WriteString(section(&b, "Notes:") + "  " + n + "\n")
+	}
+	b.WriteString("\n" + planSum(list, p) + "\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func planTitle(b *strings.Builder, p *api.Plan, pal palette) {
+	switch {
+	case p.Down:
+		fmt.Fprintf(b, "Terminate %s, revision %d\n", pal.bold(p.System), p.Base)
+	case p.Base == 0:
+		fmt.Fprintf(b, "Deploy %s, a new system\n", pal.bold(p.System))
+	default:
+		fmt.Fprintf(b, "Update %s from revision %d to %d\n", pal.bold(p.System), p.Base, p.Revision)
+	}
+	if p.OldFile != "" && p.OldFile != p.File {
+		fmt.Fprintf(b, "The running revision came from another file: %s\n", p.OldFile)
+	}
+	b.WriteString("\n")
+}
+
+// attribute is one attribute's change; a secret shows only that it changes.
+func attribute(c api.AttrChange, pal palette) string {
+	switch {
+	case c.Secret:
+		return c.Name + "  (secret)"
+	case c.Old == "":
+		return c.Name + "  " + pal.green(oneLine(c.New))
+	case c.New == "":
+		return c.Name + "  " + pal.red(oneLine(c.Old)) + " -> (none)"
+	}
+	return c.Name + "  " + pal.red(oneLine(c.Old)) + " -> " + pal.green(oneLine(c.New))
+}
+
+// maxShown is how many characters of a value a plan shows.
+const maxShown = 72
+
+func oneLine(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if r := []rune(s); len(r) > maxShown {
+		return string(r[:maxShown-1]) + "…"
+	}
+	return s
+}
+
+// section returns the title of a section, the first time it is asked for it.
+func section(b *strings.Builder, title string) string {
+	if strings.Contains(b.String(), "\n"+title+"\n") {
+		return ""
+	}
+	return "\n" + title + "\n"
+}
+
+func planMachines(b *strings.Builder, p *api.Plan, pal palette) {
+	if len(p.Machines) == 0 {
+		return
+	}
+	b.WriteString("\nMachines:\n")
+	var width [4]int
+	rows := make([][4]string, len(p.Machines))
+	for i, m := range p.Machines {
+		rows[i] = [4]string{p.System + "/" + m.Path, m.Provider, m.Template, m.Size}
+		for j, cell := range rows[i] {
+			width[j] = max(width[j], utf8.RuneCountInString(cell))
+		}
+	}
+	for i, m := range p.Machines {
+		price := m.Price
+		if price == "" {
+			price = "free"
+		}
+		if m.Change == api.ChangeRemove {
+			price = ""
+		}
+		line := pal.change(m.Change, fmt.Sprintf("%3s", m.Change)) + " "
+		for j, cell := range rows[i] {
+			if width[j] > 0 {
+				line += fmt.Sprintf("%-*s  ", width[j], cell)
+			}
+		}
+		b.WriteString(strings.TrimRight(line+price, " ") + "\n")
+	}
+}
+
+// planSum is "2 to add, 1 to change; 1 machine to create".
+func planSum(list []*changed, p *api.Plan) string {
+	sum := func(n map[api.Change]int, words [4]string) string {
+		var parts []string
+		for i, c := range []api.Change{api.ChangeAdd, api.ChangeUpdate, api.ChangeReplace, api.ChangeRemove} {
+			if n[c] > 0 {
+				parts = append(parts, fmt.Sprintf("%d %s", n[c], words[i]))
+			}
+		}
+		return strings.Join(parts, ", ")
+	}
+	components, machines := map[api.Change]int{}, map[api.Change]int{}
+	for _, c := range list {
+		components[c.Change]++
+	}
+	for _, m := range p.Machines {
+		machines[m.Change]++
+	}
+	text := "Components: " + sum(components, [4]string{"to add", "to change", "to replace", "to remove"}) + "."
+	if m := sum(machines, [4]string{"to create", "to change", "to replace", "to destroy"}); m != "" {
+		text += " Machines: " + m + "."
+	}
+	return text
+}

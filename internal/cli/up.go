@@ -1,0 +1,255 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"aloft/api"
+	"aloft/client"
+	"aloft/value"
+
+	"github.com/spf13/cobra"
+)
+
+// applyPatience bounds the call that begins a deployment. Ctrl-C does not cut
+// it short: what was begun has to be known.
+const applyPatience = 30 * time.Second
+
+// change is one run of up, plan or down.
+type change struct {
+	*app
+	name      string // of the command
+	yes       bool
+	file      string // as given, "" for down
+	human     io.Writer
+	request   api.PlanRequest
+	shipment  shipment
+	describe  describeFlags
+	startable bool // a daemon may be started
+}
+
+func (a *app) upCommand() *cobra.Command {
+	ch := &change{app: a, name: "up", startable: true}
+	c := &cobra.Command{
+		Use:   "up FILE",
+		Short: "Make a system as described: plan, ask, deploy",
+		Long: `Make a system as described: compare the description with what exists, show
+what would be done, ask, and do it.
+
+Ctrl-C ends the watching, not the deployment; up of the same description goes
+on watching. Exit status 0 means that every component runs.`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeFile,
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := ch.read(c.Context(), args[0]); err != nil {
+				return err
+			}
+			return ch.run(c.Context())
+		},
+	}
+	ch.flags(c)
+	c.Flags().BoolVarP(&ch.yes, "yes", "y", false, "do not ask")
+	return c
+}
+
+func (a *app) planCommand() *cobra.Command {
+	ch := &change{app: a, name: "plan"}
+	c := &cobra.Command{
+		Use:   "plan FILE",
+		Short: "Show what up would do; exit status 2 if that is anything",
+		Long: `Show what up would do. Exit status 0 means that nothing would change, 2 that
+something would.`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeFile,
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := ch.read(c.Context(), args[0]); err != nil {
+				return err
+			}
+			return ch.show(c.Context())
+		},
+	}
+	ch.flags(c)
+	return c
+}
+
+func (a *app) downCommand() *cobra.Command {
+	ch := &change{app: a, name: "down"}
+	c := &cobra.Command{
+		Use:               "down SYSTEM",
+		Short:             "Terminate a system and destroy its machines",
+		Args:              cobra.RangeArgs(1, 2),
+		ValidArgsFunction: a.completeSystem,
+		RunE: func(c *cobra.Command, args []string) error {
+			t, err := parseTarget(args)
+			if err != nil {
+				return err
+			}
+			if t.path != "" && t.path != "ROOT" {
+				return fail("take it out of the description and run 'aloft up'", "down ends a whole system, not %s of it", t.path)
+			}
+			ch.request.Name, ch.request.Down = t.system, true
+			return ch.run(c.Context())
+		},
+	}
+	c.Flags().BoolVarP(&ch.yes, "yes", "y", false, "do not ask")
+	c.Flags().BoolVar(&ch.request.Now, "now", false, "cancel what is under way")
+	a.outputFlag(c)
+	return c
+}
+
+func (ch *change) flags(c *cobra.Command) {
+	c.Flags().StringVar(&ch.request.Name, "name", "", "name of the system (default the file's, without .sf)")
+	c.Flags().BoolVar(&ch.request.AllowUnresolved, "allow-unresolved", false, "plan although late references cannot be checked")
+	ch.describe.register(c)
+	ch.outputFlag(c)
+}
+
+// read resolves the description and collects what it ships.
+func (ch *change) read(ctx context.Context, file string) error {
+	name, err := nameOf(file, ch.request.Name)
+	if err != nil {
+		return err
+	}
+	res, err := ch.resolve(ctx, file, &ch.describe)
+	if err != nil {
+		return err
+	}
+	if res.Description == nil {
+		return exitStatus(exitError)
+	}
+	ch.shipment = shipment{class: ch.Class, dir: filepath.Dir(file)}
+	root := ch.shipment.ship(res.Description.Root)
+	if err := ch.printDiagnostics(&ch.shipment.diags, ch.describe.diag); err != nil {
+		return err
+	}
+	if ch.shipment.diags.Errors() > 0 {
+		return exitStatus(exitError)
+	}
+	ch.file, ch.request.Name = file, name
+	if ch.request.File, err = filepath.Abs(file); err != nil {
+		return fmt.Errorf("description %s: %w", file, err)
+	}
+	ch.request.Sources = ch.shipment.list
+	if ch.request.Description, err = value.Encode(root); err != nil {
+		return fmt.Errorf("description %s: %w", file, err)
+	}
+	return nil
+}
+
+// plan asks the daemon for the plan.
+func (ch *change) plan(ctx context.Context) (*client.Client, *api.Plan, error) {
+	cl, err := ch.connect()
+	if err != nil {
+		return nil, nil, err
+	}
+	if ch.startable {
+		if cl, err = ch.ensureDaemon(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := ch.shipment.upload(ctx, cl); err != nil {
+		return nil, nil, ch.notRunning(err)
+	}
+	p, err := cl.Plan(ctx, ch.request)
+	if err != nil {
+		return nil, nil, ch.notRunning(err)
+	}
+	for _, s := range p.Steps {
+		for i := range s.Attributes {
+			if a := &s.Attributes[i]; a.Secret {
+				a.Old, a.New = "", "" // whatever the daemon sent
+			}
+		}
+	}
+	return cl, p, nil
+}
+
+// show is what plan does.
+func (ch *change) show(ctx context.Context) error {
+	_, p, err := ch.plan(ctx)
+	if err != nil {
+		return err
+	}
+	ch.human = ch.Stdout
+	switch {
+	case ch.format == "json" || ch.format == "yaml" || ch.format == "name":
+		ans := answer{value: p}
+		for _, c := range changes(p) {
+			ans.names = append(ans.names, c.Path)
+		}
+		err = ch.print(ans)
+	default:
+		err = ch.showPlan(p)
+	}
+	if err == nil && !p.Empty {
+		return exitStatus(exitChanges)
+	}
+	return err
+}
+
+func (ch *change) showPlan(p *api.Plan) error {
+	if p.Empty {
+		_, err := fmt.Fprintf(ch.human, "%s: no changes\n", p.System)
+		for _, n := range p.Notes {
+			fmt.Fprintln(ch.human, "  "+n)
+		}
+		return err
+	}
+	return writePlan(ch.human, p, ch.palette(ch.human), ch.format == "wide")
+}
+
+// run is what up and down do.
+func (ch *change) run(ctx context.Context) error {
+	// With -o json and the like standard output is for the result alone.
+	ch.human = ch.Stdout
+	if ch.format != "table" && ch.format != "wide" {
+		ch.human = ch.Stderr
+	}
+	cl, p, err := ch.plan(ctx)
+	if err != nil {
+		return err
+	}
+	var d *api.Deployment
+	if p.Attached {
+		if d, err = cl.Deployment(ctx, p.System); err != nil {
+			return ch.notRunning(err)
+		}
+		fmt.Fprintf(ch.human, "%s: revision %d is under way since %s; following it\n", p.System, d.Revision, d.Since.Local().Format("15:04:05"))
+	} else {
+		if err := ch.showPlan(p); err != nil {
+			return err
+		}
+		if p.Empty {
+			return ch.result(ctx, cl, p.System)
+		}
+		if err := ch.confirm(ctx, ch.name, "Do this?", ch.yes); err != nil {
+			return err
+		}
+		soon, cancel := context.WithTimeout(context.WithoutCancel(ctx), applyPatience)
+		defer cancel()
+		if d, err = cl.Apply(soon, p.System, p.ID); err != nil {
+			return ch.notRunning(err)
+		}
+	}
+	d, err = ch.follow(ctx, cl, p, d)
+	if err != nil {
+		return err
+	}
+	return ch.outcome(ctx, cl, d)
+}
+
+// result prints the status for -o json and the like, when nothing had to be
+// done.
+func (ch *change) result(ctx context.Context, cl *client.Client, system string) error {
+	if ch.human == ch.Stdout || ch.request.Down {
+		return nil
+	}
+	st, err := cl.Status(ctx, system)
+	if err != nil {
+		return err
+	}
+	return ch.printStatus(st)
+}
