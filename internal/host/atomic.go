@@ -78,10 +78,15 @@ func WriteFile(path string, content []byte, mode fs.FileMode) error {
 	return writeAtomic(path, content, mode, -1, -1)
 }
 
-// RemoveFile deletes a file; that there is none is no error.
+// RemoveFile deletes a file; that there is none, or can be none of that name,
+// is no error.
 func RemoveFile(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	if err := os.Remove(path); err != nil && !absent(err) {
+		return explain(err)
 	}
 	return nil
+}
+
+func absent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENAMETOOLONG)
 }

@@ -38,25 +38,35 @@ func (e exit) String() string {
 	}
 }
 
-// hold takes hold of the process pid if it runs and began at start (0: any).
+// hold takes hold of the process pid if it runs and began at start.
 func hold(pid int, start uint64) (*child, bool) {
-	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	c, err := grasp(pid)
 	if err != nil {
 		return nil, false
 	}
-	c := &child{fd: os.NewFile(uintptr(fd), "pidfd")}
-	// Only after the pidfd is open does the answer of /proc speak of this process.
-	c.procStat, err = readStat(pid)
-	if err != nil || start != 0 && c.start != start {
-		c.release()
-		return nil, false
-	}
-	if c.dead() {
-		c.reap()
+	if c.start != start || c.dead() {
+		if c.start == start {
+			c.reap()
+		}
 		c.release()
 		return nil, false
 	}
 	return c, true
+}
+
+// grasp takes hold of whatever process pid is, ended or not.
+func grasp(pid int) (*child, error) {
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if err != nil {
+		return nil, err
+	}
+	c := &child{fd: os.NewFile(uintptr(fd), "pidfd")}
+	// Only after the pidfd is open does the answer of /proc speak of this process.
+	if c.procStat, err = readStat(pid); err != nil {
+		c.release()
+		return nil, err
+	}
+	return c, nil
 }
 
 func (c *child) release() { c.fd.Close() }

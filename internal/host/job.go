@@ -115,19 +115,15 @@ func (j *job) begin(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("start %s in %s: %w", l.path, j.spec.Dir, explain(err))
 	}
-	stat, err := readStat(pid) // it is ours and unreaped, so the pid is its
+	c, err := grasp(pid) // it is ours and unreaped, so the pid is its
 	if err != nil {
-		return err
+		return fmt.Errorf("watch %s (pid %d): %w", l.path, pid, err)
 	}
-	j.record.Phase, j.record.Pid, j.record.Start = phaseRunning, pid, stat.start
+	j.child = c
+	j.record.Phase, j.record.Pid, j.record.Start = phaseRunning, pid, c.start
 	if err := j.record.write(j.folder); err != nil {
 		return err
 	}
-	c, ok := hold(pid, stat.start)
-	if !ok {
-		return j.failure("ended at once", nil)
-	}
-	j.child = c
 	return j.spec.Limits.apply(pid)
 }
 

@@ -99,9 +99,7 @@ func rotate(path string, limit int64) error {
 func RemoveOutput(path string) error {
 	var errs []error
 	for _, p := range []string{path, path + ".1", path + ".2"} {
-		if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
+		errs = append(errs, RemoveFile(p))
 	}
 	return errors.Join(errs...)
 }
