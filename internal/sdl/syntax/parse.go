@@ -68,6 +68,7 @@ type parser struct {
 	last   diag.Span // of the token before it
 	depth  int
 	ended  bool // a mistake at the end has been reported
+	inVar  bool // between the braces of VAR {…}, which hold no items
 }
 
 func newParser(name string, src []byte, list *diag.List) *parser {
@@ -190,7 +191,7 @@ func (p *parser) items(end kind) []Item {
 // column. It reports nothing on the way.
 func (p *parser) skip(column int) {
 	p.s.quiet = true
-	defer func() { p.s.quiet = false }()
+	defer func() { p.s.quiet, p.inVar = false, false }()
 	depth := 0
 	for {
 		switch p.tok.kind {
@@ -199,10 +200,14 @@ func (p *parser) skip(column int) {
 		case tLBrace:
 			depth++
 		case tRBrace:
-			if depth == 0 {
+			switch {
+			case depth > 0:
+				depth--
+			case p.inVar:
+				p.inVar = false
+			default:
 				return
 			}
-			depth--
 		case tSemicolon:
 			if depth == 0 {
 				p.s.quiet = false

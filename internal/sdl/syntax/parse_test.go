@@ -63,4 +63,3 @@ func messages(list *diag.List, src string) string {
 	_ = diag.WriteText(&b, list, func(string) ([]byte, bool) { return []byte(src), true })
 	return b.String()
 }
-

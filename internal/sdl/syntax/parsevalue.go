@@ -224,6 +224,7 @@ func (p *parser) variable() (Expr, bool) {
 	switch {
 	case p.tok.kind == tLBrace:
 		open := p.tok.span
+		p.inVar = true
 		p.next()
 		if v.Name, ok = p.variableName(); !ok || !p.expect(tComma) {
 			return nil, false
@@ -232,7 +233,9 @@ func (p *parser) variable() (Expr, bool) {
 			return nil, p.fail(p.unexpected("a string or a number"))
 		}
 		v.Range, _ = p.literal("")
-		ok = p.closing(tRBrace, open, func() diag.Diagnostic { return p.unexpected("}") })
+		if ok = p.closing(tRBrace, open, func() diag.Diagnostic { return p.unexpected("}") }); ok {
+			p.inVar = false
+		}
 	case p.tok.kind == tString, p.tok.kind == tMulti, p.atReference():
 		v.Name, ok = p.variableName()
 	}

@@ -104,6 +104,7 @@ func (s *scanner) blanks() {
 			span := spanOf(s.at.pos(s.off), s.at.pos(s.off+2))
 			s.off = len(s.text)
 			s.unclosed(diag.BadText, span, "comment", "*/", "close it with */; comments do not nest")
+			s.tainted = true
 		default:
 			if !s.illegal() {
 				return
@@ -222,7 +223,7 @@ func (s *scanner) scan(t *token) {
 }
 
 // punctuation holds the tokens that begin with a character, the longer first.
-var punctuation = [utf8.RuneSelf][]kind{
+var punctuation = [256][]kind{
 	'{': {tLBrace},
 	'}': {tRBrace},
 	'[': {tLVector, tLBracket},
