@@ -40,10 +40,6 @@ func (d *Driver) keeperOf(rec record) initd.Process {
 
 // furnish writes the disk of a new machine, over what an attempt before left.
 func (d *Driver) furnish(rec record) error {
-	n, err := d.network(rec.Form)
-	if err != nil {
-		return err
-	}
 	if rec.Form == Process {
 		p := d.keeperOf(rec)
 		if err := os.RemoveAll(p.StateFolder()); err != nil {
@@ -54,15 +50,7 @@ func (d *Driver) furnish(rec record) error {
 		}
 		return os.WriteFile(p.DataPath(), rec.UserData, 0o600)
 	}
-	hidden, err := d.hidden()
-	if err != nil {
-		return err
-	}
-	disk, err := light.NewDisk(d.folderOf(rec.Ref), rec.Stack)
-	if err != nil {
-		return err
-	}
-	return disk.Fill(d.spec(rec, n), rec.UserData, hidden)
+	return light.NewDisk(d.folderOf(rec.Ref), rec.Stack, rec.UserData)
 }
 
 // boot starts the processes of a machine whose disk is there. The books have
@@ -76,11 +64,6 @@ func (d *Driver) boot(ctx context.Context, m *machine) error {
 	// The home's network may have become another's since the host's last boot.
 	if at := pool.Nth(n.prefix, rec.Offset); at != rec.Address {
 		rec.Address = at
-		if rec.Form == Light {
-			if err := light.OpenDisk(d.folderOf(rec.Ref), rec.Stack).Address(d.spec(rec, n)); err != nil {
-				return err
-			}
-		}
 		if err := d.note(m, true, func(r *record) { r.Address = at }); err != nil {
 			return err
 		}
@@ -100,14 +83,7 @@ func (d *Driver) boot(ctx context.Context, m *machine) error {
 	if err != nil {
 		return err
 	}
-	err = d.saveRun(rec.Ref, st.Process)
-	if err == nil {
-		d.mu.Lock()
-		m.run = st.Process
-		d.mu.Unlock()
-		err = d.note(m, false, func(r *record) { r.Phase, r.Stopped = made, false })
-	}
-	if err != nil {
+	if err := d.note(m, false, func(r *record) { r.Phase, r.Stopped, r.Run = made, false, st.Process }); err != nil {
 		st.Abandon()
 		return err
 	}
@@ -126,8 +102,13 @@ func (d *Driver) startLight(ctx context.Context, rec record, n network, log *os.
 	if err := d.raiseBridge(ctx, n, rec.Bridge); err != nil {
 		return nil, err
 	}
+	s := d.spec(rec, n)
+	var err error
+	if s.Hidden, err = d.hidden(); err != nil {
+		return nil, err
+	}
 	const flags = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC
-	st, err := boot.Start(d.spec(rec, n), d.config.Binary, d.id.InitArgs(rec.Ref, false), flags, log)
+	st, err := boot.Start(s, d.config.Binary, d.id.InitArgs(rec.Ref, false), flags, log)
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +162,7 @@ func (d *Driver) Operate(ctx context.Context, _ provider.Account, ref string, op
 		return d.fail("operate", provider.Conflict, fmt.Errorf("machine %s is %s", rec.Name, d.resource(m).State))
 	case op == provider.OpStop:
 		return d.stop(m)
-	case d.alive(m):
+	case rec.Run.Alive():
 		return nil
 	}
 	if err := d.build(ctx, m); err != nil {

@@ -32,7 +32,7 @@ func (d *Driver) Create(ctx context.Context, account provider.Account, req provi
 	case !known: // whoever reserved it could not make it, and took it back
 		return provider.Resource{}, d.fail("create", provider.Transient,
 			fmt.Errorf("machine %s: another call for the same token gave up", rec.Name))
-	case rec.Phase == destroying, rec.Phase == made && (rec.Stopped || d.alive(m)):
+	case rec.Phase == destroying, rec.Phase == made && (rec.Stopped || rec.Run.Alive()):
 		return d.resource(m), nil
 	}
 	if err := d.build(ctx, m); err != nil {
@@ -89,8 +89,6 @@ func (d *Driver) check(account provider.Account, req provider.Request) (Form, er
 		return "", d.fail("create", provider.NotSupported, fmt.Errorf("no resources of kind %q here", req.Kind))
 	case req.Token == "":
 		return invalid("a request needs a token")
-	case req.Mark.Home != d.config.ID:
-		return invalid("a resource of home %q cannot be made by home %s", req.Mark.Home, d.id)
 	case req.Spec.Template != "" && req.Spec.Template != Template:
 		return invalid("no template %s: this host has only %q", req.Spec.Template, Template)
 	}
@@ -201,7 +199,7 @@ func (d *Driver) resource(m *machine) provider.Resource {
 	switch {
 	case rec.Phase == destroying:
 		r.State = provider.Destroying
-	case rec.Phase == made && d.alive(m):
+	case rec.Phase == made && rec.Run.Alive():
 		r.State = provider.Running
 	case rec.Phase == made && rec.Stopped:
 		r.State, r.Reason = provider.Stopped, "was asked to stop"
@@ -213,18 +211,4 @@ func (d *Driver) resource(m *machine) provider.Resource {
 		r.State, r.Reason = provider.Failed, "its making was cut short; create it again with the same token, or destroy it"
 	}
 	return r
-}
-
-// alive reports whether the process that keeps the machine runs.
-func (d *Driver) alive(m *machine) bool {
-	d.mu.Lock()
-	run, ref := m.run, m.rec.Ref
-	d.mu.Unlock()
-	if run.PID == 0 { // not booted by us: by the daemon before us, perhaps
-		run = d.keeper(ref)
-		d.mu.Lock()
-		m.run = run
-		d.mu.Unlock()
-	}
-	return run.Alive()
 }

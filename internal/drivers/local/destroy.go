@@ -83,17 +83,12 @@ func (d *Driver) erase(ctx context.Context, m *machine) error {
 
 // end ends every process of a machine at once.
 func (d *Driver) end(m *machine) error {
-	running := d.alive(m)
-	d.mu.Lock()
-	rec, run := m.rec, m.run
-	d.mu.Unlock()
+	rec, _ := d.look(m)
 	if rec.Form == Light {
-		return run.End(unix.SIGKILL, endLimit) // the kernel ends the rest with it
+		return rec.Run.End(unix.SIGKILL, endLimit) // the kernel ends the rest with it
 	}
-	if running {
-		if err := run.End(unix.SIGINT, endLimit); err != nil { // it ends the rest first
-			return err
-		}
+	if err := rec.Run.End(unix.SIGINT, endLimit); err != nil { // it ends the rest first
+		return err
 	}
 	return endStrays(d.id, rec.Ref)
 }
@@ -103,13 +98,9 @@ func (d *Driver) stop(m *machine) error {
 	if err := d.note(m, true, func(r *record) { r.Stopped = true }); err != nil {
 		return d.fail("stop", provider.Transient, err)
 	}
-	if d.alive(m) {
-		d.mu.Lock()
-		run := m.run
-		d.mu.Unlock()
-		if err := run.End(unix.SIGTERM, stopLimit); err != nil {
-			d.log.Warn("machine does not stop by itself", "machine", m.rec.Ref, "error", err)
-		}
+	rec, _ := d.look(m)
+	if err := rec.Run.End(unix.SIGTERM, stopLimit); err != nil {
+		d.log.Warn("machine does not stop by itself", "machine", rec.Ref, "error", err)
 	}
 	if err := d.end(m); err != nil {
 		return d.fail("stop", provider.Transient, err)

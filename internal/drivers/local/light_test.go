@@ -98,14 +98,14 @@ func TestLightMachineHasAnIdentityOfItsOwn(t *testing.T) {
 		"cat /etc/hostname":           "web-app1",
 		"getent hosts web-app1":       fmt.Sprintf("%-15s web-app1", r.Address),
 		"cat /proc/1/comm >/dev/null": "",
-		"ls /dev/pts/ptmx /dev/shm -d /dev/null && echo x >/dev/null && test -w /dev/shm && echo fine":                   "/dev/null\n/dev/pts/ptmx\n/dev/shm\nfine",
-		"echo 1 2>/dev/null >/proc/sys/kernel/sysrq || echo refused":                                                     "refused",
-		"/usr/sbin/policy-rc.d; echo $?":                                                                                 "101",
-		"apt-config shell p Acquire::http::Proxy":                                                                        fmt.Sprintf("p='http://%s:3142'", gateway(t, w)),
-		"cat /etc/dpkg/dpkg.cfg.d/aloft":                                                                                 "force-unsafe-io",
-		"ls -A /sys/class/net | sort | xargs":                                                                            "eth0 lo",
-		"touch /usr/lib/aloft/aloft 2>/dev/null || echo refused":                                                         "refused",
-		"stat -c %a /var/lib/aloft /var/lib/aloft/userdata.json | xargs":                                                 "700 600",
+		"ls /dev/pts/ptmx /dev/shm -d /dev/null && echo x >/dev/null && test -w /dev/shm && echo fine":                    "/dev/null\n/dev/pts/ptmx\n/dev/shm\nfine",
+		"echo 1 2>/dev/null >/proc/sys/kernel/sysrq || echo refused":                                                      "refused",
+		"/usr/sbin/policy-rc.d; echo $?":                                                                                  "101",
+		"apt-config shell p Acquire::http::Proxy":                                                                         fmt.Sprintf("p='http://%s:3142'", gateway(t, w)),
+		"cat /etc/dpkg/dpkg.cfg.d/aloft":                                                                                  "force-unsafe-io",
+		"ls -A /sys/class/net | sort | xargs":                                                                             "eth0 lo",
+		"touch /usr/lib/aloft/aloft 2>/dev/null || echo refused":                                                          "refused",
+		"stat -c %a /var/lib/aloft /var/lib/aloft/userdata.json | xargs":                                                  "700 600",
 		"for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; done | grep -c -- \"--home-id " + w.config.ID + "\" | xargs": "1",
 	}
 	for command, want := range tests {
@@ -235,7 +235,7 @@ func TestKilledInitIsSeenAsStopped(t *testing.T) {
 			w := newWorld(t, form)
 			r := w.create("m")
 			before := w.ask(r)
-			if err := w.d.keeper(r.Ref).End(unix.SIGKILL, endLimit); err != nil {
+			if err := w.keeper(r).End(unix.SIGKILL, endLimit); err != nil {
 				t.Fatal(err)
 			}
 			got, err := w.d.Get(t.Context(), w.account, r.Ref)

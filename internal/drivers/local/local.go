@@ -24,7 +24,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 
 	"aloft/internal/drivers/local/limits"
@@ -78,7 +77,9 @@ type Driver struct {
 	tree   limits.Tree
 	slots  chan struct{} // one token for each machine being made
 
-	// bridges serialises making and removing of bridges.
+	// bridges is held while bridges are made or removed. Whoever makes one has a
+	// machine in the books before, whoever removes them looks into the books
+	// after: no bridge is taken from under a machine.
 	bridges sync.Mutex
 
 	mu sync.Mutex
@@ -266,7 +267,7 @@ func (d *Driver) hidden() ([]string, error) {
 	}
 	paths := []string{d.config.Home}
 	for _, e := range others {
-		if p, err := filepath.EvalSymlinks(e.Path); err == nil && strings.Count(p, "/") > 1 {
+		if p, err := filepath.EvalSymlinks(e.Path); err == nil && p != "/" {
 			paths = append(paths, p)
 		}
 	}

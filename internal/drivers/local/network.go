@@ -81,6 +81,7 @@ func (d *Driver) network(form Form) (network, error) {
 	return n, nil
 }
 
+// net is the network as package light takes it.
 func (d *Driver) net(n network) light.Net {
 	return light.Net{Home: d.id, Gateway: netip.PrefixFrom(n.gateway, n.prefix.Bits())}
 }
@@ -92,15 +93,10 @@ func (d *Driver) raiseBridge(ctx context.Context, n network, k int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	for _, i := range []int{0, k} {
-		if err := d.net(n).Up(i); err != nil {
-			return d.fail("network", provider.Transient, err)
-		}
-		if k == 0 {
-			break
-		}
+	if err := d.net(n).Up(0); err != nil || k == 0 {
+		return err
 	}
-	return nil
+	return d.net(n).Up(k)
 }
 
 // lowerBridges removes the bridges if there is no light machine.

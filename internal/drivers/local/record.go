@@ -44,6 +44,7 @@ type record struct {
 	Created  time.Time         `json:"created"`
 	Phase    phase             `json:"phase"`
 	Stopped  bool              `json:"stopped"` // by Operate
+	Run      ident.Process     `json:"run"`     // that keeps it, as of the last boot
 }
 
 // machine is a machine of this driver.
@@ -53,7 +54,6 @@ type machine struct {
 
 	// guarded by Driver.mu; written only by who holds busy too.
 	rec record
-	run ident.Process // that keeps it, zero before the first boot
 }
 
 func newMachine(r record) *machine { return &machine{busy: make(chan struct{}, 1), rec: r} }
@@ -73,10 +73,7 @@ func (m *machine) unlock() { <-m.busy }
 // inWork reports whether somebody changes the machine.
 func (m *machine) inWork() bool { return len(m.busy) > 0 }
 
-const (
-	recordFile = "record.json"
-	runFile    = "run.json"
-)
+const recordFile = "record.json"
 
 func (d *Driver) folderOf(ref string) string { return filepath.Join(d.folder(), ref) }
 
@@ -92,16 +89,6 @@ func (d *Driver) save(r record, durable bool) error {
 		return err
 	}
 	return replace(filepath.Join(dir, recordFile), b, durable)
-}
-
-// saveRun writes down which process keeps a machine. It is worthless after the
-// host's next boot, and so need not survive a crash of the host.
-func (d *Driver) saveRun(ref string, p ident.Process) error {
-	b, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	return replace(filepath.Join(d.folderOf(ref), runFile), b, false)
 }
 
 // replace writes a file in one step.
@@ -153,16 +140,6 @@ func readRecord(dir string) (record, error) {
 		return r, errors.New("is not that machine's")
 	}
 	return r, nil
-}
-
-// keeper returns the process that keeps a machine by what is written down; the
-// zero Process if none ever did.
-func (d *Driver) keeper(ref string) ident.Process {
-	var p ident.Process
-	if b, err := os.ReadFile(filepath.Join(d.folderOf(ref), runFile)); err == nil {
-		_ = json.Unmarshal(b, &p) // half-written: it was not told to go on
-	}
-	return p
 }
 
 // newRef returns the id of a machine to be made: the one it has in its system

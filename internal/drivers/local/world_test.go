@@ -215,7 +215,7 @@ func (w *world) killDaemon(r provider.Resource) {
 // log shows what the machine's keeper and daemon wrote.
 func (w *world) log(r provider.Resource) {
 	dir := w.d.folderOf(r.Ref)
-	for _, f := range []string{initLog, "daemon.log", filepath.Join("disk/0/upper", light.LogPath)} {
+	for _, f := range []string{initLog, "daemon.log", filepath.Join("upper0", light.LogPath)} {
 		if b, err := os.ReadFile(filepath.Join(dir, f)); err == nil {
 			w.t.Logf("%s:\n%s", f, b)
 		}
@@ -238,4 +238,11 @@ func (w *world) listen(address string) string {
 		}
 	}()
 	return l.Addr().String()
+}
+
+// keeper returns the process that keeps a machine.
+func (w *world) keeper(r provider.Resource) ident.Process {
+	w.d.mu.Lock()
+	defer w.d.mu.Unlock()
+	return w.d.machines[r.Ref].rec.Run
 }

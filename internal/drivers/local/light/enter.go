@@ -9,6 +9,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"aloft/internal/drivers/local/names"
 )
 
 // EnterRoot turns the calling process, the first of its mount and process
@@ -19,12 +21,34 @@ func EnterRoot(s Spec) error {
 	if err := mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
 	}
+	// From here on the machine's folder is reached by relative paths only: the
+	// folder it lies in is covered, in this namespace, by one in memory. That is a
+	// file system of its own because the kernel refuses layers that lie in each
+	// other, and all that is on disk lies in /.
 	if err := os.Chdir(s.Folder); err != nil {
 		return err
 	}
-	root := filepath.Join(s.Folder, rootFolder)
+	cover := filepath.Dir(s.Folder)
+	if err := mount(names.Home(s.Home).Source(), cover, "tmpfs", 0, "mode=755"); err != nil {
+		return err
+	}
+	mask, err := Mask(s)
+	if err != nil {
+		return err
+	}
+	maskFolder := func(l Layer) string { return filepath.Join(cover, "mask"+l.Name) }
+	if err := mask.Write(maskFolder); err != nil {
+		return err
+	}
+	root := filepath.Join(cover, "root")
+	if err := os.Mkdir(root, 0o755); err != nil {
+		return err
+	}
 	for _, l := range s.Stack {
-		if err := overlay(s, l, filepath.Join(root, l.Point)); err != nil {
+		// What is below may be other at the next boot: no marks that depend on it.
+		options := fmt.Sprintf("index=off,redirect_dir=off,lowerdir=%s:%s,upperdir=%s,workdir=%s",
+			escape(maskFolder(l)), escape(l.Point), l.upper(), l.work())
+		if err := mount(names.Home(s.Home).Source(), filepath.Join(root, l.Point), "overlay", 0, options); err != nil {
 			return err
 		}
 	}
@@ -58,17 +82,6 @@ func EnterRoot(s Spec) error {
 	return nil
 }
 
-// overlay mounts one layer of the machine's root on target. Paths of the
-// increment are relative to the machine's folder, so that no character of it
-// needs an escape and the options fit a page.
-func overlay(s Spec, l Layer, target string) error {
-	lower := filepath.Clean(l.Point)
-	part := filepath.Join(diskFolder, l.Name)
-	options := fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", escape(lower), part, part)
-	source := "aloft-" + s.Home
-	return mount(source, target, "overlay", 0, options)
-}
-
 // escape writes a path as an option of overlay.
 func escape(path string) string {
 	var out []byte
@@ -84,7 +97,7 @@ func escape(path string) string {
 // kernelMounts mounts what the kernel shows of itself and of the machine.
 func kernelMounts(s Spec, root string) error {
 	in := func(path string) string { return filepath.Join(root, path) }
-	source := "aloft-" + s.Home
+	source := names.Home(s.Home).Source()
 	const plain = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 	if err := mount(source, in("/proc"), "proc", plain, ""); err != nil {
 		return err

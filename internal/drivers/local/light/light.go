@@ -1,8 +1,12 @@
 // Package light makes the parts of a light machine: its disk, a copy-on-write
 // increment over the host's own root; its namespaces with the mounts in them;
-// its link into the home's bridge. The manager's side (Disk, Net, Boot) runs in
-// the managing daemon, the machine's side (Enter) in the process that becomes
-// the machine's process 1.
+// its link into the home's bridge. The manager's side (Tree, Net) runs in the
+// managing daemon, the machine's side (Enter) in the process that becomes the
+// machine's process 1.
+//
+// A machine's root is stacked: the host's file systems; over them a few files
+// in memory, written at each boot, which hide the host's private parts and
+// settle what is the same in all machines; over that the machine's own disk.
 //
 // Everything but the bridge, the host's end of the link and the folder lives in
 // the machine's namespaces and goes with its process 1. Process 1 goes on only
@@ -39,19 +43,18 @@ type Spec struct {
 	Binary   string       `json:"binary"` // on the host
 	Address  netip.Prefix `json:"address"`
 	Gateway  netip.Addr   `json:"gateway"`
+	Hidden   []string     `json:"hidden"` // further folders of the host to mask
 }
 
 // Layer is one file system of the host that the machine's root is made of.
 type Layer struct {
 	Point string `json:"point"` // where it is mounted, on the host and in the machine
-	Name  string `json:"name"`  // of its increment below the machine's folder
+	Name  string `json:"name"`  // a number, in the names of its increment's folders
 }
 
-// Folders of a machine, below its own.
-const (
-	rootFolder = "root" // where process 1 puts its root together
-	diskFolder = "disk" // NAME/upper and NAME/work for each layer
-)
+// upper and work are the folders of a layer's increment, in the machine's.
+func (l Layer) upper() string { return "upper" + l.Name }
+func (l Layer) work() string  { return "work" + l.Name }
 
 // hardware returns the hardware address that goes with an IPv4 address.
 // Because one follows from the other, both sides of a link can be told each
