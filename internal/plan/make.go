@@ -226,12 +226,12 @@ func (m *maker) decide(c *surveyed) {
 		f, reason = renew, "what contains it is replaced"
 	case !held || old.State == inventory.Terminated || old.State == inventory.Instantiated:
 		f = add
+	case old.State == inventory.Failed:
+		f, reason = add, "failed before"
 	case old.Class != p.Class:
 		f, reason = renew, fmt.Sprintf("class changes from %s", className(old.Class))
 	case old.Executor != p.Executor:
 		f, reason = renew, "moves to another machine"
-	case old.State == inventory.Failed:
-		f, reason = add, "failed before"
 	case old.State == inventory.Deploying || old.State == inventory.Starting || old.State == inventory.Terminating:
 		f, reason = add, "was not finished"
 	case old.Digest != p.Digest && fixedDiffers(&c.class, old.Attrs, c.attrs):
@@ -312,7 +312,7 @@ func (m *maker) barrier(name string, of []*surveyed, action Action, before StepI
 	if len(of) == 0 {
 		return before
 	}
-	s := Step{ID: StepID("barrier/" + name), Action: Barrier}
+	s := Step{ID: StepID("/" + name), Action: Barrier}
 	for _, c := range of {
 		s.After = append(s.After, ID(c.node.Path, action))
 	}

@@ -29,7 +29,7 @@ const (
 )
 
 // StepID names a step within its plan: "web:nginx/start", "ROOT/deploy",
-// "barrier/deployed". The same step of a later plan has the same id.
+// "/deployed" (a barrier). The same step of a later plan has the same id.
 type StepID string
 
 // ID returns the id of the step that does action to the component at path.
@@ -178,13 +178,27 @@ func (p *Plan) Executors() []string {
 	return ids
 }
 
+// Path returns the path of the component the step acts on; the top for a
+// barrier.
+func (id StepID) Path() value.Path {
+	path, _, _ := cutLast(string(id), '/')
+	if path == "ROOT" {
+		return value.Root
+	}
+	return value.Path(path)
+}
+
 // Short returns the step id as people read it: "start web:nginx".
 func (id StepID) Short() string {
 	path, action, ok := cutLast(string(id), '/')
-	if !ok {
+	switch {
+	case !ok:
 		return string(id)
+	case path == "":
+		return "everything " + action
+	default:
+		return action + " " + path
 	}
-	return action + " " + path
 }
 
 func cutLast(s string, sep byte) (before, after string, ok bool) {

@@ -1,0 +1,146 @@
+package agent
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"aloft/api/peerpb"
+	"aloft/component"
+	"aloft/internal/inventory"
+	"aloft/internal/journal/journalpb"
+	"aloft/internal/lifecycle"
+	"aloft/value"
+)
+
+// held is one component on this machine.
+type held struct {
+	path value.Path
+	op   sync.Mutex // one operation at a time
+
+	// Below is guarded by the tenant's lock.
+
+	class string
+	// successor is the class a newer part gives the component; it becomes the
+	// class when the old one has been terminated.
+	successor string
+	order     int
+	wanted    *value.Component // attributes of the newest part; nil when it is to go
+	digest    string           // of wanted
+	policy    lifecycle.Policy // of the compound around it
+	state     inventory.State
+	reason    string
+	done      string           // digest of the attributes applied, as they were delivered
+	attrs     *value.Component // the attributes applied, references resolved: the values read (LZ7)
+	outputs   map[string]value.Value
+	record    *component.Record
+	restarts  int64
+	recent    lifecycle.Restarts
+	revision  int64
+	notify    []*value.Reference // components to reload when the operation has succeeded
+	// repairing is set while the component is brought back after an end.
+	repairing bool
+}
+
+// resolved returns what others may read of the component: its attributes with
+// references resolved, then its outputs.
+func (c *held) resolved() *value.Component {
+	out := value.NewComponent(false)
+	if c.attrs != nil {
+		for a := range c.attrs.All() {
+			out.Set(a)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.outputs)) {
+		out.Set(value.Attr{Name: name, Value: c.outputs[name]})
+	}
+	return out
+}
+
+// row returns the component as it is journalled.
+func (c *held) row(system string) (*journalpb.Component, error) {
+	row := &journalpb.Component{
+		System: system, Path: string(c.path), Class: c.class, Revision: c.revision, State: string(c.state), Reason: c.reason,
+		Digest: c.done, Record: inventory.RecordProto(c.record), Restarts: c.restarts, Order: int32(c.order), Changed: timestamppb.New(now()),
+	}
+	var err error
+	if c.attrs != nil {
+		if row.Attributes, err = value.Encode(c.attrs); err != nil {
+			return nil, err
+		}
+	}
+	if len(c.outputs) > 0 {
+		out := value.NewComponent(false)
+		for _, name := range slices.Sorted(maps.Keys(c.outputs)) {
+			out.Set(value.Attr{Name: name, Value: c.outputs[name]})
+		}
+		if row.Outputs, err = value.Encode(out); err != nil {
+			return nil, err
+		}
+	}
+	return row, nil
+}
+
+// fromRow is the inverse of row.
+func fromRow(row *journalpb.Component) (*held, error) {
+	c := &held{
+		path: value.Path(row.Path), class: row.Class, order: int(row.Order), state: inventory.State(row.State), reason: row.Reason,
+		done: row.Digest, record: inventory.RecordFromProto(row.Record), restarts: row.Restarts, revision: row.Revision,
+		outputs: map[string]value.Value{},
+	}
+	var err error
+	if len(row.Attributes) > 0 {
+		if c.attrs, err = decodeComponent(row.Attributes); err != nil {
+			return nil, err
+		}
+	}
+	if len(row.Outputs) > 0 {
+		out, err := decodeComponent(row.Outputs)
+		if err != nil {
+			return nil, err
+		}
+		for a := range out.All() {
+			c.outputs[a.Name] = a.Value
+		}
+	}
+	return c, nil
+}
+
+func decodeComponent(wire []byte) (*value.Component, error) {
+	v, err := value.Decode(wire)
+	if err != nil {
+		return nil, err
+	}
+	c, ok := v.(*value.Component)
+	if !ok {
+		return nil, fmt.Errorf("a %s where a component is expected", v.Kind())
+	}
+	return c, nil
+}
+
+// status returns the component as it is reported.
+func (c *held) status(system string) (*peerpb.ComponentState, error) {
+	st := &peerpb.ComponentState{
+		System: system, Revision: c.revision, Path: string(c.path), Class: c.class, State: string(c.state),
+		Reason: c.reason, Digest: c.done, Record: inventory.RecordProto(c.record), Restarts: c.restarts,
+	}
+	if c.attrs != nil {
+		wire, err := value.Encode(c.resolved())
+		if err != nil {
+			return nil, err
+		}
+		st.Component = wire
+	}
+	return st, nil
+}
+
+func (c *held) copyOutputs() map[string]value.Value { return maps.Clone(c.outputs) }
+
+// serves reports whether the component is to run as far as this machine knows.
+func (c *held) serves() bool { return c.wanted != nil && c.state == inventory.Running }
+
+func now() time.Time { return time.Now().UTC() }

@@ -1,0 +1,186 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"aloft/api/peerpb"
+	"aloft/internal/journal/journalpb"
+)
+
+// StaleOwner begins the refusal of a command with a fence lower than the
+// highest this machine has seen.
+const StaleOwner = "stale owner"
+
+// Deliver takes a part: it is checked, written to disk, and begun. The same
+// part again changes nothing.
+func (a *Agent) Deliver(ctx context.Context, signed *peerpb.SignedPart) (*peerpb.Receipt, error) {
+	if err := a.cfg.Verify(signed); err != nil {
+		return nil, status.Errorf(codes.PermissionDenied, "part refused: %v", err)
+	}
+	part := &peerpb.Part{}
+	if err := proto.Unmarshal(signed.Part, part); err != nil {
+		return nil, status.Errorf(codes.InvalidArgument, "part: %v", err)
+	}
+	if part.Executor != a.cfg.ID {
+		return nil, status.Errorf(codes.InvalidArgument, "part is for machine %s, this is %s", part.Executor, a.cfg.ID)
+	}
+	if err := a.fence(ctx, part.System, part.Fence); err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	t := a.tenants[part.System]
+	fresh := t == nil
+	if fresh {
+		t = newTenant(a, part.System)
+	}
+	a.mu.Unlock()
+	if !fresh {
+		current := t.current()
+		if current.GetPlan() == part.Plan {
+			return &peerpb.Receipt{}, nil
+		}
+		// A system that was terminated begins anew at revision 1.
+		if part.Revision < current.GetRevision() && len(current.GetComponents()) > 0 {
+			return nil, status.Errorf(codes.FailedPrecondition, "%s: revision %d of %s is older than %d, which is here", StaleOwner, part.Revision, part.System, current.GetRevision())
+		}
+		if err := t.settle(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.keep(ctx, t, part, signed); err != nil {
+		return nil, err
+	}
+	if err := t.take(part, nil, nil, false); err != nil {
+		return nil, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	a.mu.Lock()
+	a.tenants[part.System] = t
+	a.mu.Unlock()
+	a.spawn(func(ctx context.Context) { t.run(ctx, false) })
+	return &peerpb.Receipt{}, nil
+}
+
+// keep writes the part and its fence to disk, in the place of the one before.
+func (a *Agent) keep(ctx context.Context, t *tenant, part *peerpb.Part, signed *peerpb.SignedPart) error {
+	j := a.cfg.Journal
+	if old := t.current(); old != nil {
+		if err := j.Forget(ctx, part.System, old.Plan); err != nil {
+			return fmt.Errorf("forget the plan before: %w", err)
+		}
+	}
+	return j.Save(ctx, j.Parts.Set(&journalpb.Part{
+		System: part.System, Revision: part.Revision, Plan: part.Plan, Signed: signed, Received: timestamppb.New(now()),
+	}))
+}
+
+// settle ends what is under way of the part before, so that a new one can take
+// its place.
+func (t *tenant) settle(ctx context.Context) error {
+	t.mu.Lock()
+	runner, ended := t.runner, t.ended
+	t.mu.Unlock()
+	if runner.Pending() > 0 {
+		runner.Interrupt("a newer plan took its place")
+	}
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return status.Errorf(codes.Unavailable, "the plan before has not ended on this machine: %v", context.Cause(ctx))
+	}
+}
+
+// fence refuses what an owner orders that has been replaced, and keeps the
+// highest fence on disk before anything is done in its name.
+func (a *Agent) fence(ctx context.Context, system string, f *peerpb.Fence) error {
+	j := a.cfg.Journal
+	seen, ok, err := j.Fences.Get(ctx, system)
+	if err != nil {
+		return err
+	}
+	if ok && (f.GetEpoch() < seen.Epoch || f.GetEpoch() == seen.Epoch && f.GetTerm() < seen.Term) {
+		return status.Errorf(codes.FailedPrecondition, "%s: fence %d.%d of %s is lower than %d.%d", StaleOwner, f.GetEpoch(), f.GetTerm(), system, seen.Epoch, seen.Term)
+	}
+	if ok && f.GetEpoch() == seen.Epoch && f.GetTerm() == seen.Term {
+		return nil
+	}
+	return j.Save(ctx, j.Fences.Set(&journalpb.Fence{Shard: system, Epoch: f.GetEpoch(), Term: f.GetTerm()}))
+}
+
+// Tell takes facts of steps elsewhere.
+func (a *Agent) Tell(ctx context.Context, r *peerpb.TellRequest) (*peerpb.TellReply, error) {
+	fenced := map[string]bool{}
+	for _, f := range r.Facts {
+		if !fenced[f.System] {
+			if err := a.fence(ctx, f.System, r.Fence); err != nil {
+				return nil, err
+			}
+			fenced[f.System] = true
+		}
+		t := a.tenant(f.System)
+		if t == nil {
+			return nil, status.Errorf(codes.FailedPrecondition, "no part of system %s is here", f.System)
+		}
+		if err := t.hear(ctx, f); err != nil {
+			return nil, err
+		}
+	}
+	return &peerpb.TellReply{}, nil
+}
+
+// Interrupt cancels what is under way of a plan and skips the rest of it.
+func (a *Agent) Interrupt(ctx context.Context, r *peerpb.InterruptRequest) (*peerpb.InterruptReply, error) {
+	if err := a.fence(ctx, r.System, r.Fence); err != nil {
+		return nil, err
+	}
+	t := a.tenant(r.System)
+	if t == nil || t.current().GetPlan() != r.Plan {
+		return &peerpb.InterruptReply{}, nil
+	}
+	j := a.cfg.Journal
+	if row, ok, err := j.Parts.Get(ctx, r.System); err != nil {
+		return nil, err
+	} else if ok && !row.Interrupted {
+		row.Interrupted = true
+		if err := j.Save(ctx, j.Parts.Set(row)); err != nil {
+			return nil, err
+		}
+	}
+	t.mu.Lock()
+	runner := t.runner
+	t.mu.Unlock()
+	runner.Interrupt("interrupted")
+	return &peerpb.InterruptReply{}, nil
+}
+
+// Inspect tells what the machine holds.
+func (a *Agent) Inspect(_ context.Context, r *peerpb.InspectRequest) (*peerpb.InspectReply, error) {
+	reply := &peerpb.InspectReply{DaemonVersion: a.cfg.Build, DaemonPid: int64(a.cfg.PID)}
+	for _, t := range a.all() {
+		if r.System != "" && r.System != t.system {
+			continue
+		}
+		t.mu.Lock()
+		for _, path := range slices.Sorted(maps.Keys(t.comps)) {
+			st, err := t.state(path)
+			if err != nil {
+				t.mu.Unlock()
+				return nil, err
+			}
+			reply.States = append(reply.States, st)
+		}
+		for _, id := range slices.Sorted(maps.Keys(t.facts)) {
+			reply.Facts = append(reply.Facts, t.facts[id])
+		}
+		t.mu.Unlock()
+	}
+	return reply, nil
+}

@@ -1,0 +1,387 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"aloft/api/peerpb"
+	"aloft/internal/event"
+	"aloft/internal/execute"
+	"aloft/internal/inventory"
+	"aloft/internal/journal"
+	"aloft/internal/lifecycle"
+	"aloft/internal/plan"
+	"aloft/value"
+)
+
+// tenant is one system as far as it lives on this machine.
+type tenant struct {
+	agent  *Agent
+	system string
+
+	mu     sync.Mutex
+	part   atomic.Pointer[peerpb.Part]
+	comps  map[value.Path]*held
+	values map[value.Path]*value.Component // components elsewhere, as heard
+	runner *execute.Runner
+	ended  chan struct{}                // closed when the runner of part has ended
+	facts  map[plan.StepID]*peerpb.Fact // of part's own steps that are settled
+	tell   map[plan.StepID]bool         // of facts: not yet reported
+	show   map[value.Path]bool          // components whose state is not yet reported
+}
+
+func newTenant(a *Agent, system string) *tenant {
+	return &tenant{
+		agent: a, system: system, comps: map[value.Path]*held{}, values: map[value.Path]*value.Component{},
+		facts: map[plan.StepID]*peerpb.Fact{}, tell: map[plan.StepID]bool{}, show: map[value.Path]bool{},
+	}
+}
+
+var (
+	outcomes = map[peerpb.Outcome]plan.Outcome{
+		peerpb.Outcome_OUTCOME_DONE: plan.Done, peerpb.Outcome_OUTCOME_FAILED: plan.Failed, peerpb.Outcome_OUTCOME_SKIPPED: plan.Skipped,
+	}
+	wireOutcomes = map[plan.Outcome]peerpb.Outcome{
+		plan.Done: peerpb.Outcome_OUTCOME_DONE, plan.Failed: peerpb.Outcome_OUTCOME_FAILED, plan.Skipped: peerpb.Outcome_OUTCOME_SKIPPED,
+	}
+	actions = map[peerpb.Action]plan.Action{
+		peerpb.Action_ACTION_DEPLOY: plan.Deploy, peerpb.Action_ACTION_START: plan.Start,
+		peerpb.Action_ACTION_RECONFIGURE: plan.Reconfigure, peerpb.Action_ACTION_TERMINATE: plan.Terminate,
+	}
+	wireActions = map[plan.Action]peerpb.Action{
+		plan.Deploy: peerpb.Action_ACTION_DEPLOY, plan.Start: peerpb.Action_ACTION_START,
+		plan.Reconfigure: peerpb.Action_ACTION_RECONFIGURE, plan.Terminate: peerpb.Action_ACTION_TERMINATE,
+	}
+)
+
+// take makes part the tenant's newest. entries are what the journal knows of
+// its steps, heard what it knows of steps elsewhere.
+func (t *tenant) take(part *peerpb.Part, entries []journal.Entry, heard map[plan.StepID]plan.Outcome, interrupted bool) error {
+	steps := make([]plan.Step, 0, len(part.Steps))
+	for _, s := range part.Steps {
+		action, ok := actions[s.Action]
+		if !ok {
+			return fmt.Errorf("step %s: unknown action %s: the manager speaks a newer protocol", s.Id, s.Action)
+		}
+		steps = append(steps, plan.Step{ID: plan.StepID(s.Id), Path: value.Path(s.Path), Action: action, Token: s.Token, Needs: stepIDs(s.Needs), After: stepIDs(s.After)})
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range t.comps {
+		c.wanted = nil
+	}
+	for _, w := range part.Components {
+		path := value.Path(w.Path)
+		attrs, err := decodeComponent(w.Attributes)
+		if err != nil {
+			return fmt.Errorf("component %s: %w", path, err)
+		}
+		c := t.comps[path]
+		if c == nil {
+			c = &held{path: path, outputs: map[string]value.Value{}}
+			t.comps[path] = c
+		}
+		if c.class != w.Class && c.state != "" && c.state != inventory.Terminated && c.state != inventory.Failed {
+			c.successor = w.Class
+		} else {
+			c.class = w.Class
+		}
+		c.wanted, c.digest, c.order = attrs, w.Digest, int(w.Order)
+		c.policy = lifecycle.Policy{
+			OnEnd: lifecycle.OnEnd(w.OnEnd), MaxRestarts: int(w.MaxRestarts), Window: time.Duration(w.RestartWindow) * time.Second,
+		}
+	}
+	results := map[plan.StepID]execute.Result{}
+	for id, o := range heard {
+		results[id] = execute.Result{Outcome: o}
+	}
+	clear(t.facts)
+	clear(t.tell)
+	for _, e := range entries {
+		if e.Result != nil {
+			id := plan.StepID(e.ID)
+			results[id] = execute.Result{Outcome: outcomes[e.Result.Outcome]}
+			t.facts[id] = &peerpb.Fact{
+				System: t.system, Revision: part.Revision, Plan: part.Plan, Step: e.ID,
+				Outcome: e.Result.Outcome, Component: e.Result.Component, Record: e.Result.Record,
+			}
+			t.tell[id] = true
+		}
+	}
+	t.part.Store(part)
+	t.ended = make(chan struct{})
+	t.runner = execute.New(execute.Config{
+		Steps: steps, Results: results, Journal: stepJournal{t, part}, Limit: t.agent.limit, Do: t.do, Settled: t.settled,
+	})
+	if interrupted {
+		t.runner.Interrupt("interrupted")
+	}
+	return nil
+}
+
+func stepIDs(texts []string) []plan.StepID {
+	ids := make([]plan.StepID, len(texts))
+	for i, s := range texts {
+		ids[i] = plan.StepID(s)
+	}
+	return ids
+}
+
+// current returns the newest part, or nil.
+func (t *tenant) current() *peerpb.Part { return t.part.Load() }
+
+// run carries out the newest part; after a restart of the daemon it first
+// brings back what ran.
+func (t *tenant) run(ctx context.Context, resumed bool) {
+	t.mu.Lock()
+	runner, ended, part := t.runner, t.ended, t.current()
+	t.mu.Unlock()
+	defer close(ended)
+	if resumed {
+		t.resume(ctx)
+	}
+	if err := runner.Run(ctx); err != nil {
+		if !errors.Is(err, context.Canceled) {
+			t.agent.cfg.Log.Error("run part", "system", t.system, "plan", part.Plan, "error", err)
+		}
+		return
+	}
+	if len(part.Components) == 0 {
+		t.drop(ctx, part)
+	}
+}
+
+// drop forgets a system of which nothing is left, once its owner knows.
+func (t *tenant) drop(ctx context.Context, part *peerpb.Part) {
+	for {
+		t.mu.Lock()
+		told := len(t.tell) == 0 && len(t.show) == 0
+		current := t.current() == part
+		t.mu.Unlock()
+		if !current {
+			return
+		}
+		if told {
+			break
+		}
+		if sleep(ctx, 50*time.Millisecond); ctx.Err() != nil {
+			return
+		}
+	}
+	j := t.agent.cfg.Journal
+	if err := j.Forget(ctx, t.system, ""); err != nil {
+		t.agent.cfg.Log.Warn("forget system", "system", t.system, "error", err)
+		return
+	}
+	if err := j.Save(ctx, j.Parts.Drop(t.system)); err != nil {
+		t.agent.cfg.Log.Warn("forget system", "system", t.system, "error", err)
+		return
+	}
+	t.agent.mu.Lock()
+	if t.agent.tenants[t.system] == t {
+		delete(t.agent.tenants, t.system)
+	}
+	t.agent.mu.Unlock()
+}
+
+// learn takes in what others may read of a component elsewhere.
+func (t *tenant) learn(f *peerpb.Fact) error {
+	if len(f.Component) == 0 {
+		return nil
+	}
+	c, err := decodeComponent(f.Component)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	t.values[plan.StepID(f.Step).Path()] = c
+	t.mu.Unlock()
+	return nil
+}
+
+// hear takes in a fact of a step elsewhere.
+func (t *tenant) hear(ctx context.Context, f *peerpb.Fact) error {
+	j := t.agent.cfg.Journal
+	if err := j.Save(ctx, j.Facts.Set(f)); err != nil {
+		return err
+	}
+	if err := t.learn(f); err != nil {
+		return fmt.Errorf("fact %s: %w", f.Step, err)
+	}
+	t.mu.Lock()
+	runner, current := t.runner, t.current().GetPlan() == f.Plan
+	t.mu.Unlock()
+	if current {
+		runner.Tell(plan.StepID(f.Step), outcomes[f.Outcome])
+	}
+	return nil
+}
+
+// settled queues the fact of a step of ours.
+func (t *tenant) settled(s plan.Step, r execute.Result) {
+	t.mu.Lock()
+	t.facts[s.ID] = &peerpb.Fact{
+		System: t.system, Revision: t.current().Revision, Plan: t.current().Plan, Step: string(s.ID),
+		Outcome: wireOutcomes[r.Outcome], Component: r.Value, Record: inventory.RecordProto(r.Record),
+	}
+	t.tell[s.ID] = true
+	t.show[s.Path] = true
+	t.mu.Unlock()
+	kind, reason := event.StepDone, string(s.Action)
+	switch r.Outcome {
+	case plan.Failed:
+		kind, reason = event.StepFailed, r.Record.Cause
+	case plan.Skipped:
+		kind, reason = event.StepSkipped, r.Record.Cause
+	}
+	t.event(s.Path, s.ID, kind, reason, 0)
+	t.agent.changed()
+}
+
+// news adds what was not yet reported to r and returns what to call once it
+// is, or nil.
+func (t *tenant) news(r *peerpb.ReportRequest) func() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.tell)+len(t.show) == 0 {
+		return nil
+	}
+	part := t.current()
+	told := slices.Collect(maps.Keys(t.tell))
+	shown := map[value.Path]inventory.State{}
+	for _, id := range slices.SortedFunc(maps.Keys(t.tell), cmp.Compare) {
+		r.Facts = append(r.Facts, t.facts[id])
+	}
+	for path := range t.show {
+		st, err := t.state(path)
+		if err != nil {
+			t.agent.cfg.Log.Error("report state", "system", t.system, "component", path, "error", err)
+			continue
+		}
+		shown[path] = inventory.State(st.State)
+		r.States = append(r.States, st)
+	}
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.current() == part {
+			for _, id := range told {
+				delete(t.tell, id)
+			}
+		}
+		for path, was := range shown {
+			if c := t.comps[path]; c == nil || c.state == was {
+				delete(t.show, path)
+			}
+		}
+	}
+}
+
+// state returns the reported state of a component; one that is gone is
+// terminated. The lock is held.
+func (t *tenant) state(path value.Path) (*peerpb.ComponentState, error) {
+	c := t.comps[path]
+	if c == nil {
+		return &peerpb.ComponentState{System: t.system, Revision: t.current().GetRevision(), Path: string(path), State: string(inventory.Terminated)}, nil
+	}
+	return c.status(t.system)
+}
+
+// changed queues the state of a component for the owner.
+func (t *tenant) changed(path value.Path) {
+	t.mu.Lock()
+	t.show[path] = true
+	t.mu.Unlock()
+	t.agent.changed()
+}
+
+// component returns what is held under path, or nil.
+func (t *tenant) component(path value.Path) *held {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.comps[path]
+}
+
+// subtree returns the components at and below path, parents first.
+func (t *tenant) subtree(path value.Path) []*held {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var below []*held
+	for p, c := range t.comps {
+		if path.Contains(p) {
+			below = append(below, c)
+		}
+	}
+	slices.SortFunc(below, func(a, b *held) int { return cmp.Or(a.order-b.order, cmp.Compare(a.path, b.path)) })
+	return below
+}
+
+// stepJournal keeps the steps of a part in the machine's journal, and with
+// each result the state the component has then.
+type stepJournal struct {
+	t    *tenant
+	part *peerpb.Part
+}
+
+func (s stepJournal) step(id plan.StepID, path value.Path, action plan.Action, token string) journal.Step {
+	return journal.Step{
+		System: s.t.system, Plan: s.part.Plan, ID: string(id), Revision: s.part.Revision,
+		Path: path, Action: wireActions[action], Token: token,
+	}
+}
+
+func (s stepJournal) Begin(p plan.Step) error {
+	return s.t.agent.cfg.Journal.Begin(context.Background(), s.step(p.ID, p.Path, p.Action, p.Token))
+}
+
+func (s stepJournal) End(p plan.Step, r execute.Result) error {
+	j := s.t.agent.cfg.Journal
+	var writes []journal.Write
+	w, err := s.t.write(p.Path)
+	if err != nil {
+		return err
+	}
+	writes = append(writes, w...)
+	return j.End(context.Background(), s.step(p.ID, p.Path, p.Action, p.Token), journal.Result{
+		Outcome: wireOutcomes[r.Outcome], Record: inventory.RecordProto(r.Record), Component: r.Value,
+	}, writes...)
+}
+
+// write returns the journal's write of a component's state.
+func (t *tenant) write(path value.Path) ([]journal.Write, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	j := t.agent.cfg.Journal
+	c := t.comps[path]
+	if c == nil {
+		return []journal.Write{j.Components.Drop(t.system, string(path))}, nil
+	}
+	row, err := c.row(t.system)
+	if err != nil {
+		return nil, fmt.Errorf("component %s: %w", path, err)
+	}
+	return []journal.Write{j.Components.Set(row)}, nil
+}
+
+// save writes the states of components that changed outside of a step.
+func (t *tenant) save(ctx context.Context, paths ...value.Path) {
+	var writes []journal.Write
+	for _, p := range paths {
+		w, err := t.write(p)
+		if err != nil {
+			t.agent.cfg.Log.Error("journal state", "system", t.system, "component", p, "error", err)
+			continue
+		}
+		writes = append(writes, w...)
+	}
+	if err := t.agent.cfg.Journal.Save(context.WithoutCancel(ctx), writes...); err != nil {
+		t.agent.cfg.Log.Error("journal state", "system", t.system, "error", err)
+	}
+}

@@ -1,0 +1,192 @@
+package control
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"aloft/api/peerpb"
+)
+
+// courier brings one executor its part, and then the facts it listens for, in
+// order, again from the start whenever the session was lost: all of it is
+// idempotent.
+type courier struct {
+	system   *system
+	executor string
+	part     *peerpb.Part
+	listens  map[string]bool
+
+	mu     sync.Mutex
+	facts  []*peerpb.Fact
+	told   int  // how many of facts the executor has
+	stop   bool // the plan is interrupted
+	news   chan struct{}
+	failed string // why the part was refused, told once
+}
+
+func newCourier(s *system, executor string, part *peerpb.Part) *courier {
+	part.Fence = s.fence
+	k := &courier{system: s, executor: executor, part: part, listens: map[string]bool{}, news: make(chan struct{}, 1), stop: s.head.Interrupted}
+	for _, id := range part.Listens {
+		k.listens[id] = true
+	}
+	return k
+}
+
+// offer brings the fact if the part listens for it.
+func (k *courier) offer(f *peerpb.Fact) {
+	if k.listens[f.Step] {
+		k.push(f)
+	}
+}
+
+func (k *courier) push(f *peerpb.Fact) {
+	k.mu.Lock()
+	k.facts = append(k.facts, f)
+	k.mu.Unlock()
+	k.wake()
+}
+
+func (k *courier) interrupt() {
+	k.mu.Lock()
+	k.stop = true
+	k.mu.Unlock()
+	k.wake()
+}
+
+func (k *courier) wake() {
+	select {
+	case k.news <- struct{}{}:
+	default:
+	}
+}
+
+// idle reports whether the executor has all there is for it.
+func (k *courier) idle() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.told == len(k.facts)
+}
+
+// flush waits, for a moment, until every executor in reach knows how the plan
+// has ended for it.
+func flush(ctx context.Context, couriers []*courier) {
+	for end := time.Now().Add(flushLimit); time.Now().Before(end) && ctx.Err() == nil; {
+		busy := false
+		for _, k := range couriers {
+			busy = busy || !k.idle() && k.system.control.cfg.Machines.Connected(k.executor)
+		}
+		if !busy {
+			return
+		}
+		t := time.NewTimer(firstPause)
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+// Times of a courier.
+const (
+	flushLimit = 2 * time.Second
+	callLimit  = 30 * time.Second
+	firstPause = 20 * time.Millisecond
+	maxPause   = 2 * time.Second
+)
+
+// run brings what there is until ctx ends.
+func (k *courier) run(ctx context.Context) {
+	pause := firstPause
+	for ctx.Err() == nil {
+		machine, err := k.system.control.cfg.Machines.Machine(ctx, k.executor)
+		if err == nil {
+			if err = k.bring(ctx, machine); err == nil {
+				return
+			}
+			k.refused(err)
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+		t.Stop()
+		pause = min(2*pause, maxPause)
+	}
+}
+
+// bring delivers the part, then facts as they come. It returns nil only when
+// ctx ends.
+func (k *courier) bring(ctx context.Context, machine peerpb.MachineClient) error {
+	if err := k.deliver(ctx, machine); err != nil {
+		return err
+	}
+	told, interrupted := 0, false
+	for {
+		k.mu.Lock()
+		facts, stop := k.facts[told:], k.stop
+		k.mu.Unlock()
+		if stop && !interrupted {
+			call, cancel := context.WithTimeout(ctx, callLimit)
+			_, err := machine.Interrupt(call, &peerpb.InterruptRequest{System: k.part.System, Plan: k.part.Plan, Fence: k.part.Fence})
+			cancel()
+			if err != nil {
+				return err
+			}
+			interrupted = true
+		}
+		if len(facts) > 0 {
+			call, cancel := context.WithTimeout(ctx, callLimit)
+			_, err := machine.Tell(call, &peerpb.TellRequest{Fence: k.part.Fence, Facts: facts})
+			cancel()
+			if err != nil {
+				return err
+			}
+			told += len(facts)
+			k.mu.Lock()
+			k.told = told
+			k.mu.Unlock()
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-k.news:
+		}
+	}
+}
+
+func (k *courier) deliver(ctx context.Context, machine peerpb.MachineClient) error {
+	document, err := proto.MarshalOptions{Deterministic: true}.Marshal(k.part)
+	if err != nil {
+		return err
+	}
+	signature, chain, err := k.system.control.cfg.Sign(document)
+	if err != nil {
+		return err
+	}
+	// Taking a part may have to wait for operations that the one before began.
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
+	defer cancel()
+	_, err = machine.Deliver(ctx, &peerpb.SignedPart{Part: document, Signature: signature, Chain: chain})
+	return err
+}
+
+// refused tells once why an executor does not take its part: a lost session is
+// no news, anything else is.
+func (k *courier) refused(err error) {
+	if c := status.Code(err); c == codes.Unavailable || c == codes.Canceled {
+		return
+	}
+	if text := err.Error(); text != k.failed {
+		k.failed = text
+		k.system.control.cfg.Log.Warn("part not taken", "system", k.part.System, "peer", k.executor, "error", err)
+	}
+}

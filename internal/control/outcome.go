@@ -1,0 +1,230 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"aloft/api"
+	"aloft/api/peerpb"
+	"aloft/internal/control/controlpb"
+	"aloft/internal/event"
+	"aloft/internal/inventory"
+	"aloft/internal/plan"
+	"aloft/value"
+)
+
+// apply writes what a settled step means for its component into the inventory.
+func (s *system) apply(ctx context.Context, b *batch, f *peerpb.Fact) {
+	id := plan.StepID(f.Step)
+	step, ok := s.frontier.Step(id)
+	if !ok || step.Action == plan.Barrier {
+		return
+	}
+	path := step.Path
+	c, held := s.held.Components[path]
+	want, wanted := s.wanted(path)
+	switch o := outcome(f.Outcome); {
+	case o == plan.Skipped:
+		if held && c.State == inventory.Instantiated {
+			c.Reason = cause(f)
+		}
+	case step.Action == plan.Terminate:
+		s.terminated(b, path, f, wanted, want)
+		return
+	case o == plan.Failed && step.Action == plan.Reconfigure:
+		c.State, c.Reason, c.Record = inventory.Running, "not reconfigured: "+cause(f), inventory.RecordFromProto(f.Record)
+	case o == plan.Failed:
+		c.State, c.Reason, c.Record = inventory.Failed, cause(f), inventory.RecordFromProto(f.Record)
+		if m, ok := s.held.Machines[path]; ok && step.Action == plan.Deploy {
+			// Its manager has destroyed what it had made: the next try is another machine.
+			delete(s.held.Machines, path)
+			b.drop(machineTable.Key(s.name, string(m.Path)))
+		}
+	default:
+		c.Reason, c.Record, c.Revision = "", nil, s.plan.Revision
+		c.State = inventory.Running
+		if step.Action == plan.Deploy {
+			c.State = inventory.Deployed
+		}
+		c.Class, c.Attrs, c.Digest = want.Class, want.Attrs.Component, want.Digest
+		if resolved, err := decodeComponent(f.Component); err == nil {
+			c.Resolved = resolved
+		}
+	}
+	if !held {
+		return
+	}
+	s.held.Components[path] = c
+	s.control.store.putComponent(ctx, b, s.name, c)
+}
+
+func cause(f *peerpb.Fact) string {
+	if f.Record == nil {
+		return ""
+	}
+	return f.Record.Cause
+}
+
+// terminated takes a component out of the inventory, or makes room for its
+// successor. One that could not be terminated stays, for another try; what was
+// inside a machine that is gone is gone with it.
+func (s *system) terminated(b *batch, path value.Path, f *peerpb.Fact, wanted bool, want plan.Component) {
+	c := s.held.Components[path]
+	if outcome(f.Outcome) != plan.Done {
+		c.State, c.Reason, c.Record = inventory.Failed, "not terminated: "+cause(f), inventory.RecordFromProto(f.Record)
+		s.held.Components[path] = c
+		s.control.store.putComponent(context.Background(), b, s.name, c)
+		return
+	}
+	if m, ok := s.held.Machines[path]; ok {
+		for p, guest := range s.held.Components {
+			if guest.Machine == path && guest.State == inventory.Failed {
+				if _, stays := s.wanted(p); !stays {
+					delete(s.held.Components, p)
+					s.control.store.dropComponent(b, s.name, p)
+				}
+			}
+		}
+		choice, replaced := s.plan.Placement[path]
+		if replaced && choice.MachineID != m.ID {
+			s.held.Machines[path] = inventory.Machine{ID: choice.MachineID, Path: path, Proposal: choice.Proposal, Since: time.Now().UTC()}
+			s.control.store.putMachine(b, s.name, s.held.Machines[path])
+		} else {
+			delete(s.held.Machines, path)
+			b.drop(machineTable.Key(s.name, string(path)))
+		}
+	}
+	if !wanted {
+		delete(s.held.Components, path)
+		s.control.store.dropComponent(b, s.name, path)
+		return
+	}
+	s.held.Components[path] = planned(want)
+	s.control.store.putComponent(context.Background(), b, s.name, s.held.Components[path])
+}
+
+// planned is a component of which nothing is done yet.
+func planned(c plan.Component) inventory.Component {
+	return inventory.Component{
+		Path: c.Path, Class: c.Class, Machine: c.Machine, OnHost: c.OnHost, Executor: c.Executor, Order: c.Order,
+		State: inventory.Instantiated, Attrs: c.Attrs.Component,
+	}
+}
+
+// note remembers a failure for those who ask how the deployment goes.
+func (s *system) note(f *peerpb.Fact) {
+	if outcome(f.Outcome) != plan.Failed {
+		return
+	}
+	step, _ := s.frontier.Step(plan.StepID(f.Step))
+	failure := api.Failure{Path: step.Path.String(), Operation: string(step.Action), Cause: cause(f)}
+	if f.Record != nil {
+		failure.Output, failure.Remedy = f.Record.Output, f.Record.Remedy
+	}
+	if c, ok := s.held.Components[step.Path]; ok && c.Machine != value.Root {
+		failure.Machine = inventory.MachineName(s.name, c.Machine)
+	}
+	s.failures = append(s.failures, failure)
+}
+
+// finish records how the plan has ended.
+func (s *system) finish(ctx context.Context, b *batch) error {
+	s.head = proto.Clone(s.head).(*controlpb.System)
+	failed, skipped := 0, 0
+	for _, f := range s.facts {
+		switch outcome(f.Outcome) {
+		case plan.Failed:
+			failed++
+		case plan.Skipped:
+			skipped++
+		}
+	}
+	switch {
+	case s.head.Interrupted && failed+skipped > 0:
+		s.head.Deployment = api.DeploymentCancelled
+	case failed+skipped > 0:
+		s.head.Deployment = api.DeploymentDegraded
+	default:
+		s.head.Deployment = api.DeploymentDone
+	}
+	if s.plan.Down && len(s.held.Components) == 0 && len(s.held.Machines) == 0 {
+		s.head.Deployment = api.DeploymentDone
+		b.drop(systemTable.Key(s.name))
+		return s.control.store.dropSteps(ctx, b, s.name)
+	}
+	s.control.store.putHead(b, s.head)
+	return nil
+}
+
+// wind tells that the plan has ended. The lock is held.
+func (s *system) wind() {
+	close(s.ended)
+	c := s.control
+	switch s.head.Deployment {
+	case api.DeploymentDone:
+		c.emit(s, event.PlanDone, "")
+	case api.DeploymentCancelled:
+		c.emit(s, event.PlanInterrupted, "")
+	default:
+		c.emit(s, event.PlanFailed, fmt.Sprintf("%d steps failed", len(s.failures)))
+	}
+	if !s.gone() {
+		c.emit(s, event.SystemState, s.state())
+	}
+	if s.plan.OnFailure == "undo" && !s.plan.Down && s.head.Deployment == api.DeploymentDegraded {
+		go c.spawn(func(ctx context.Context) { c.undo(ctx, s) })
+	}
+}
+
+// gone reports whether the system has been terminated to the end.
+func (s *system) gone() bool {
+	return s.plan.Down && s.head.Deployment == api.DeploymentDone && len(s.held.Components) == 0
+}
+
+// state returns the state of the system as a whole. The lock is held.
+func (s *system) state() string {
+	if s.head.Deployment == api.DeploymentRunning {
+		switch {
+		case s.plan.Down:
+			return api.SystemTerminating
+		case s.plan.Base == 0:
+			return api.SystemDeploying
+		default:
+			return api.SystemUpdating
+		}
+	}
+	for _, c := range s.held.Components {
+		if c.State != inventory.Running {
+			return api.SystemDegraded
+		}
+	}
+	return api.SystemRunning
+}
+
+// abandonAfter is how long a terminate may wait for a machine that does not
+// answer (runtime.md LC5).
+const abandonAfter = 60 * time.Second
+
+// abandon gives up ending components on machines that do not answer.
+func (s *system) abandon(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, since := range s.since {
+		step, _ := s.frontier.Step(id)
+		if time.Since(since) < abandonAfter || s.control.cfg.Machines.Connected(step.Executor) {
+			continue
+		}
+		f := s.fact(id, plan.Failed)
+		f.Record = &peerpb.Record{
+			Type: "abnormal", Path: string(step.Path), Description: id.Short() + " abandoned",
+			Cause: fmt.Sprintf("its machine has not answered for %s", abandonAfter),
+		}
+		s.queue = append(s.queue, f)
+	}
+	if err := s.drain(ctx); err != nil {
+		s.control.cfg.Log.Error("abandon", "system", s.name, "error", err)
+	}
+}

@@ -1,0 +1,264 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"aloft/api/peerpb"
+	"aloft/internal/control/controlpb"
+	"aloft/internal/inventory"
+	"aloft/internal/plan"
+	"aloft/internal/store"
+	"aloft/value"
+)
+
+// rows reads and writes the systems in the store.
+type rows struct {
+	kv    store.KV
+	blobs Blobs
+}
+
+var (
+	systemTable    = store.Table[*controlpb.System]{Prefix: "system", Schema: 1}
+	stepTable      = store.Table[*controlpb.Step]{Prefix: "step", Schema: 1}
+	componentTable = store.Table[*controlpb.Component]{Prefix: "component", Schema: 1}
+	ownershipTable = store.Table[*controlpb.Ownership]{Prefix: "owner", Schema: 1}
+	machineTable   = store.Table[*controlpb.Machine]{Prefix: "machine", Schema: 1}
+)
+
+// inline is the largest document kept in a row; a larger one becomes a blob.
+const inline = 48 << 10
+
+// document returns what to put in a row for content: itself, or its digest.
+func (r rows) document(ctx context.Context, content []byte) (in []byte, blob string, err error) {
+	if len(content) <= inline {
+		return content, "", nil
+	}
+	blob, _, err = r.blobs.Put(ctx, bytes.NewReader(content))
+	return nil, blob, err
+}
+
+func (r rows) content(ctx context.Context, in []byte, blob string) ([]byte, error) {
+	if blob == "" {
+		return in, nil
+	}
+	return r.blobs.Read(ctx, blob)
+}
+
+// names lists the systems.
+func (r rows) names(ctx context.Context) ([]string, error) {
+	heads, _, err := systemTable.List(ctx, r.kv)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(heads))
+	for i, h := range heads {
+		names[i] = h.Message.Name
+	}
+	return names, nil
+}
+
+// batch gathers writes that belong together, and cuts them where the store
+// wants no more at once: every prefix of them is consistent.
+type batch struct {
+	put    []store.Put
+	delete []string
+	err    error
+}
+
+func (b *batch) add(p store.Put, err error) {
+	if err != nil && b.err == nil {
+		b.err = err
+	}
+	b.put = append(b.put, p)
+}
+
+func (b *batch) drop(keys ...string) { b.delete = append(b.delete, keys...) }
+
+func (r rows) commit(ctx context.Context, b *batch) error {
+	if b.err != nil {
+		return b.err
+	}
+	var t store.Txn
+	size := 0
+	flush := func() error {
+		if len(t.Put)+len(t.Delete) == 0 {
+			return nil
+		}
+		_, err := r.kv.Commit(ctx, t)
+		t, size = store.Txn{}, 0
+		return err
+	}
+	for _, p := range b.put {
+		n := len(p.Key) + len(p.Value)
+		if len(t.Put) >= store.MaxTxnOp || size+n > store.MaxTxn {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		t.Put, size = append(t.Put, p), size+n
+	}
+	for _, k := range b.delete {
+		if len(t.Put)+len(t.Delete) >= store.MaxTxnOp || size+len(k) > store.MaxTxn {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		t.Delete, size = append(t.Delete, k), size+len(k)
+	}
+	return flush()
+}
+
+func (r rows) putHead(b *batch, h *controlpb.System) {
+	p, err := systemTable.Put(h, h.Name)
+	b.add(p, err)
+}
+
+func (r rows) putFact(ctx context.Context, b *batch, f *peerpb.Fact) {
+	in, blob, err := r.document(ctx, f.Component)
+	row := &controlpb.Step{Fact: &peerpb.Fact{
+		System: f.System, Revision: f.Revision, Step: f.Step, Outcome: f.Outcome, Component: in, Record: f.Record, Plan: f.Plan,
+	}, ComponentBlob: blob}
+	p, perr := stepTable.Put(row, f.System, f.Step)
+	b.add(p, errors.Join(err, perr))
+}
+
+func (r rows) putComponent(ctx context.Context, b *batch, system string, c inventory.Component) {
+	row := &controlpb.Component{Machine: string(c.Machine), OnHost: c.OnHost, Executor: c.Executor, Order: int32(c.Order)}
+	row.State = &peerpb.ComponentState{
+		System: system, Revision: c.Revision, Path: string(c.Path), Class: c.Class, State: string(c.State), Reason: c.Reason,
+		Digest: c.Digest, Record: inventory.RecordProto(c.Record), Restarts: c.Restarts,
+	}
+	var errs []error
+	encode := func(v *value.Component) ([]byte, string) {
+		if v == nil {
+			return nil, ""
+		}
+		wire, err := value.Encode(v)
+		errs = append(errs, err)
+		in, blob, err := r.document(ctx, wire)
+		errs = append(errs, err)
+		return in, blob
+	}
+	row.State.Component, row.ComponentBlob = encode(c.Resolved)
+	row.Attributes, row.AttributesBlob = encode(c.Attrs)
+	p, err := componentTable.Put(row, system, string(c.Path))
+	b.add(p, errors.Join(append(errs, err)...))
+}
+
+func (r rows) dropComponent(b *batch, system string, path value.Path) {
+	b.drop(componentTable.Key(system, string(path)))
+}
+
+func (r rows) putMachine(b *batch, system string, m inventory.Machine) {
+	proposal, err := json.Marshal(m.Proposal)
+	p, perr := machineTable.Put(&controlpb.Machine{Id: m.ID, Path: string(m.Path), Proposal: proposal, Since: timestamppb.New(m.Since)}, system, string(m.Path))
+	b.add(p, errors.Join(err, perr))
+}
+
+// inventory reads what is held of a system.
+func (r rows) inventory(ctx context.Context, h *controlpb.System) (*inventory.System, error) {
+	inv := (&inventory.System{
+		Name: h.Name, File: h.File, Revision: h.Revision, Digest: h.Description, OnFailure: h.OnFailure,
+	}).Clone()
+	components, _, err := componentTable.List(ctx, r.kv, h.Name)
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range components {
+		c, err := r.component(ctx, row.Message)
+		if err != nil {
+			return nil, fmt.Errorf("component %s: %w", row.Key, err)
+		}
+		inv.Components[c.Path] = c
+	}
+	machines, _, err := machineTable.List(ctx, r.kv, h.Name)
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range machines {
+		m := inventory.Machine{ID: row.Message.Id, Path: value.Path(row.Message.Path), Since: row.Message.Since.AsTime()}
+		if err := json.Unmarshal(row.Message.Proposal, &m.Proposal); err != nil {
+			return nil, fmt.Errorf("machine %s: %w", row.Key, err)
+		}
+		inv.Machines[m.Path] = m
+	}
+	return inv, nil
+}
+
+func (r rows) component(ctx context.Context, row *controlpb.Component) (inventory.Component, error) {
+	st := row.State
+	c := inventory.Component{
+		Path: value.Path(st.Path), Class: st.Class, Machine: value.Path(row.Machine), OnHost: row.OnHost, Executor: row.Executor,
+		Order: int(row.Order), Digest: st.Digest, State: inventory.State(st.State), Reason: st.Reason,
+		Record: inventory.RecordFromProto(st.Record), Restarts: st.Restarts, Revision: st.Revision,
+	}
+	decode := func(in []byte, blob string) (*value.Component, error) {
+		wire, err := r.content(ctx, in, blob)
+		if err != nil || len(wire) == 0 {
+			return nil, err
+		}
+		return decodeComponent(wire)
+	}
+	var err1, err2 error
+	c.Resolved, err1 = decode(st.Component, row.ComponentBlob)
+	c.Attrs, err2 = decode(row.Attributes, row.AttributesBlob)
+	return c, errors.Join(err1, err2)
+}
+
+// facts reads the settled steps of a plan.
+func (r rows) facts(ctx context.Context, system, planID string) ([]*peerpb.Fact, error) {
+	list, _, err := stepTable.List(ctx, r.kv, system)
+	if err != nil {
+		return nil, err
+	}
+	var facts []*peerpb.Fact
+	for _, row := range list {
+		f := row.Message.Fact
+		if f.Plan != planID {
+			continue
+		}
+		if f.Component, err = r.content(ctx, f.Component, row.Message.ComponentBlob); err != nil {
+			return nil, fmt.Errorf("step %s: %w", f.Step, err)
+		}
+		facts = append(facts, f)
+	}
+	return facts, nil
+}
+
+// dropSteps drops the settled steps of the plans before.
+func (r rows) dropSteps(ctx context.Context, b *batch, system string) error {
+	list, _, err := r.kv.List(ctx, stepTable.Under(system))
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		b.drop(e.Key)
+	}
+	return nil
+}
+
+func decodeComponent(wire []byte) (*value.Component, error) {
+	v, err := value.Decode(wire)
+	if err != nil {
+		return nil, err
+	}
+	c, ok := v.(*value.Component)
+	if !ok {
+		return nil, fmt.Errorf("a %s where a component is expected", v.Kind())
+	}
+	return c, nil
+}
+
+func (r rows) plan(ctx context.Context, digest string) (*plan.Plan, error) {
+	b, err := r.blobs.Read(ctx, digest)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Decode(b)
+}

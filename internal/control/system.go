@@ -1,0 +1,371 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"aloft/api"
+	"aloft/api/peerpb"
+	"aloft/internal/control/controlpb"
+	"aloft/internal/event"
+	"aloft/internal/inventory"
+	"aloft/internal/plan"
+	"aloft/internal/store"
+	"aloft/value"
+)
+
+// system is one system and the newest plan for it.
+type system struct {
+	control *Control
+	name    string
+	fence   *peerpb.Fence
+
+	mu       sync.Mutex
+	head     *controlpb.System
+	held     *inventory.System
+	plan     *plan.Plan
+	frontier *plan.Frontier
+	facts    map[plan.StepID]*peerpb.Fact // of the plan's settled steps
+	couriers map[string]*courier          // by executor
+	since    map[plan.StepID]time.Time    // when a terminate step of another daemon could begin
+	queue    []*peerpb.Fact               // settled by this daemon, not yet taken in
+	ended    chan struct{}                // closed when the plan has ended
+	failures []api.Failure
+}
+
+// restore reads a system from the store and takes it over.
+func (c *Control) restore(ctx context.Context, name string) (*system, error) {
+	row, err := systemTable.Get(ctx, c.cfg.Store, name)
+	if err != nil {
+		return nil, err
+	}
+	s := &system{control: c, name: name, head: row.Message}
+	if s.fence, err = c.acquire(ctx, name); err != nil {
+		return nil, err
+	}
+	if s.held, err = c.store.inventory(ctx, s.head); err != nil {
+		return nil, err
+	}
+	if s.head.PlanBlob == "" {
+		return nil, fmt.Errorf("its row names no plan")
+	}
+	p, err := c.store.plan(ctx, s.head.PlanBlob)
+	if err != nil {
+		return nil, fmt.Errorf("plan %s: %w", s.head.Plan, err)
+	}
+	facts, err := c.store.facts(ctx, name, p.ID)
+	if err != nil {
+		return nil, err
+	}
+	s.begin(p, facts)
+	if s.head.Deployment != api.DeploymentRunning {
+		close(s.ended)
+	}
+	return s, nil
+}
+
+// acquire makes this daemon the owner of a system: its term is higher than
+// that of any owner before.
+func (c *Control) acquire(ctx context.Context, name string) (*peerpb.Fence, error) {
+	own := &controlpb.Ownership{System: name}
+	revision := int64(0)
+	row, err := ownershipTable.Get(ctx, c.cfg.Store, name)
+	switch {
+	case err == nil:
+		own, revision = row.Message, row.Revision
+	case !errors.Is(err, store.ErrNotFound):
+		return nil, err
+	}
+	own.Term++
+	put, err := ownershipTable.Put(own, name)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.cfg.Store.Commit(ctx, store.Txn{If: []store.Condition{{Key: put.Key, Revision: revision}}, Put: []store.Put{put}}); err != nil {
+		return nil, fmt.Errorf("become the owner of %s: %w", name, err)
+	}
+	return &peerpb.Fence{Epoch: c.cfg.Epoch, Term: own.Term}, nil
+}
+
+// begin makes p the system's plan, of which facts are known.
+func (s *system) begin(p *plan.Plan, facts []*peerpb.Fact) {
+	s.plan = p
+	s.frontier = plan.NewFrontier(p.Steps)
+	s.facts = map[plan.StepID]*peerpb.Fact{}
+	s.since = map[plan.StepID]time.Time{}
+	s.couriers = map[string]*courier{}
+	s.ended = make(chan struct{})
+	s.failures = nil
+	for _, f := range facts {
+		s.facts[plan.StepID(f.Step)] = f
+		s.frontier.Settle(plan.StepID(f.Step), outcome(f.Outcome))
+		s.note(f)
+	}
+}
+
+func outcome(o peerpb.Outcome) plan.Outcome {
+	switch o {
+	case peerpb.Outcome_OUTCOME_DONE:
+		return plan.Done
+	case peerpb.Outcome_OUTCOME_SKIPPED:
+		return plan.Skipped
+	default:
+		return plan.Failed
+	}
+}
+
+func wireOutcome(o plan.Outcome) peerpb.Outcome {
+	switch o {
+	case plan.Done:
+		return peerpb.Outcome_OUTCOME_DONE
+	case plan.Skipped:
+		return peerpb.Outcome_OUTCOME_SKIPPED
+	default:
+		return peerpb.Outcome_OUTCOME_FAILED
+	}
+}
+
+// underWay reports whether the system's plan has not ended.
+func (s *system) underWay() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.head.Deployment == api.DeploymentRunning
+}
+
+// carryOut sees the plan through to its end.
+func (s *system) carryOut(ctx context.Context) {
+	s.mu.Lock()
+	ended, p := s.ended, s.plan
+	parts, err := p.Cut()
+	if err != nil {
+		s.mu.Unlock()
+		s.control.cfg.Log.Error("cut plan", "system", s.name, "plan", p.ID, "error", err)
+		return
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var couriers []*courier
+	for _, executor := range p.Executors() {
+		part := parts[executor]
+		if part == nil {
+			continue
+		}
+		k := newCourier(s, executor, part)
+		s.couriers[executor] = k
+		couriers = append(couriers, k)
+		for _, f := range s.facts {
+			k.offer(f)
+		}
+		s.offerHeld(k, p)
+		wg.Go(func() { k.run(ctx) })
+	}
+	s.enqueue(s.frontier.Ready())
+	err = s.drain(ctx)
+	s.mu.Unlock()
+	if err != nil {
+		s.control.cfg.Log.Error("carry out plan", "system", s.name, "plan", p.ID, "error", err)
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ended:
+			flush(ctx, couriers)
+			return
+		case <-tick.C:
+			s.abandon(ctx)
+		}
+	}
+}
+
+// offerHeld gives a courier what its part reads of components that the plan
+// leaves as they are.
+func (s *system) offerHeld(k *courier, p *plan.Plan) {
+	for _, c := range p.Components {
+		if c.Executor != k.executor {
+			continue
+		}
+		for _, path := range c.Reads {
+			held, ok := s.held.Components[path]
+			if !ok || held.Resolved == nil || held.Executor == k.executor {
+				continue
+			}
+			wire, err := value.Encode(held.Resolved)
+			if err != nil {
+				s.control.cfg.Log.Error("encode component", "system", s.name, "component", path, "error", err)
+				continue
+			}
+			k.push(&peerpb.Fact{
+				System: s.name, Revision: held.Revision, Step: string(plan.ID(path, plan.Start)),
+				Outcome: peerpb.Outcome_OUTCOME_DONE, Component: wire,
+			})
+		}
+	}
+}
+
+// report takes in facts and states from an executor.
+func (s *system) report(ctx context.Context, from string, facts []*peerpb.Fact, states []*peerpb.ComponentState) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b batch
+	for _, st := range states {
+		if err := s.takeState(ctx, &b, from, st); err != nil {
+			return err
+		}
+	}
+	for _, f := range facts {
+		if s.plan == nil || f.Plan != s.plan.ID {
+			continue // of a plan that is over
+		}
+		step, ok := s.frontier.Step(plan.StepID(f.Step))
+		if !ok || step.Executor != from {
+			s.control.cfg.Log.Warn("fact refused", "system", s.name, "step", f.Step, "peer", from)
+			continue
+		}
+		s.queue = append(s.queue, f)
+	}
+	if err := s.control.store.commit(ctx, &b); err != nil {
+		return err
+	}
+	return s.drain(ctx)
+}
+
+// takeState takes in the state of a component.
+func (s *system) takeState(ctx context.Context, b *batch, from string, st *peerpb.ComponentState) error {
+	path := value.Path(st.Path)
+	c, ok := s.held.Components[path]
+	if !ok || c.Executor != from {
+		return nil // gone, or another machine's by now
+	}
+	c.State, c.Reason, c.Restarts = inventory.State(st.State), st.Reason, st.Restarts
+	c.Record = inventory.RecordFromProto(st.Record)
+	if st.Digest != "" {
+		c.Digest = st.Digest
+	}
+	if len(st.Component) > 0 {
+		resolved, err := decodeComponent(st.Component)
+		if err != nil {
+			return fmt.Errorf("component %s: %w", path, err)
+		}
+		c.Resolved = resolved
+	}
+	s.held.Components[path] = c
+	s.control.store.putComponent(ctx, b, s.name, c)
+	return nil
+}
+
+// drain settles what is in the queue, performs what falls to this daemon, and
+// relays the facts, until nothing moves. The lock is held.
+func (s *system) drain(ctx context.Context) error {
+	var b batch
+	for len(s.queue) > 0 {
+		f := s.queue[0]
+		s.queue = s.queue[1:]
+		id := plan.StepID(f.Step)
+		if s.facts[id] != nil {
+			continue
+		}
+		s.facts[id] = f
+		delete(s.since, id)
+		s.control.store.putFact(ctx, &b, f)
+		s.apply(ctx, &b, f)
+		s.note(f)
+		for _, k := range s.couriers {
+			k.offer(f)
+		}
+		ready, skipped := s.frontier.Settle(id, outcome(f.Outcome))
+		s.enqueue(ready)
+		for _, skip := range skipped {
+			s.skip(skip)
+		}
+	}
+	over := s.frontier.Pending() == 0 && s.head.Deployment == api.DeploymentRunning
+	if over {
+		if err := s.finish(ctx, &b); err != nil {
+			return err
+		}
+	}
+	if err := s.control.store.commit(context.WithoutCancel(ctx), &b); err != nil {
+		return fmt.Errorf("record the progress of plan %s: %w", s.plan.ID, err)
+	}
+	if over {
+		s.wind()
+	}
+	return nil
+}
+
+// enqueue performs, in effect, the steps that are this daemon's own: barriers,
+// and components that are only state. Others are their executors'.
+func (s *system) enqueue(ready []plan.Step) {
+	for _, step := range ready {
+		if step.Executor != "" {
+			if step.Action == plan.Terminate {
+				s.since[step.ID] = time.Now()
+			}
+			continue
+		}
+		f := s.fact(step.ID, plan.Done)
+		if step.Action != plan.Barrier && step.Action != plan.Terminate {
+			if c, ok := s.wanted(step.Path); ok {
+				wire, err := value.Encode(c.Attrs.Component)
+				if err != nil {
+					f.Outcome, f.Record = peerpb.Outcome_OUTCOME_FAILED, &peerpb.Record{Path: string(step.Path), Cause: err.Error()}
+				}
+				f.Component = wire
+			}
+		}
+		s.queue = append(s.queue, f)
+	}
+}
+
+func (s *system) fact(id plan.StepID, o plan.Outcome) *peerpb.Fact {
+	return &peerpb.Fact{System: s.name, Revision: s.plan.Revision, Plan: s.plan.ID, Step: string(id), Outcome: wireOutcome(o)}
+}
+
+// skip records a step that will not run. An executor that has its part skips
+// by itself; one that does not exist cannot.
+func (s *system) skip(k plan.Skip) {
+	f := s.fact(k.ID, plan.Skipped)
+	f.Record = &peerpb.Record{Type: "abnormal", Path: string(k.ID.Path()), Description: k.ID.Short() + " was not begun", Cause: k.Reason}
+	s.queue = append(s.queue, f)
+}
+
+// wanted returns the plan's component at path.
+func (s *system) wanted(path value.Path) (plan.Component, bool) {
+	for _, c := range s.plan.Components {
+		if c.Path == path {
+			return c, true
+		}
+	}
+	return plan.Component{}, false
+}
+
+// interrupt cancels what is under way (runtime.md LC3, --now).
+func (s *system) interrupt(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.head.Deployment != api.DeploymentRunning {
+		return nil
+	}
+	s.head = proto.Clone(s.head).(*controlpb.System)
+	s.head.Interrupted = true
+	var b batch
+	s.control.store.putHead(&b, s.head)
+	if err := s.control.store.commit(ctx, &b); err != nil {
+		return err
+	}
+	s.control.emit(s, event.PlanInterrupted, "terminate --now")
+	for _, k := range s.couriers {
+		k.interrupt()
+	}
+	return nil
+}

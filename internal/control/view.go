@@ -1,0 +1,374 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"aloft/api"
+	"aloft/internal/inventory"
+	"aloft/internal/plan"
+	"aloft/internal/sdl/diag"
+	"aloft/provider"
+	"aloft/value"
+)
+
+// view returns the plan as callers see it.
+func view(p *plan.Plan, existing *inventory.System) *api.Plan {
+	out := &api.Plan{
+		ID: p.ID, System: p.System, Revision: p.Revision, Base: p.Base, File: p.File, OldFile: p.OldFile, Down: p.Down,
+		Notes: p.Notes, Empty: p.Empty(), Digest: p.Description, Steps: []api.Step{}, Machines: []api.PlanMachine{},
+	}
+	edits := map[value.Path]plan.Edit{}
+	for _, e := range p.Edits {
+		edits[e.Path] = e
+	}
+	shown := map[value.Path]bool{}
+	for _, s := range p.Steps {
+		if s.Action == plan.Barrier {
+			continue
+		}
+		e := edits[s.Path]
+		step := api.Step{ID: string(s.ID), Path: s.Path.String(), Class: e.Class, Action: string(s.Action), Change: api.Change(e.Sign), Reason: e.Reason}
+		if e.Machine != value.Root {
+			step.Machine = inventory.MachineName(p.System, e.Machine)
+		}
+		if !shown[s.Path] {
+			shown[s.Path] = true
+			for _, d := range e.Attributes {
+				step.Attributes = append(step.Attributes, api.AttrChange{Name: d.Name, Old: d.Old, New: d.New, Secret: d.Secret})
+			}
+		}
+		out.Steps = append(out.Steps, step)
+	}
+	for _, path := range slices.Sorted(maps.Keys(p.Placement)) {
+		choice := p.Placement[path]
+		if !choice.Kept {
+			out.Machines = append(out.Machines, planMachine(path, choice.Proposal, api.Change(edits[path].Sign)))
+			for _, note := range choice.Proposal.Notes {
+				if text := choice.Proposal.Provider + ": " + note; !slices.Contains(out.Notes, text) {
+					out.Notes = append(out.Notes, text)
+				}
+			}
+		}
+	}
+	for _, m := range existing.OrderedMachines() {
+		if e, ok := edits[m.Path]; ok && e.Sign == plan.Remove {
+			out.Machines = append(out.Machines, planMachine(m.Path, m.Proposal, api.ChangeRemove))
+		}
+	}
+	return out
+}
+
+func planMachine(path value.Path, p provider.Proposal, change api.Change) api.PlanMachine {
+	m := api.PlanMachine{Path: string(path), Provider: p.Provider, Template: p.Template, Change: change}
+	cores := "cores"
+	if p.Cores == 1 {
+		cores = "core"
+	}
+	m.Size = fmt.Sprintf("%d %s, %d MiB", p.Cores, cores, p.Memory)
+	if p.Size != "" {
+		m.Size = p.Size + " (" + m.Size + ")"
+	}
+	if p.PerHour > 0 {
+		m.Price = strings.TrimSpace(fmt.Sprintf("%.4g %s/h", p.PerHour, p.Currency))
+	}
+	return m
+}
+
+// deployment returns how the newest plan goes.
+func (s *system) deployment() *api.Deployment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.progress("")
+}
+
+// progress returns how the newest plan goes. The lock is held.
+func (s *system) progress(cursor string) *api.Deployment {
+	return &api.Deployment{
+		System: s.name, Revision: s.head.Revision, Plan: s.head.Plan, Down: s.plan.Down, State: s.head.Deployment,
+		Since: s.head.Since.AsTime(), Cursor: cursor, Steps: len(s.plan.Steps), Settled: len(s.plan.Steps) - s.frontier.Pending(),
+		Failures: slices.Clone(s.failures),
+	}
+}
+
+// Deployment returns the newest plan accepted for a system.
+func (c *Control) Deployment(_ context.Context, name string) (*api.Deployment, error) {
+	if s := c.system(name); s != nil {
+		return s.deployment(), nil
+	}
+	return nil, c.unknown(name)
+}
+
+// Systems lists the systems by name.
+func (c *Control) Systems(context.Context) ([]api.System, error) {
+	list := []api.System{}
+	for _, s := range c.all() {
+		s.mu.Lock()
+		if !s.gone() {
+			list = append(list, api.System{
+				Name: s.name, Revision: s.head.Revision, State: s.state(), File: s.head.File,
+				Components: len(s.held.Components), Machines: len(s.held.Machines),
+			})
+		}
+		s.mu.Unlock()
+	}
+	return list, nil
+}
+
+// snapshot returns what is held of a system and its state.
+func (c *Control) snapshot(name string) (*inventory.System, string, error) {
+	s := c.system(name)
+	if s == nil || s.over() {
+		return nil, "", c.unknown(name)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.held.Clone(), s.state(), nil
+}
+
+// Status returns what a system looks like now.
+func (c *Control) Status(_ context.Context, name string) (*api.Status, error) {
+	held, state, err := c.snapshot(name)
+	if err != nil {
+		return nil, err
+	}
+	status := &api.Status{System: name, Revision: held.Revision, State: state, Components: []api.Component{}, Machines: c.machines(held)}
+	for _, k := range held.Ordered() {
+		status.Components = append(status.Components, api.Component{
+			Path: k.Path.String(), Class: k.Class, State: string(k.State), Machine: machineOf(held, k), Address: address(held, k), Reason: k.Reason,
+		})
+	}
+	return status, nil
+}
+
+// machineOf names the machine that processes a component.
+func machineOf(held *inventory.System, k inventory.Component) string {
+	if k.Machine == value.Root {
+		return ""
+	}
+	return inventory.MachineName(held.Name, k.Machine)
+}
+
+// address is where a component answers: its machine's address, with the port
+// it serves.
+func address(held *inventory.System, k inventory.Component) string {
+	if _, isMachine := held.Machines[k.Path]; isMachine {
+		return text(k.Resolved, "ip")
+	}
+	ip := text(held.Components[k.Machine].Resolved, "ip")
+	if k.Machine == value.Root {
+		return ""
+	}
+	for _, name := range []string{"listen", "bind"} {
+		if host := text(k.Resolved, name); host != "" && host != "0.0.0.0" && !strings.Contains(host, ":") {
+			ip = host
+		}
+	}
+	if v, ok := k.Resolved.Get("port"); ok && k.State == inventory.Running {
+		if port, ok := v.(value.Integer); ok {
+			return fmt.Sprintf("%s:%d", ip, port)
+		}
+	}
+	return ip
+}
+
+func text(c *value.Component, name string) string {
+	v, _ := c.Get(name)
+	s, _ := v.(value.String)
+	return string(s)
+}
+
+// machines lists the machines that exist, by path.
+func (c *Control) machines(held *inventory.System) []api.Machine {
+	list := []api.Machine{}
+	for _, m := range held.OrderedMachines() {
+		k := held.Components[m.Path]
+		state := inventory.MachineRunning
+		switch k.State {
+		case inventory.Instantiated:
+			continue // not asked for yet
+		case inventory.Deploying:
+			state = inventory.MachineCreating
+		case inventory.Terminating:
+			state = inventory.MachineDestroying
+		default:
+			if !c.cfg.Machines.Connected(m.ID) {
+				state = inventory.MachineLost
+			}
+		}
+		list = append(list, api.Machine{
+			Name: inventory.MachineName(held.Name, m.Path), System: held.Name, Path: string(m.Path), ID: m.ID,
+			Provider: m.Proposal.Provider, Template: m.Proposal.Template, Address: text(k.Resolved, "ip"), State: string(state),
+		})
+	}
+	return list
+}
+
+// Machines lists the machines of all systems.
+func (c *Control) Machines(context.Context) ([]api.Machine, error) {
+	list := []api.Machine{}
+	for _, s := range c.all() {
+		if held, _, err := c.snapshot(s.name); err == nil {
+			list = append(list, c.machines(held)...)
+		}
+	}
+	return list, nil
+}
+
+// MachineID returns the id of the machine called SYSTEM/PATH.
+func (c *Control) MachineID(name string) (string, error) {
+	var names []string
+	for _, s := range c.all() {
+		held, _, err := c.snapshot(s.name)
+		if err != nil {
+			continue
+		}
+		for _, m := range held.OrderedMachines() {
+			n := inventory.MachineName(held.Name, m.Path)
+			if n == name {
+				return m.ID, nil
+			}
+			names = append(names, n)
+		}
+	}
+	return "", &api.Error{Kind: api.KindNotFound, Message: fmt.Sprintf("there is no machine %q", name), Nearest: diag.Nearest(name, names), Remedy: "list the machines with: aloft machines"}
+}
+
+// Executors returns, by machine id, the daemons that hold components of a
+// system at or below path.
+func (c *Control) Executors(name string, path value.Path) ([]string, error) {
+	held, _, err := c.snapshot(name)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	found := false
+	for _, k := range held.Ordered() {
+		if path.Contains(k.Path) {
+			found = true
+			if k.Executor != "" && !slices.Contains(ids, k.Executor) {
+				ids = append(ids, k.Executor)
+			}
+		}
+	}
+	if !found {
+		return nil, c.noComponent(held, path)
+	}
+	return ids, nil
+}
+
+func (c *Control) noComponent(held *inventory.System, path value.Path) *api.Error {
+	var names []string
+	for p := range held.Components {
+		names = append(names, p.String())
+	}
+	slices.Sort(names)
+	return &api.Error{
+		Kind: api.KindNotFound, Message: fmt.Sprintf("system %s has no component %s", held.Name, path),
+		Nearest: diag.Nearest(path.String(), names), Remedy: "list the components with: aloft status " + held.Name,
+	}
+}
+
+// Get reads an attribute, an output or a component.
+func (c *Control) Get(_ context.Context, name, path string) (*api.Value, error) {
+	held, _, err := c.snapshot(name)
+	if err != nil {
+		return nil, err
+	}
+	p, err := value.ParsePath(path)
+	if err != nil {
+		return nil, &api.Error{Kind: api.KindInvalid, Message: err.Error()}
+	}
+	v, err := c.read(held, p)
+	if err != nil {
+		return nil, err
+	}
+	wire, err := value.Encode(v)
+	if err != nil {
+		return nil, err
+	}
+	return &api.Value{System: name, Path: p.String(), Kind: v.Kind().String(), Value: wire}, nil
+}
+
+// read returns a component with its children, or what is below the nearest
+// component on the path.
+func (c *Control) read(held *inventory.System, p value.Path) (value.Value, error) {
+	names := p.Names()
+	for n := len(names); n >= 0; n-- {
+		at := value.PathOf(names[:n]...)
+		k, ok := held.Components[at]
+		if !ok {
+			continue
+		}
+		var v value.Value = c.current(held, k, n == len(names))
+		for i, name := range names[n:] {
+			in, isComponent := v.(*value.Component)
+			if !isComponent {
+				return nil, &api.Error{Kind: api.KindNotFound, Message: fmt.Sprintf("%s is not a component", value.PathOf(names[:n+i]...))}
+			}
+			next, ok := in.Get(name)
+			if !ok {
+				var near []string
+				for a := range in.All() {
+					near = append(near, a.Name)
+				}
+				return nil, &api.Error{Kind: api.KindNotFound, Message: fmt.Sprintf("%s has no attribute %s", value.PathOf(names[:n+i]...), name), Nearest: diag.Nearest(name, near)}
+			}
+			v = next
+		}
+		return v, nil
+	}
+	return nil, c.noComponent(held, p)
+}
+
+// current returns a component with its values as known now, secrets masked,
+// and with its children if asked.
+func (c *Control) current(held *inventory.System, k inventory.Component, children bool) *value.Component {
+	out := value.NewComponent(false)
+	class, _ := c.cfg.Classes.Class(k.Class)
+	add := func(from *value.Component) {
+		if from == nil {
+			return
+		}
+		for a := range from.All() {
+			if line, ok := class.Attribute(a.Name); ok && line.Secret {
+				a.Value = value.String("(secret)")
+			}
+			out.Set(a)
+		}
+	}
+	add(k.Attrs)
+	add(k.Resolved)
+	if children {
+		for _, child := range held.Ordered() {
+			if child.Path != value.Root && child.Path.Parent() == k.Path && child.Path != k.Path {
+				out.Set(value.Attr{Name: child.Path.Name(), Value: c.current(held, child, true)})
+			}
+		}
+	}
+	return out
+}
+
+// Endpoints lists where a system's services answer.
+func (c *Control) Endpoints(_ context.Context, name string) ([]api.Endpoint, error) {
+	held, _, err := c.snapshot(name)
+	if err != nil {
+		return nil, err
+	}
+	list := []api.Endpoint{}
+	for _, k := range held.Ordered() {
+		if k.State != inventory.Running || k.Class == "" {
+			continue
+		}
+		uri := text(k.Resolved, "uri")
+		_, serves := k.Resolved.Get("port")
+		if uri == "" && !serves {
+			continue
+		}
+		list = append(list, api.Endpoint{Path: k.Path.String(), Class: k.Class, Machine: machineOf(held, k), Address: address(held, k), URI: uri})
+	}
+	return list, nil
+}
