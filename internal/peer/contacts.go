@@ -40,32 +40,40 @@ type Contacts struct {
 
 	mu sync.Mutex
 	// guarded by mu
-	addresses []string        // in order of preference
-	taken     map[string]bool // by a worker that dials it or keeps its session
-	peers     map[string]Peer // who was last found at an address
-	changed   chan struct{}   // closed and replaced when an address may have become free
+	addresses []string            // in order of preference
+	contacts  map[string]*contact // by address
+	changed   chan struct{}       // closed and replaced when an address may have become free
+}
+
+// contact is what is known of one address.
+type contact struct {
+	peer     Peer // who was last found there
+	taken    bool // by a worker that dials it or keeps its session
+	failures int  // in a row
+	after    time.Time
 }
 
 // NewContacts makes contacts out of host:port addresses in order of preference.
 func (n *Node) NewContacts(addresses ...string) *Contacts {
-	return &Contacts{
-		node:      n,
-		addresses: slices.Clone(addresses),
-		taken:     map[string]bool{},
-		peers:     map[string]Peer{},
-		changed:   make(chan struct{}),
-	}
+	c := &Contacts{node: n, contacts: map[string]*contact{}, changed: make(chan struct{})}
+	c.Update(addresses)
+	return c
 }
 
 // Update replaces the addresses, as when a manager told newer ones. Sessions
-// there are stay.
+// there are stay. An empty list changes nothing: better outdated than none.
 func (c *Contacts) Update(addresses []string) {
 	if len(addresses) == 0 {
-		return // better outdated than none
+		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.addresses = slices.Clone(addresses)
+	for _, a := range addresses {
+		if c.contacts[a] == nil {
+			c.contacts[a] = &contact{}
+		}
+	}
 	c.announce()
 }
 
@@ -80,44 +88,84 @@ func (c *Contacts) Run(ctx context.Context) error {
 
 // keepOne keeps one session with some contact that no other worker has.
 func (c *Contacts) keepOne(ctx context.Context) error {
-	failures := 0
-	tried := map[string]bool{} // since the last success or wait
 	for ctx.Err() == nil {
-		address, wait := c.take(tried)
+		address, changed, at := c.take()
 		if address == "" {
-			if len(tried) > 0 { // all that are free failed
-				failures++
-				clear(tried)
-				pause(ctx, backoff(failures))
-				continue
-			}
+			timer := time.NewTimer(time.Until(at))
 			select {
-			case <-wait:
+			case <-changed:
+			case <-timer.C:
 			case <-ctx.Done():
 			}
-			continue
-		}
-		s, err := c.dial(ctx, address)
-		if err != nil {
-			if ctx.Err() == nil {
-				c.node.cfg.Log.Info("no session with contact", "address", address, "error", err)
-			}
-			tried[address] = true
-			c.release(address)
+			timer.Stop()
 			continue
 		}
 		began := time.Now()
-		c.node.keep(ctx, s, address)
-		clear(tried)
-		if failures++; time.Since(began) > shortLived {
-			failures = 0
+		s, err := c.dial(ctx, address)
+		if err == nil {
+			c.node.keep(ctx, s, address)
+		} else if ctx.Err() == nil {
+			c.node.cfg.Log.Info("no session with contact", "address", address, "error", err)
 		}
-		c.release(address)
-		if failures > 1 {
-			pause(ctx, backoff(failures-1))
-		}
+		c.release(address, err, time.Since(began))
 	}
 	return ctx.Err()
+}
+
+// take returns the first address that is not taken, need not wait after a
+// failure, and is not known to be that of a manager another worker has. Without
+// one it returns a channel that is closed, and a time, when there may be.
+func (c *Contacts) take() (string, <-chan struct{}, time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next := time.Now().Add(time.Hour)
+	for _, a := range c.addresses {
+		k := c.contacts[a]
+		switch {
+		case k.taken || c.served(k.peer):
+		case time.Now().Before(k.after):
+			next = earlier(next, k.after)
+		default:
+			k.taken = true
+			return a, nil, next
+		}
+	}
+	return "", c.changed, next
+}
+
+// served reports whether a worker has the manager p. c.mu is held.
+func (c *Contacts) served(p Peer) bool {
+	for _, k := range c.contacts {
+		if k.taken && k.peer == p && p != (Peer{}) {
+			return true
+		}
+	}
+	return false
+}
+
+// release gives an address back after a failed dial or the end of a session.
+func (c *Contacts) release(address string, failed error, lasted time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.contacts[address]
+	k.taken = false
+	switch {
+	case failed != nil:
+		k.failures++
+		k.after = time.Now().Add(backoff(k.failures))
+	case lasted > shortLived:
+		k.failures = 0
+	default: // once is normal: a machine that has just enrolled comes back as itself
+		if k.failures++; k.failures > 1 {
+			k.after = time.Now().Add(backoff(k.failures - 1))
+		}
+	}
+	c.announce()
+}
+
+func (c *Contacts) announce() {
+	close(c.changed)
+	c.changed = make(chan struct{})
 }
 
 // dial makes a session with the manager at address.
@@ -132,51 +180,8 @@ func (c *Contacts) dial(ctx context.Context, address string) (*session, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.peers[address] = s.peer
+	c.contacts[address].peer = s.peer
 	return s, nil
-}
-
-// take returns the first address that is not tried, not taken, and not known
-// to be that of a manager there is a session with anyway. Without one it
-// returns a channel that is closed when there may be.
-func (c *Contacts) take(tried map[string]bool) (string, <-chan struct{}) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, a := range c.addresses {
-		if tried[a] || c.taken[a] || c.served(a) {
-			continue
-		}
-		c.taken[a] = true
-		return a, nil
-	}
-	return "", c.changed
-}
-
-// served reports whether another taken address leads to the same manager. c.mu
-// is held.
-func (c *Contacts) served(address string) bool {
-	p, known := c.peers[address]
-	if !known {
-		return false
-	}
-	for other := range c.taken {
-		if c.peers[other] == p {
-			return true
-		}
-	}
-	return false
-}
-
-func (c *Contacts) release(address string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.taken, address)
-	c.announce()
-}
-
-func (c *Contacts) announce() {
-	close(c.changed)
-	c.changed = make(chan struct{})
 }
 
 // keep returns when there is no session with s's peer any more, or ctx ended.

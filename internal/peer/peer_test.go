@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,6 +30,8 @@ type daemon struct {
 	node    *Node
 	id      string
 	address string
+	stop    func() // ends its sessions and calls
+	deafen  func() // ends its listening
 	*answers
 }
 
@@ -97,37 +100,70 @@ func (a *answers) Logs(_ *peerpb.LogsRequest, stream peerpb.Machine_LogsServer) 
 	return status.Error(codes.DataLoss, "log ends here")
 }
 
-// background runs f until the test ends.
-func background(t *testing.T, f func(context.Context) error) {
+// background runs f until stop is called or the test ends.
+func background(t *testing.T, f func(context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); f(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
+	stop = func() { cancel(); <-done }
+	t.Cleanup(stop)
+	return stop
 }
 
-func newDaemon(t *testing.T, id string, who Identity, issuer Issuer) *daemon {
-	t.Helper()
-	d := &daemon{t: t, id: id, answers: &answers{}}
-	d.node = NewNode(Config{Identity: who, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Build: "test"})
+// world is where daemons of a test live: the real loopback, or a simulated
+// network.
+type world struct {
+	t   *testing.T
+	sim *Network // nil: real
+}
+
+// inBothWorlds runs a scenario over TCP and on the simulated twin.
+func inBothWorlds(t *testing.T, scenario func(*testing.T, *world)) {
+	t.Run("real", func(t *testing.T) { scenario(t, &world{t: t}) })
+	t.Run("simulated", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { scenario(t, &world{t: t, sim: NewNetwork(1)}) })
+	})
+}
+
+func (w *world) daemon(id string, who Identity, issuer Issuer, configure ...func(*Config)) *daemon {
+	w.t.Helper()
+	d := &daemon{t: w.t, id: id, answers: &answers{}}
+	cfg := Config{Identity: who, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)), Build: "test"}
+	if w.sim != nil {
+		cfg.Host = w.sim.Host(id)
+	}
+	for _, c := range configure {
+		c(&cfg)
+	}
+	d.node = NewNode(cfg)
 	peerpb.RegisterMachineServer(d.node, d.answers)
 	peerpb.RegisterOwnerServer(d.node, d.answers)
 	if issuer != nil {
 		peerpb.RegisterEnrolmentServer(d.node, NewEnrolment(issuer, func() []string { return []string{d.address} }))
 	}
-	background(t, d.node.Run)
+	d.stop = background(w.t, d.node.Run)
 	return d
 }
 
-// listen makes the daemon accept sessions.
+// listen makes the daemon accept sessions, at the address it has if it has one.
 func (d *daemon) listen() {
 	d.t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if h := d.node.cfg.Host; h != nil {
+		d.address = h.name + ":7400"
+		d.deafen = background(d.t, func(ctx context.Context) error { return d.node.Serve(ctx, h.Listen()) })
+		synctest.Wait()
+		return
+	}
+	if d.address == "" {
+		d.address = "127.0.0.1:0"
+	}
+	ln, err := net.Listen("tcp", d.address)
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	d.address = ln.Addr().String()
-	background(d.t, func(ctx context.Context) error { return d.node.Serve(ctx, ln) })
+	d.deafen = background(d.t, func(ctx context.Context) error { return d.node.Serve(ctx, ln) })
 }
 
 func (d *daemon) session(id string) Session {
@@ -143,20 +179,25 @@ func (d *daemon) session(id string) Session {
 
 type manager struct {
 	*daemon
+	world    *world
 	identity *identity.Manager
+	dir      string
 }
 
-func newManager(t *testing.T, configure ...func(*identity.ManagerConfig)) *manager {
-	t.Helper()
-	cfg := identity.ManagerConfig{Dir: filepath.Join(t.TempDir(), "identity"), ID: uuid.NewString(), Tokens: &identity.MemoryTokens{}}
+func (w *world) manager(configure ...func(*identity.ManagerConfig)) *manager {
+	w.t.Helper()
+	cfg := identity.ManagerConfig{
+		Dir: filepath.Join(w.t.TempDir(), "identity"), ID: uuid.NewString(), Tokens: &identity.MemoryTokens{},
+		Log: slog.New(slog.DiscardHandler),
+	}
 	for _, c := range configure {
 		c(&cfg)
 	}
 	who, err := identity.OpenManager(cfg)
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	return &manager{newDaemon(t, cfg.ID, who, who), who}
+	return &manager{w.daemon(cfg.ID, who, who), w, who, cfg.Dir}
 }
 
 type machine struct {
@@ -165,18 +206,23 @@ type machine struct {
 	token    string
 }
 
-func (m *manager) newMachine() *machine {
+func (m *manager) machine() *machine {
 	m.t.Helper()
 	id := uuid.NewString()
 	token, err := m.identity.NewToken(m.t.Context(), id, time.Hour)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	who, err := identity.OpenMachine(m.t.TempDir(), id, token.String())
+	return m.machineWith(id, token.String())
+}
+
+func (m *manager) machineWith(id, token string) *machine {
+	m.t.Helper()
+	who, err := identity.OpenMachine(m.t.TempDir(), id, token)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	return &machine{newDaemon(m.t, id, who, nil), who, token.String()}
+	return &machine{m.world.daemon(id, who, nil), who, token}
 }
 
 func (m *machine) enrol() {
@@ -189,25 +235,27 @@ func (m *machine) contact(addresses ...string) {
 }
 
 func TestMachineThatOnlyDialsEnrolsAndBothSidesCall(t *testing.T) {
-	boss := newManager(t)
-	boss.listen()
-	m := boss.newMachine()
-	m.enrol()
-	m.contact(boss.address)
-
-	checkBothWays(t, boss, m)
+	inBothWorlds(t, func(t *testing.T, w *world) {
+		boss := w.manager()
+		boss.listen()
+		m := boss.machine()
+		m.enrol()
+		m.contact(boss.address)
+		checkBothWays(t, boss, m)
+	})
 }
 
 func TestManagerThatCannotBeDialledDialsTheMachine(t *testing.T) {
-	boss := newManager(t)
-	m := boss.newMachine()
-	m.listen()
-	m.enrol()
-	reach := boss.node.NewReach()
-	background(t, reach.Run)
-	reach.Set(m.id, m.address)
-
-	checkBothWays(t, boss, m)
+	inBothWorlds(t, func(t *testing.T, w *world) {
+		boss := w.manager()
+		m := boss.machine()
+		m.listen()
+		m.enrol()
+		reach := boss.node.NewReach()
+		background(t, reach.Run)
+		reach.Set(m.id, m.address)
+		checkBothWays(t, boss, m)
+	})
 }
 
 func checkBothWays(t *testing.T, boss *manager, m *machine) {
