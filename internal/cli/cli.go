@@ -81,6 +81,7 @@ func Run(args []string, d Deps) int {
 	a := &app{Deps: d}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	root := a.command()
 	root.SetArgs(args)
 	root.SetIn(d.Stdin)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"time"
 
 	"aloft/api"
@@ -147,18 +148,20 @@ func goOn(machines int) string {
 	return fmt.Sprintf("%d machines go on", machines)
 }
 
-// gone waits until nobody answers at the socket any more.
+// gone waits until nobody answers at the socket any more and the process has
+// ended, so that another daemon can have the home.
 func (a *app) gone(ctx context.Context, cl *client.Client, res *api.StopResult) error {
 	late := time.After(stopPatience)
 	for {
-		if _, err := cl.Daemon(ctx); errors.Is(err, client.ErrNoDaemon) {
+		_, err := cl.Daemon(ctx)
+		if errors.Is(err, client.ErrNoDaemon) && errors.Is(syscall.Kill(res.PID, 0), syscall.ESRCH) {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
 			return errInterrupted
 		case <-late:
-			return fail("its log is daemon.log in the state folder", "the daemon (pid %d) still answers after %s", res.PID, stopPatience)
+			return fail("its log is daemon.log in the state folder", "the daemon (pid %d) has not ended after %s", res.PID, stopPatience)
 		case <-time.After(startPause):
 		}
 	}

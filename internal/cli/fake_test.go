@@ -32,7 +32,6 @@ type fake struct {
 	blobs    map[string]string
 	applied  bool
 	told     bool // all events have been sent
-	fixed    bool
 }
 
 // script is the content of the file.
@@ -41,6 +40,7 @@ type script struct {
 	Plan        api.Plan              `json:"plan"`
 	Problem     *api.Problem          `json:"problem"` // of Plan
 	Deployment  api.Deployment        `json:"deployment"`
+	After       *api.Deployment       `json:"after"` // what took over when the events are told
 	Events      []api.Event           `json:"events"`
 	Endless     bool                  `json:"endless"` // the deployment never ends
 	Systems     []api.System          `json:"systems"`
@@ -112,6 +112,9 @@ func (f *fake) Apply(_ context.Context, system, plan string) (*api.Deployment, e
 
 func (f *fake) deployment(system string) *api.Deployment {
 	d := f.script.Deployment
+	if f.told && f.After != nil {
+		d = *f.After
+	}
 	d.System = system
 	if !f.told || f.Endless {
 		d.State, d.Failures = api.DeploymentRunning, nil
@@ -242,7 +245,8 @@ func (f *fake) Daemon(context.Context) (*api.DaemonStatus, error) {
 func (f *fake) StopDaemon(context.Context) (*api.StopResult, error) {
 	// The answer has to leave before the daemon ends.
 	time.AfterFunc(50*time.Millisecond, f.stop)
-	return &api.StopResult{PID: 4711, Machines: f.script.Daemon.Machines}, nil
+	st, err := f.Daemon(context.Background())
+	return &api.StopResult{PID: st.PID, Machines: st.Machines}, err
 }
 
 func (f *fake) Doctor(_ context.Context, r api.DoctorRequest) (*api.DoctorReport, error) {

@@ -64,6 +64,9 @@ func (ch *change) follow(ctx context.Context, cl *client.Client, p *api.Plan, d 
 				events, ask = nil, true
 				break
 			}
+			if e.Plan != "" && e.Plan != d.Plan {
+				break // of a plan before this one
+			}
 			show.event(e)
 			ask = e.Kind == api.EventPlan && e.Plan == d.Plan && e.State != api.DeploymentRunning
 		case <-tick.C:
@@ -72,10 +75,13 @@ func (ch *change) follow(ctx context.Context, cl *client.Client, p *api.Plan, d 
 		if ask {
 			now, err := cl.Deployment(ctx, d.System)
 			switch {
-			case err == nil && (now.Ended() || now.Plan != d.Plan):
+			case err == nil && now.Plan != d.Plan:
+				show.end()
+				return nil, fail("'aloft status "+d.System+"' shows what it is now", "another request took over: %s goes to revision %d", d.System, now.Revision)
+			case err == nil && now.Ended():
 				show.end()
 				return now, nil
-			case err != nil && api.KindOf(err) == api.KindNotFound && d.Down:
+			case err != nil && api.KindOf(err) == api.KindNotFound && ch.request.Down:
 				show.end()
 				d.State = api.DeploymentDone
 				return d, nil

@@ -12,11 +12,8 @@ import (
 // outcome shows how a deployment ended. The status is 0 only if everything
 // that was to run does, or everything that was to end has.
 func (ch *change) outcome(ctx context.Context, cl *client.Client, d *api.Deployment) error {
-	if ch.request.Down != d.Down {
-		return fail("'aloft status "+d.System+"' shows what it is now", "another request took over: %s is at revision %d", d.System, d.Revision)
-	}
 	ch.failures(d)
-	if d.Down {
+	if ch.request.Down {
 		return ch.ended(d)
 	}
 	st, err := cl.Status(ctx, d.System)

@@ -147,7 +147,7 @@ func planMachines(b *strings.Builder, p *api.Plan, pal palette) {
 	for i, m := range p.Machines {
 		price := m.Price
 		if price == "" {
-			price = "free"
+			price = "price unknown"
 		}
 		if m.Change == api.ChangeRemove {
 			price = ""

@@ -309,6 +309,32 @@ func TestSocketIsOursAlone(t *testing.T) {
 	}
 }
 
+// The document in api is what other programs are generated from.
+func TestOpenAPIDocumentIsUpToDate(t *testing.T) {
+	const file = "../../api/openapi.json"
+	text, err := OpenAPI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var now bytes.Buffer
+	if err := json.Indent(&now, text, "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	now.WriteByte('\n')
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(file, now.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	written, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(written, now.Bytes()) {
+		t.Errorf("%s is not what the server offers; run the test with UPDATE=1 and read the difference", file)
+	}
+}
+
 func TestOpenAPIDocumentIsWhole(t *testing.T) {
 	text, err := OpenAPI()
 	if err != nil {
