@@ -12,8 +12,9 @@
 // takes to list it.
 //
 // The package refuses to choose: what to create is a Proposal, picked by place.
-// It does not keep credentials; Vendors opens them for each call. It has no
-// goroutines beyond its callers'.
+// It does not keep credentials; Vendors opens them for each call. Run, which
+// daemon starts, is its only goroutine beyond its callers'; Resume starts some
+// and waits for them.
 package provision
 
 import (

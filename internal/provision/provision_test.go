@@ -345,3 +345,30 @@ func TestSweepReportsStrangersAndRemovesThemOnlyWhenTold(t *testing.T) {
 		}
 	})
 }
+
+func TestDestructionCutShortIsFinishedInTheBackground(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cloud := sim.NewCloud(sim.Config{Shutdown: 2 * time.Minute})
+		p := open(t, &provision.Memory{}, cloud.Driver())
+		w := want(1)
+		if _, err := p.Acquire(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		short, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := p.Release(short, w.MachineID, holder(w)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("got %v, want the deadline", err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- p.Run(ctx) }()
+		time.Sleep(3 * time.Minute)
+		if e, _, _ := p.Entry(w.MachineID); e.State != provision.Destroyed {
+			t.Errorf("ledger has %s", e.State)
+		}
+		stop()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("run ended with %v", err)
+		}
+	})
+}

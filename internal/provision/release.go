@@ -3,12 +3,9 @@ package provision
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"aloft/provider"
 )
@@ -176,65 +173,4 @@ func (v *vendor) list(ctx context.Context, mark provider.Mark) ([]provider.Resou
 			return all, nil
 		}
 	}
-}
-
-// keepDestroyed is how long rows of destroyed machines are kept for people who
-// ask what became of a machine.
-const keepDestroyed = 7 * 24 * time.Hour
-
-// Resume settles what a crash left: it finishes destructions, finds out what
-// became of requests without an answer, and undoes those that wanted says
-// nobody will ask for again (nil: all are wanted). Wanted machines that do not
-// run yet are left to the next Acquire. Errors of single machines are joined;
-// the others go on.
-func (p *Provisioner) Resume(ctx context.Context, wanted func(Entry) bool) error {
-	entries, err := p.rows.all()
-	if err != nil {
-		return err
-	}
-	var g errgroup.Group
-	g.SetLimit(8)
-	errs := make([]error, len(entries))
-	for i, e := range entries {
-		g.Go(func() error {
-			if err := p.settle(ctx, e.Machine, wanted); err != nil {
-				errs[i] = fmt.Errorf("resume machine %s (%s): %w", e.Name, e.Machine, err)
-			}
-			return nil
-		})
-	}
-	_ = g.Wait() // the functions return nil
-	return errors.Join(errs...)
-}
-
-func (p *Provisioner) settle(ctx context.Context, machineID string, wanted func(Entry) bool) error {
-	done, err := p.machines.take(ctx, machineID)
-	if err != nil {
-		return err
-	}
-	defer done()
-	e, err := p.rows.get(machineID)
-	if err != nil || e == nil || e.State == Running {
-		return err
-	}
-	if e.State == Destroyed {
-		if time.Since(e.Changed) > keepDestroyed {
-			return p.rows.ledger.Delete(e.Machine)
-		}
-		return nil
-	}
-	v, err := p.vendor(e.Spec.Provider, e.Spec.Account)
-	if err != nil {
-		return err
-	}
-	switch {
-	case e.State == Destroying:
-		return p.end(ctx, v, e, e.Reason)
-	case wanted != nil && !wanted(*e):
-		return p.end(ctx, v, e, "not wanted any more when the daemon started again")
-	case e.Asked > 0 && e.Ref == "":
-		_, err := p.adopt(ctx, v, e)
-		return err
-	}
-	return nil
 }

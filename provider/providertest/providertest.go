@@ -26,10 +26,12 @@ import (
 // test.
 type Harness struct {
 	// New returns a module over the harness's provider. Called again it
-	// returns another one over the same provider, as after a restart.
+	// returns another one over the same provider, as after a restart, and may
+	// end the one before.
 	New func() provider.Provider
 
 	Account  provider.Account
+	Home     string        // the id that a module for one home was made with; "" means a random one
 	Need     provider.Need // one that the provider can meet
 	UserData []byte        // for the machines' first boot
 
@@ -93,11 +95,17 @@ func newSuite(t *testing.T, h Harness) *suite {
 	if h.Pause == 0 {
 		h.Pause = 20 * time.Millisecond
 	}
+	if h.Home == "" {
+		h.Home = homeID()
+	}
 	p := h.New()
-	s := &suite{Harness: h, Provider: p, caps: p.Describe(), mark: provider.Mark{Home: homeID(), System: "suite"}}
+	s := &suite{Harness: h, Provider: p, caps: p.Describe(), mark: provider.Mark{Home: h.Home, System: "suite"}}
 	t.Cleanup(func() { s.clean(t) })
 	return s
 }
+
+// restart goes on with another module over the same provider.
+func (s *suite) restart() { s.Provider = s.New() }
 
 // homeID returns a random 8-hex id, so that tests that run at the same time do
 // not see each other's resources.

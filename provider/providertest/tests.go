@@ -13,8 +13,9 @@ import (
 )
 
 func describe(t *testing.T, s *suite) {
-	c := s.Describe()
-	if again, other := s.Describe(), s.New().Describe(); !reflect.DeepEqual(c, again) || !reflect.DeepEqual(c, other) {
+	c, again := s.Describe(), s.Describe()
+	s.restart()
+	if other := s.Describe(); !reflect.DeepEqual(c, again) || !reflect.DeepEqual(c, other) {
 		t.Errorf("three descriptions differ: %+v, %+v, %+v", c, again, other)
 	}
 	if c.Name == "" || c.Doc == "" || c.DefaultTemplate == "" {
@@ -138,14 +139,15 @@ func oneToken(t *testing.T, s *suite) {
 	if !s.caps.NativeTokens {
 		time.Sleep(s.caps.ListLag)
 	}
-	for _, p := range []provider.Provider{s.Provider, s.New()} {
-		again, err := p.Create(t.Context(), s.Account, req)
+	for range 2 {
+		again, err := s.Create(t.Context(), s.Account, req)
 		if err != nil {
 			t.Fatalf("create again: %v", err)
 		}
 		if again.Ref != first.Ref {
 			t.Errorf("the same token gave %s and %s", first.Ref, again.Ref)
 		}
+		s.restart()
 	}
 	if got := s.settled(t, req.Mark); len(got) != 1 {
 		t.Errorf("%d resources for one token: %+v", len(got), got)
@@ -158,9 +160,8 @@ func oneTokenConcurrently(t *testing.T, s *suite) {
 	var wg sync.WaitGroup
 	refs := make([]string, callers)
 	for i := range callers {
-		p := s.New()
 		wg.Go(func() {
-			res, err := p.Create(t.Context(), s.Account, req)
+			res, err := s.Create(t.Context(), s.Account, req)
 			if err != nil && provider.KindOf(err) != provider.Conflict && provider.KindOf(err) != provider.Transient {
 				t.Errorf("create: %v", err)
 			}
@@ -204,7 +205,8 @@ func lostAnswer(t *testing.T, s *suite) {
 	if len(got) != 1 || got[0].Token != req.Token {
 		t.Fatalf("found %+v, want one resource with token %s", got, req.Token)
 	}
-	again, err := s.New().Create(t.Context(), s.Account, req)
+	s.restart()
+	again, err := s.Create(t.Context(), s.Account, req)
 	if err != nil || again.Ref != got[0].Ref {
 		t.Errorf("create again gave %q, %v; want %s", again.Ref, err, got[0].Ref)
 	}
@@ -233,6 +235,7 @@ func getAndList(t *testing.T, s *suite) {
 		made[res.Ref] = req
 	}
 	listed := s.settled(t, s.mark)
+	s.restart()
 	if len(listed) != len(made) {
 		t.Errorf("list shows %d of %d resources", len(listed), len(made))
 	}
@@ -242,7 +245,7 @@ func getAndList(t *testing.T, s *suite) {
 			t.Errorf("list shows %s, which create never returned", l.Ref)
 			continue
 		}
-		got, err := s.New().Get(t.Context(), s.Account, l.Ref)
+		got, err := s.Get(t.Context(), s.Account, l.Ref)
 		if err != nil {
 			t.Errorf("get %s, which is listed: %v", l.Ref, err)
 			continue
@@ -316,8 +319,9 @@ func operate(t *testing.T, s *suite) {
 	if s.caps.Operations[provider.OpStart] != provider.Yes {
 		return
 	}
+	s.restart()
 	for range 2 {
-		if err := s.New().Operate(t.Context(), s.Account, res.Ref, provider.OpStart); err != nil {
+		if err := s.Operate(t.Context(), s.Account, res.Ref, provider.OpStart); err != nil {
 			t.Fatalf("start: %v", err)
 		}
 		s.until(t, res.Ref, provider.Running)
@@ -345,10 +349,11 @@ func undeclared(t *testing.T, s *suite) {
 func destroy(t *testing.T, s *suite) {
 	_, res := s.make(t, "ends")
 	s.until(t, res.Ref, provider.Running)
-	for _, p := range []provider.Provider{s.Provider, s.New()} {
-		if err := p.Destroy(t.Context(), s.Account, res.Ref); err != nil {
+	for range 2 {
+		if err := s.Destroy(t.Context(), s.Account, res.Ref); err != nil {
 			t.Fatalf("destroy: %v", err)
 		}
+		s.restart()
 	}
 	s.gone(t.Context(), t, res.Ref)
 	if err := s.Destroy(t.Context(), s.Account, res.Ref); err != nil {

@@ -92,7 +92,8 @@ func (m *Manager) Deploy(ctx context.Context, c *component.Call) error {
 	return m.await(ctx, c, w.MachineID, w.Proposal.Provider, res)
 }
 
-// Start makes a stopped machine run again; one that runs is left alone.
+// Start makes a stopped machine run again and waits for its daemon; one that
+// runs is left alone, also when its daemon is silent.
 func (m *Manager) Start(ctx context.Context, c *component.Call) error {
 	w, err := want(c)
 	if err != nil {
@@ -101,11 +102,24 @@ func (m *Manager) Start(ctx context.Context, c *component.Call) error {
 	if m.cfg.Sessions.Connected(w.MachineID) {
 		return nil
 	}
-	res, err := m.cfg.Provision.Revive(ctx, w.MachineID)
-	if err != nil {
+	res, err := m.cfg.Provision.Observe(ctx, w.MachineID)
+	switch {
+	case provider.KindOf(err) == provider.NotFound || ctx.Err() != nil:
+		return explain(err)
+	case err != nil:
+		// A provider that cannot be asked proves nothing; Ping asks again.
+		c.Env.Log().Warn("the provider does not tell whether the machine runs", "machine", w.MachineID, "err", err)
+		return nil
+	case res.State == provider.Running:
+		output(c, w.MachineID, w.Proposal.Provider, res)
+		return nil
+	}
+	c.Env.Progress(0, "starting the machine")
+	if res, err = m.cfg.Provision.Revive(ctx, w.MachineID); err != nil {
 		return explain(err)
 	}
 	output(c, w.MachineID, w.Proposal.Provider, res)
+	c.Env.Progress(0.7, "waiting for the machine's daemon")
 	return m.await(ctx, c, w.MachineID, w.Proposal.Provider, res)
 }
 

@@ -248,6 +248,9 @@ func TestUnreachableMachineThatItsProviderReportsRunningIsAlive(t *testing.T) {
 		if err := s.Ping(t.Context(), c); err != nil {
 			t.Errorf("silence alone failed the machine: %v", err)
 		}
+		if err := s.Start(t.Context(), c); err != nil {
+			t.Errorf("silence alone failed its start: %v", err)
+		}
 		if err := s.cloud.Lose("sim-000001"); err != nil {
 			t.Fatal(err)
 		}
