@@ -9,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"aloft/internal/sdl/diag"
-	"aloft/value"
 )
 
 // seed adds every chunk of the language cases, and every file of them whole.
@@ -32,16 +31,17 @@ func seed(f *testing.F) {
 	}
 }
 
-// inside reports whether p is a place in src, one behind its end included.
-func inside(p value.Pos, src []byte) bool {
+// inside returns a function that reports whether a line and column lie in
+// src, or one behind its end.
+func inside(src []byte) func(line, col int) bool {
 	lines := strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(src)), "\n")
-	// A carriage return before a new line is a character of its line.
-	return p.Line >= 1 && p.Line <= len(lines) && p.Col >= 1 && p.Col <= utf8.RuneCountInString(lines[p.Line-1])+2
+	return func(line, col int) bool {
+		// A carriage return before a new line is a character of its line.
+		return line >= 1 && line <= len(lines) && col >= 1 && col <= utf8.RuneCountInString(lines[line-1])+2
+	}
 }
 
-func after(a, b diag.Span) bool {
-	return a.Pos.Line > b.Pos.Line || a.Pos.Line == b.Pos.Line && a.Pos.Col >= b.Pos.Col
-}
+func after(a, b place) bool { return a.line > b.line || a.line == b.line && a.col >= b.col }
 
 func FuzzScan(f *testing.F) {
 	seed(f)
@@ -51,16 +51,18 @@ func FuzzScan(f *testing.F) {
 		}
 		var list diag.List
 		s := newScanner("x", src, &list)
-		var last diag.Span
+		ok := inside(src)
+		var tok token
+		var last place
 		for n := 0; ; n++ {
-			tok := s.next()
-			if !inside(tok.span.Pos, src) || !after(tok.span, last) {
-				t.Fatalf("%s at %v behind %v", tok, tok.span, last)
+			s.next(&tok)
+			if !ok(int(tok.start.line), int(tok.start.col)) || !after(tok.start, last) || !after(tok.end, tok.start) {
+				t.Fatalf("%s from %v to %v, behind %v", tok, tok.start, tok.end, last)
 			}
 			if n > len(src) {
 				t.Fatal("more tokens than characters")
 			}
-			if last = tok.span; tok.kind == tEOF {
+			if last = tok.end; tok.kind == tEOF {
 				break
 			}
 		}
@@ -75,8 +77,9 @@ func FuzzParse(f *testing.F) {
 		}
 		var list diag.List
 		tree := Parse("x", src, &list)
+		ok := inside(src)
 		for _, d := range list.All() {
-			if !inside(d.Span.Pos, src) {
+			if !ok(d.Span.Pos.Line, d.Span.Pos.Col) {
 				t.Fatalf("mistake outside the text: %+v", d)
 			}
 			if d.Expected == "" || d.Found == "" {

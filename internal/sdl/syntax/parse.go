@@ -2,6 +2,7 @@ package syntax
 
 import (
 	"fmt"
+	"slices"
 
 	"aloft/internal/sdl/diag"
 	"aloft/value"
@@ -18,7 +19,7 @@ func Parse(name string, src []byte, list *diag.List) *File {
 	p := newParser(name, src, list)
 	f := &File{Name: name}
 	if p.tok.kind == tExtends {
-		open := p.tok.span
+		open := p.at()
 		p.next()
 		if body, ok := p.body(); ok {
 			f.Wrapped = true
@@ -63,24 +64,34 @@ func ParseReference(name string, src []byte, list *diag.List) *Reference {
 type parser struct {
 	s      *scanner
 	list   *diag.List
-	before int       // errors in list at the start
-	tok    token     // the look-ahead
-	last   diag.Span // of the token before it
+	before int   // errors in list at the start
+	tok    token // the look-ahead
+	last   place // where the token before it ends
 	depth  int
-	ended  bool // a mistake at the end has been reported
-	inVar  bool // between the braces of VAR {…}, which hold no items
+	ended  bool   // a mistake at the end has been reported
+	stack  []Item // of the bodies being read, so that each is made in its size
+	inVar  bool   // between the braces of VAR {…}, which hold no items
 }
 
 func newParser(name string, src []byte, list *diag.List) *parser {
 	p := &parser{list: list, before: list.Errors()}
 	p.s = newScanner(name, src, list)
-	p.tok = p.s.next()
+	p.s.next(&p.tok)
 	return p
 }
 
 func (p *parser) next() {
-	p.last = p.tok.span
-	p.tok = p.s.next()
+	p.last = p.tok.end
+	p.s.next(&p.tok)
+}
+
+// at returns where the look-ahead stands.
+func (p *parser) at() diag.Span { return p.s.span(p.tok.start, p.tok.end) }
+
+// since returns the span from the start of s to the last token.
+func (p *parser) since(s diag.Span) diag.Span {
+	s.EndLine, s.EndCol = p.last.line, p.last.col
+	return s
 }
 
 // whole returns e if it is all there is.
@@ -107,7 +118,7 @@ func (p *parser) fail(d diag.Diagnostic) bool {
 
 // unexpected is the diagnostic for the look-ahead when it is not as expected.
 func (p *parser) unexpected(expected string, hints ...string) diag.Diagnostic {
-	d := diag.New(diag.Unexpected, p.tok.span, "unexpected "+p.tok.String())
+	d := diag.New(diag.Unexpected, p.at(), "unexpected "+p.tok.String())
 	d.Expected = expected
 	d.Found = p.tok.String()
 	d.Hints = hints
@@ -137,14 +148,14 @@ func (p *parser) closing(k kind, open diag.Span, d func() diag.Diagnostic) bool 
 // enter begins a level of nesting; the caller calls leave at its end.
 func (p *parser) enter() bool {
 	if p.depth == MaxDepth {
-		d := diag.New(diag.TooDeep, p.tok.span, fmt.Sprintf("nested more than %d deep", MaxDepth))
+		d := diag.New(diag.TooDeep, p.at(), fmt.Sprintf("nested more than %d deep", MaxDepth))
 		d.Expected = fmt.Sprintf("at most %d levels of braces, brackets and parentheses", MaxDepth)
 		d.Found = p.tok.String()
 		d.Hints = []string{"give inner parts a name of their own and extend or link to them"}
 		p.fail(d)
 		// Whatever comes is inside that and cannot be judged.
 		p.s.off, p.ended = len(p.s.text), true
-		p.tok = p.s.next()
+		p.s.next(&p.tok)
 		return false
 	}
 	p.depth++
@@ -155,10 +166,12 @@ func (p *parser) leave() { p.depth-- }
 
 // items reads up to a token of the kind end, which is left.
 func (p *parser) items(end kind) []Item {
-	var items []Item
+	base := len(p.stack)
 	for {
 		switch p.tok.kind {
 		case end, tEOF:
+			items := slices.Clone(p.stack[base:])
+			p.stack = p.stack[:base]
 			return items
 		case tSemicolon:
 			p.next()
@@ -168,7 +181,7 @@ func (p *parser) items(end kind) []Item {
 			p.next()
 			continue
 		}
-		column := p.tok.span.Pos.Col
+		column := int(p.tok.start.col)
 		var item Item
 		var ok bool
 		switch p.tok.kind {
@@ -181,7 +194,7 @@ func (p *parser) items(end kind) []Item {
 			p.skip(column)
 			continue
 		}
-		items = append(items, item)
+		p.stack = append(p.stack, item)
 	}
 }
 
@@ -215,7 +228,7 @@ func (p *parser) skip(column int) {
 				return
 			}
 		case tWord, tString, tFresh, tLBracket, tInclude, tMaybeInclude, tCodebase:
-			if depth == 0 && p.tok.first && p.tok.span.Pos.Col <= column {
+			if depth == 0 && p.tok.first && int(p.tok.start.col) <= column {
 				return
 			}
 		}
@@ -224,7 +237,7 @@ func (p *parser) skip(column int) {
 }
 
 func (p *parser) include() (Item, bool) {
-	inc := &Include{Span: p.tok.span}
+	inc := &Include{Span: p.at()}
 	if p.tok.kind == tCodebase {
 		p.next()
 		inc.HasCodebase = true
@@ -238,11 +251,11 @@ func (p *parser) include() (Item, bool) {
 	}
 	inc.Optional = p.tok.kind == tMaybeInclude
 	p.next()
-	inc.File, inc.FileSpan = p.tok.text, p.tok.span
+	inc.File, inc.FileSpan = p.tok.text, p.at()
 	if !p.str("the name of a file in quotes") {
 		return nil, false
 	}
-	inc.Span = inc.Span.To(p.last)
+	inc.Span = p.since(inc.Span)
 	return inc, true
 }
 
@@ -269,7 +282,7 @@ func (p *parser) attribute() (Item, bool) {
 	}
 	switch p.tok.kind {
 	case tSemicolon:
-		a.Value = &Literal{At: p.tok.span, Value: value.Null{}}
+		a.Value = &Literal{At: p.at(), Value: value.Null{}}
 		p.next()
 		return a, true
 	case tRBrace, tEOF:
@@ -285,7 +298,7 @@ func (p *parser) attribute() (Item, bool) {
 }
 
 func (p *parser) tags() ([]string, bool) {
-	open := p.tok.span
+	open := p.at()
 	p.next()
 	var tags []string
 	for p.tok.kind != tRBracket {
@@ -310,7 +323,7 @@ func (p *parser) tags() ([]string, bool) {
 
 // name reads a path name into a.
 func (p *parser) name(a *Attribute) bool {
-	start := p.tok.span
+	start := p.at()
 	for {
 		switch p.tok.kind {
 		case tFresh:
@@ -334,7 +347,7 @@ func (p *parser) name(a *Attribute) bool {
 		default:
 			return p.noName(a)
 		}
-		a.NameSpan = start.To(p.last)
+		a.NameSpan = p.since(start)
 		return true
 	}
 }
@@ -377,7 +390,7 @@ func (p *parser) itemHints() []string {
 }
 
 func (p *parser) badName(message string, hints ...string) diag.Diagnostic {
-	d := diag.New(diag.BadName, p.tok.span, message)
+	d := diag.New(diag.BadName, p.at(), message)
 	d.Expected = "a word"
 	d.Found = p.tok.String()
 	d.Hints = hints

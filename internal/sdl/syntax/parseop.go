@@ -21,7 +21,7 @@ func fresh(e Expr) Item { return &Attribute{Fresh: true, Value: e} }
 
 // parens reads ( … ): a component, an operation, or just a value.
 func (p *parser) parens() (Expr, bool) {
-	open := p.tok.span
+	open := p.at()
 	if !p.enter() {
 		return nil, false
 	}
@@ -45,7 +45,7 @@ func (p *parser) parens() (Expr, bool) {
 	}
 	ok = p.closing(tRParen, open, func() diag.Diagnostic { return p.badOperand(e) })
 	if c, is := e.(*Component); is && c.Op != NotOp && c.At.Pos == open.Pos {
-		c.At = open.To(p.last)
+		c.At = p.since(open)
 		c.Protos[0].At, c.Protos[0].Body.At = c.At, c.At
 	}
 	return e, ok
@@ -82,7 +82,7 @@ func (p *parser) operation(open diag.Span) (Expr, bool) {
 	if !ok || op == NotOp || op == OpNot {
 		return first, ok
 	}
-	list := []Expr{first}
+	list := append(make([]Expr, 0, 4), first)
 	good := true // until operators are mixed, which is said once
 	for {
 		next := p.tok.kind.op()
@@ -116,7 +116,7 @@ func (p *parser) mixed(op, next Op) {
 	if next == op {
 		message = fmt.Sprintf("operator %s takes exactly two operands", op)
 	}
-	d := diag.New(diag.MixedOperators, p.tok.span, message)
+	d := diag.New(diag.MixedOperators, p.at(), message)
 	d.Expected = ")"
 	if op.Many() {
 		d.Expected = fmt.Sprintf("%s or )", op)
@@ -128,7 +128,7 @@ func (p *parser) mixed(op, next Op) {
 
 // vectorOf reads [ … ].
 func (p *parser) vectorOf() (Expr, bool) {
-	open := p.tok.span
+	open := p.at()
 	if !p.enter() {
 		return nil, false
 	}
@@ -153,11 +153,11 @@ func (p *parser) vectorOf() (Expr, bool) {
 		}
 		return d
 	})
-	return operands(OpVector, open.To(p.last), items...), ok
+	return operands(OpVector, p.since(open), items...), ok
 }
 
 func (p *parser) ifThenElse() (Expr, bool) {
-	open := p.tok.span
+	open := p.at()
 	if !p.enter() {
 		return nil, false
 	}
@@ -177,11 +177,11 @@ func (p *parser) ifThenElse() (Expr, bool) {
 		items = append(items, named(step.name, e))
 	}
 	ok := p.closing(tFi, open, func() diag.Diagnostic { return p.unexpected("FI") })
-	return operands(OpIf, open.To(p.last), items...), ok
+	return operands(OpIf, p.since(open), items...), ok
 }
 
 func (p *parser) switchArms() (Expr, bool) {
-	open := p.tok.span
+	open := p.at()
 	if !p.enter() {
 		return nil, false
 	}
@@ -212,7 +212,7 @@ func (p *parser) switchArms() (Expr, bool) {
 		}
 	}
 	ok := p.closing(tEndSwitch, open, func() diag.Diagnostic { return p.unexpected("IF or ENDSWITCH") })
-	c := operands(OpSwitch, open.To(p.last), items...)
+	c := operands(OpSwitch, p.since(open), items...)
 	c.Arms = arms
 	return c, ok
 }

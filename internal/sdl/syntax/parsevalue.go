@@ -17,7 +17,7 @@ func (p *parser) value() (Expr, bool) {
 
 // component reads extends and its prototypes.
 func (p *parser) component() (Expr, bool) {
-	c := &Component{At: p.tok.span}
+	c := &Component{At: p.at()}
 	p.next()
 	if p.tok.kind == tColon {
 		p.next()
@@ -49,19 +49,19 @@ func (p *parser) component() (Expr, bool) {
 		}
 		c.Protos = append(c.Protos, proto)
 	}
-	c.At = c.At.To(p.last)
+	c.At = p.since(c.At)
 	return c, true
 }
 
 func (p *parser) proto() (Proto, bool) {
-	start := p.tok.span
+	start := p.at()
 	switch p.tok.kind {
 	case tNull:
 		p.next()
 		return Proto{At: start}, true
 	case tLBrace:
 		body, ok := p.body()
-		return Proto{At: start.To(p.last), Body: body}, ok
+		return Proto{At: p.since(start), Body: body}, ok
 	case tLazy, tOptional, tData:
 		return Proto{}, p.fail(p.unexpected("a component to extend",
 			"a prototype is a plain link, without "+spelling[p.tok.kind]))
@@ -74,11 +74,11 @@ func (p *parser) proto() (Proto, bool) {
 		return Proto{}, p.fail(p.unexpected("a component to extend, NULL or {", hint))
 	}
 	link, ok := p.link()
-	return Proto{At: start.To(p.last), Link: link}, ok
+	return Proto{At: p.since(start), Link: link}, ok
 }
 
 func (p *parser) body() (*Body, bool) {
-	open := p.tok.span
+	open := p.at()
 	if p.tok.kind != tLBrace {
 		return nil, p.fail(p.unexpected("{"))
 	}
@@ -91,7 +91,7 @@ func (p *parser) body() (*Body, bool) {
 	ok := p.closing(tRBrace, open, func() diag.Diagnostic {
 		return p.unexpected("}", "a { has no }")
 	})
-	b.At = open.To(p.last)
+	b.At = p.since(open)
 	return b, ok
 }
 
@@ -118,7 +118,7 @@ func (p *parser) simple() (Expr, bool) {
 // literal reads a value that holds no eager reference; what says what is
 // expected.
 func (p *parser) literal(what string) (Expr, bool) {
-	at := p.tok.span
+	at := p.at()
 	var v value.Value
 	switch p.tok.kind {
 	case tNull:
@@ -140,7 +140,7 @@ func (p *parser) literal(what string) (Expr, bool) {
 			return nil, false
 		}
 		r.Data = true
-		r.At = at.To(p.last)
+		r.At = p.since(at)
 		return r, true
 	case tVar:
 		return p.variable()
@@ -169,7 +169,7 @@ func (p *parser) valueHints() []string {
 
 // vector reads [| … |].
 func (p *parser) vector() (Expr, bool) {
-	open := p.tok.span
+	open := p.at()
 	if !p.enter() {
 		return nil, false
 	}
@@ -188,7 +188,7 @@ func (p *parser) vector() (Expr, bool) {
 		p.next()
 	}
 	ok := p.closing(tRVector, open, func() diag.Diagnostic { return p.unexpected(", or |]") })
-	v.At = open.To(p.last)
+	v.At = p.since(open)
 	return v, ok
 }
 
@@ -218,12 +218,12 @@ func (p *parser) element() (Expr, bool) {
 
 // variable reads VAR.
 func (p *parser) variable() (Expr, bool) {
-	v := &Var{At: p.tok.span}
+	v := &Var{At: p.at()}
 	p.next()
 	ok := true
 	switch {
 	case p.tok.kind == tLBrace:
-		open := p.tok.span
+		open := p.at()
 		p.inVar = true
 		p.next()
 		if v.Name, ok = p.variableName(); !ok || !p.expect(tComma) {
@@ -239,7 +239,7 @@ func (p *parser) variable() (Expr, bool) {
 	case p.tok.kind == tString, p.tok.kind == tMulti, p.atReference():
 		v.Name, ok = p.variableName()
 	}
-	v.At = v.At.To(p.last)
+	v.At = p.since(v.At)
 	return v, ok
 }
 
@@ -271,7 +271,7 @@ func (p *parser) atReference() bool {
 }
 
 func (p *parser) reference() (Expr, bool) {
-	at := p.tok.span
+	at := p.at()
 	lazy := p.tok.kind == tLazy
 	if lazy {
 		p.next()
@@ -281,13 +281,13 @@ func (p *parser) reference() (Expr, bool) {
 		return nil, false
 	}
 	r.Lazy = lazy
-	r.At = at.To(p.last)
+	r.At = p.since(at)
 	return r, true
 }
 
 // target reads a reference behind LAZY or DATA.
 func (p *parser) target() (r *Reference, ok bool) {
-	r = &Reference{At: p.tok.span}
+	r = &Reference{At: p.at()}
 	switch p.tok.kind {
 	case tApply, tAssert:
 		r.Assert = p.tok.kind == tAssert
@@ -298,7 +298,7 @@ func (p *parser) target() (r *Reference, ok bool) {
 		r.Optional = true
 		p.next()
 		if p.tok.kind == tLParen {
-			open := p.tok.span
+			open := p.at()
 			p.next()
 			if r.Default, ok = p.literal("a literal, the default"); !ok {
 				return nil, false

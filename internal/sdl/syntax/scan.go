@@ -13,6 +13,7 @@ import (
 
 // scanner cuts a text into tokens. What is no token is reported and skipped.
 type scanner struct {
+	file      string
 	text      string // after translation of \u escapes
 	off       int
 	at        cursor
@@ -22,12 +23,12 @@ type scanner struct {
 	tainted   bool // something illegal was skipped since the last token
 	swallowed bool // the last token was not closed and may have swallowed others
 	comments  []Comment
-	lastLine  int // of the token before
+	lastLine  int32 // of the token before
 }
 
 func newScanner(file string, src []byte, list *diag.List) *scanner {
 	text, shifts, bad := translate(file, src, list.Add)
-	s := &scanner{text: string(text), at: newCursor(file, src), bad: bad, list: list}
+	s := &scanner{text: string(text), file: file, at: newCursor(src), bad: bad, list: list}
 	if bad == nil {
 		s.bad = map[int]bool{}
 	}
@@ -35,20 +36,20 @@ func newScanner(file string, src []byte, list *diag.List) *scanner {
 	return s
 }
 
-// next returns the next token; at the end of the text, tEOF for ever.
-func (s *scanner) next() token {
+// next reads the next token into t; at the end of the text, tEOF for ever.
+func (s *scanner) next(t *token) {
 	s.tainted, s.swallowed = s.swallowed, false
 	s.blanks()
-	start := s.off
-	t := token{span: diag.At(s.at.pos(start))}
-	t.first = t.span.Pos.Line != s.lastLine
-	s.scan(&t)
-	end := s.at.pos(s.off)
-	t.span.EndLine, t.span.EndCol = int32(end.Line), int32(end.Col)
+	t.start = s.at.pos(s.off)
+	t.first = t.start.line != s.lastLine
 	t.tainted = s.tainted
-	s.lastLine = end.Line
-	return t
+	t.text, t.value = "", nil
+	s.scan(t)
+	t.end = s.at.pos(s.off)
+	s.lastLine = t.end.line
 }
+
+func (s *scanner) span(from, to place) diag.Span { return spanOf(s.file, from, to) }
 
 func (s *scanner) peek(n int) byte {
 	if s.off+n < len(s.text) {
@@ -60,14 +61,14 @@ func (s *scanner) peek(n int) byte {
 // report adds a mistake in the text from offset from to offset to. Offsets
 // must grow from call to call.
 func (s *scanner) report(code diag.Code, from, to int, message, expected, hint string) {
-	d := diag.New(code, spanOf(s.at.pos(from), s.at.pos(to)), message)
+	d := diag.New(code, s.span(s.at.pos(from), s.at.pos(to)), message)
 	d.Found = visible(abbreviated(s.text[from:to]))
 	s.add(d, expected, hint)
 }
 
-// unclosed adds that what began at span has no end before the place here.
-func (s *scanner) unclosed(code diag.Code, span diag.Span, what, expected, hint string) {
-	d := diag.New(code, span, what+" that is not closed")
+// unclosed adds that what began at start has no end before the place here.
+func (s *scanner) unclosed(code diag.Code, start place, what, expected, hint string) {
+	d := diag.New(code, s.span(start, place{}), what+" that is not closed")
 	d.Found = "end of the line"
 	if s.off == len(s.text) {
 		d.Found = "end of the file"
@@ -101,9 +102,9 @@ func (s *scanner) blanks() {
 				s.comment(s.off + 2 + end + 2)
 				continue
 			}
-			span := spanOf(s.at.pos(s.off), s.at.pos(s.off+2))
+			start := s.at.pos(s.off)
 			s.off = len(s.text)
-			s.unclosed(diag.BadText, span, "comment", "*/", "close it with */; comments do not nest")
+			s.unclosed(diag.BadText, start, "comment", "*/", "close it with */; comments do not nest")
 			s.tainted = true
 		default:
 			if !s.illegal() {
@@ -115,7 +116,7 @@ func (s *scanner) blanks() {
 
 func (s *scanner) comment(end int) {
 	text := s.text[s.off:end]
-	span := spanOf(s.at.pos(s.off), s.at.pos(end))
+	span := s.span(s.at.pos(s.off), s.at.pos(end))
 	s.comments = append(s.comments, Comment{span, text})
 	s.off = end
 }
@@ -191,15 +192,15 @@ func (s *scanner) scan(t *token) {
 	case c == '"':
 		s.off++
 		t.kind = tString
-		t.text = s.content(t.span, '"')
+		t.text = s.content(t.start, '"')
 	case c == '#':
 		t.kind = s.hash()
 		switch t.kind {
 		case tMulti:
 			s.off += 2
-			t.text = s.content(t.span, '#')
+			t.text = s.content(t.start, '#')
 		case tBytes:
-			t.value = s.bytes(t.span)
+			t.value = s.bytes(t.start)
 		default:
 			s.off += len(spelling[t.kind])
 		}
@@ -208,7 +209,7 @@ func (s *scanner) scan(t *token) {
 		s.off += 2
 	case s.numberAhead():
 		t.kind = tNumber
-		t.value = s.number(t.span)
+		t.value = s.number(t.start)
 	case punctuation[c] != nil:
 		for _, k := range punctuation[c] {
 			if strings.HasPrefix(s.text[s.off:], spelling[k]) {
@@ -264,8 +265,10 @@ func (s *scanner) word(t *token) {
 	}
 	t.kind = tWord
 	t.text = s.text[start:s.off]
-	if k, ok := keywords[t.text]; ok {
-		t.kind = k
+	if c := t.text[0]; c < 'a' || c == 'e' || c == 'f' || c == 't' { // what keywords begin with
+		if k, ok := keywords[t.text]; ok {
+			t.kind = k
+		}
 	}
 }
 
@@ -290,7 +293,7 @@ func (s *scanner) numberAhead() bool {
 }
 
 // number reads a number (LX10, LX11).
-func (s *scanner) number(span diag.Span) value.Value {
+func (s *scanner) number(at place) value.Value {
 	start := s.off
 	if s.peek(0) == '-' {
 		s.off++
@@ -328,16 +331,16 @@ func (s *scanner) number(span diag.Span) value.Value {
 		s.off++
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			s.outOfRange(span, text, 64, "write a double: "+abbreviated(text)+"d")
+			s.outOfRange(at, text, 64, "write a double: "+abbreviated(text)+"d")
 		}
 		return value.Long(n)
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	switch {
 	case err != nil:
-		s.outOfRange(span, text, 32, "write a double: "+abbreviated(text)+"d")
+		s.outOfRange(at, text, 32, "write a double: "+abbreviated(text)+"d")
 	case n < math.MinInt32 || n > math.MaxInt32:
-		s.outOfRange(span, text, 32, "write a long: "+text+"L")
+		s.outOfRange(at, text, 32, "write a long: "+text+"L")
 	default:
 		return value.Integer(n)
 	}
@@ -357,12 +360,12 @@ func parseFloat(text string, bits int) float64 {
 	return f
 }
 
-func (s *scanner) outOfRange(span diag.Span, text string, bits int, hint string) {
+func (s *scanner) outOfRange(start place, text string, bits int, hint string) {
 	name, expected := "an integer", "-2147483648 to 2147483647"
 	if bits == 64 {
 		name, expected = "a long", "-9223372036854775808 to 9223372036854775807"
 	}
-	d := diag.New(diag.NumberRange, spanOf(span.Pos, s.at.pos(s.off)), fmt.Sprintf("number out of range: %s has %d bits", name, bits))
+	d := diag.New(diag.NumberRange, s.span(start, s.at.pos(s.off)), fmt.Sprintf("number out of range: %s has %d bits", name, bits))
 	d.Found = abbreviated(text)
 	s.add(d, expected, hint)
 }

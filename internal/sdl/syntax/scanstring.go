@@ -14,7 +14,7 @@ import (
 
 // content reads the rest of a string up to the closing character: " for a
 // string of one line (LX8), # for one of many (LX9).
-func (s *scanner) content(span diag.Span, end byte) string {
+func (s *scanner) content(at place, end byte) string {
 	start := s.off
 	var b strings.Builder // used once an escape has been seen
 	stops := "\"\\\r\n"
@@ -44,9 +44,9 @@ func (s *scanner) content(span diag.Span, end byte) string {
 		start = s.off
 	}
 	if end == '#' {
-		s.unclosed(diag.BadText, span, "multi-line string", "#", `close it with #; a # inside is written \#`)
+		s.unclosed(diag.BadText, at, "multi-line string", "#", `close it with #; a # inside is written \#`)
 	} else {
-		s.unclosed(diag.BadText, span, "string", `"`, `close it with " on the same line, or write ##…#`)
+		s.unclosed(diag.BadText, at, "string", `"`, `close it with " on the same line, or write ##…#`)
 	}
 	return b.String() + s.text[start:s.off]
 }
@@ -122,7 +122,7 @@ func baseOf(text string) (base, bool) {
 
 // bytes reads a byte array (LX13). After a mistake it goes on behind the
 // closing # if that is on the same line.
-func (s *scanner) bytes(span diag.Span) value.Value {
+func (s *scanner) bytes(start place) value.Value {
 	b, _ := baseOf(s.text[s.off:])
 	s.off += 5
 	var digits []byte
@@ -131,7 +131,7 @@ func (s *scanner) bytes(span diag.Span) value.Value {
 		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
 		case c == '#':
 			s.off++
-			return s.decode(span, b, string(digits))
+			return s.decode(start, b, string(digits))
 		case b.accepts(c):
 			digits = append(digits, c)
 		default:
@@ -146,7 +146,7 @@ func (s *scanner) bytes(span diag.Span) value.Value {
 			return value.Bytes{}
 		}
 	}
-	s.unclosed(diag.BadBytes, span, "byte array", "#", "close it with #")
+	s.unclosed(diag.BadBytes, start, "byte array", "#", "close it with #")
 	return value.Bytes{}
 }
 
@@ -172,9 +172,9 @@ func (b base) hint() string {
 	return fmt.Sprintf("each byte is %d digits of base %d, at most 255", b.digits, b.radix)
 }
 
-func (s *scanner) decode(span diag.Span, b base, digits string) value.Value {
+func (s *scanner) decode(start place, b base, digits string) value.Value {
 	mistake := func(message, expected, found string) value.Value {
-		d := diag.New(diag.BadBytes, spanOf(span.Pos, s.at.pos(s.off)), message)
+		d := diag.New(diag.BadBytes, s.span(start, s.at.pos(s.off)), message)
 		d.Found = found
 		s.add(d, expected, b.hint())
 		return value.Bytes{}

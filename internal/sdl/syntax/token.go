@@ -3,7 +3,6 @@ package syntax
 import (
 	"strconv"
 
-	"aloft/internal/sdl/diag"
 	"aloft/value"
 )
 
@@ -151,13 +150,18 @@ func (k kind) part() (value.PartKind, bool) {
 	}
 }
 
+// place is a line and a column, of which there are too many for each to name
+// its file.
+type place struct{ line, col int32 }
+
 // token is one token of the text.
 type token struct {
 	kind  kind
 	text  string      // of a word, or the content of a string
 	value value.Value // of a number or byte array
-	span  diag.Span
-	first bool // nothing but blanks and comments before it on its line
+	start place
+	end   place // behind the last character
+	first bool  // nothing but blanks and comments before it on its line
 	// tainted means that something illegal was skipped just before: a syntax
 	// error at this token only follows from that.
 	tainted bool

@@ -16,22 +16,18 @@ type shift struct{ at, written int }
 // cursor turns offsets in a written text into lines and columns. It goes
 // forward only, so that all positions of a text together cost one pass.
 type cursor struct {
-	file   string
 	text   []byte // as written
 	off    int
-	line   int
-	col    int
+	place  place
 	shifts []shift // of the translated text, those passed dropped
 	at     shift
 }
 
-func newCursor(file string, text []byte) cursor {
-	return cursor{file: file, text: text, line: 1, col: 1}
-}
+func newCursor(text []byte) cursor { return cursor{text: text, place: place{1, 1}} }
 
 // pos returns the place of the character at offset off of the translated text.
 // It must not be less than at the call before.
-func (c *cursor) pos(off int) value.Pos {
+func (c *cursor) pos(off int) place {
 	for len(c.shifts) > 0 && c.shifts[0].at <= off {
 		c.at, c.shifts = c.shifts[0], c.shifts[1:]
 	}
@@ -40,13 +36,13 @@ func (c *cursor) pos(off int) value.Pos {
 		c.off++
 		switch {
 		case b == '\n', b == '\r' && (c.off == len(c.text) || c.text[c.off] != '\n'):
-			c.line++
-			c.col = 1
+			c.place.line++
+			c.place.col = 1
 		case utf8.RuneStart(b):
-			c.col++
+			c.place.col++
 		}
 	}
-	return value.Pos{File: c.file, Line: c.line, Col: c.col}
+	return c.place
 }
 
 // translate replaces \uXXXX by the characters meant (LX2) and what is not
@@ -57,11 +53,11 @@ func translate(file string, src []byte, report func(diag.Diagnostic)) (text []by
 	if valid && !bytes.Contains(src, []byte(`\u`)) {
 		return src, nil, nil
 	}
-	at := newCursor(file, src)
+	at := newCursor(src)
 	bad = map[int]bool{}
 	text = make([]byte, 0, len(src))
 	mistake := func(from, to int, message, expected, hint string) {
-		d := diag.New(diag.BadText, spanOf(at.pos(from), at.pos(to)), message)
+		d := diag.New(diag.BadText, spanOf(file, at.pos(from), at.pos(to)), message)
 		d.Expected = expected
 		d.Found = visible(string(bytes.ToValidUTF8(src[from:to], []byte("\uFFFD"))))
 		d.Hints = []string{hint}
@@ -163,6 +159,10 @@ func hexDigit(c byte) int {
 	}
 }
 
-func spanOf(from, to value.Pos) diag.Span {
-	return diag.Span{Pos: from, EndLine: int32(to.Line), EndCol: int32(to.Col)}
+// spanOf returns a span of file; to is zero if the end is not known.
+func spanOf(file string, from, to place) diag.Span {
+	return diag.Span{
+		Pos:     value.Pos{File: file, Line: int(from.line), Col: int(from.col)},
+		EndLine: to.line, EndCol: to.col,
+	}
 }
