@@ -147,6 +147,15 @@ func (e *Enrolment) install(certs *peerpb.Certificates) error {
 	return nil
 }
 
+// AnyManager returns a session with a manager as soon as there is one.
+func (n *Node) AnyManager(ctx context.Context) (Session, error) {
+	s, err := n.anyManager(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
 // anyManager returns a session with a manager as soon as there is one, be this
 // node enrolled or not.
 func (n *Node) anyManager(ctx context.Context) (*session, error) {

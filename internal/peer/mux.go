@@ -150,12 +150,14 @@ func (w *muxWire) take(l *link, stream net.Conn) {
 func (n *Node) connect(ctx context.Context, conn net.Conn, dialled string, self bool) (*session, error) {
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	l, err := n.handshake(conn, dialled, self)
-	if !stop() && err == nil {
-		err = ctx.Err()
-	}
 	if err != nil {
+		stop()
 		conn.Close()
 		return nil, err
+	}
+	if !stop() {
+		l.wire.shut()
+		return nil, ctx.Err()
 	}
 	s, err := n.adopt(l)
 	if err != nil {

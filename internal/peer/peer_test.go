@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // daemon is one daemon of a test: its node, running, with every service.
 type daemon struct {
-	t       *testing.T
+	t       testing.TB
 	node    *Node
 	id      string
 	address string
@@ -101,7 +101,7 @@ func (a *answers) Logs(_ *peerpb.LogsRequest, stream peerpb.Machine_LogsServer) 
 }
 
 // background runs f until stop is called or the test ends.
-func background(t *testing.T, f func(context.Context) error) (stop func()) {
+func background(t testing.TB, f func(context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -114,8 +114,10 @@ func background(t *testing.T, f func(context.Context) error) (stop func()) {
 // world is where daemons of a test live: the real loopback, or a simulated
 // network.
 type world struct {
-	t   *testing.T
+	t   testing.TB
 	sim *Network // nil: real
+
+	quiet bool // without log
 }
 
 // inBothWorlds runs a scenario over TCP and on the simulated twin.
@@ -130,6 +132,9 @@ func (w *world) daemon(id string, who Identity, issuer Issuer, configure ...func
 	w.t.Helper()
 	d := &daemon{t: w.t, id: id, answers: &answers{}}
 	cfg := Config{Identity: who, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)), Build: "test"}
+	if w.quiet {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
 	if w.sim != nil {
 		cfg.Host = w.sim.Host(id)
 	}

@@ -164,7 +164,7 @@ func issueExpired(t *testing.T, boss *manager, m *machine) *peerpb.Certificates 
 	return &peerpb.Certificates{Chain: chain, Roots: roots}
 }
 
-func install(t *testing.T, certs *peerpb.Certificates, m *machine) {
+func install(t testing.TB, certs *peerpb.Certificates, m *machine) {
 	t.Helper()
 	if err := m.identity.Install(certs.Chain, certs.Roots); err != nil {
 		t.Fatal(err)
