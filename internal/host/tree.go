@@ -144,3 +144,18 @@ func CheckEnv(attrs *value.Component, name string) []component.Problem {
 	}
 	return problems
 }
+
+// CheckMode finds a mode that is not one.
+func CheckMode(attrs *value.Component, name string) []component.Problem {
+	v, _ := attrs.Get(name)
+	mode, ok := v.(value.String)
+	if !ok {
+		return nil
+	}
+	if _, err := ParseMode(string(mode)); err != nil {
+		return []component.Problem{{
+			Attr: name, Expected: "an octal mode", Found: string(mode), Message: err.Error(), Remedy: `write it as "0644"`,
+		}}
+	}
+	return nil
+}
