@@ -104,7 +104,7 @@ func TestDeadlineHoldsWhileMessagesDoNotMove(t *testing.T) {
 
 func TestLostMessageBreaksTheSessionAndItComesBack(t *testing.T) {
 	var noEffect, effect int
-	for seed := range uint64(40) {
+	for seed := range uint64(16) {
 		simulated(t, seed, func(t *testing.T, w *world, boss *manager, m *machine) {
 			client := peerpb.NewMachineClient(boss.session(m.id))
 			w.sim.Loss(0.5)
@@ -195,5 +195,74 @@ func TestHandlerSeesCancellationMetadataAndItsErrorsTravel(t *testing.T) {
 		// The stop of the machine waits for its handlers: it would hang if the
 		// handler had not been told.
 		m.stop()
+	})
+}
+
+func TestMachineEnrolsOverALossyNetwork(t *testing.T) {
+	for seed := range uint64(5) {
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{t: t, sim: NewNetwork(seed)}
+			boss := w.manager()
+			boss.listen()
+			w.sim.Delay(time.Millisecond, 20*time.Millisecond)
+			w.sim.Loss(0.4)
+			m := boss.machine()
+			m.enrol()
+			m.contact(boss.address)
+			for !m.identity.Enrolled() {
+				if time.Sleep(time.Second); time.Since(m.born) > 10*time.Minute {
+					t.Fatal("not enrolled in ten minutes")
+				}
+			}
+			w.sim.Loss(0)
+			time.Sleep(time.Minute)
+			checkBothWays(t, boss, m)
+		})
+	}
+}
+
+func TestStrangerCannotStay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, sim: NewNetwork(1)}
+		boss := w.manager()
+		boss.listen()
+		s, err := boss.machine().node.Dial(t.Context(), boss.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		from := time.Now()
+		<-s.Done()
+		if stayed := time.Since(from); stayed != strangerTime {
+			t.Errorf("stayed %v", stayed)
+		}
+	})
+}
+
+func TestReachFollowsAChangedAddressAndRefusesAnotherMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, sim: NewNetwork(1)}
+		boss, m := w.pair()
+		other := boss.machine()
+		other.listen()
+		other.enrol()
+		reach := boss.node.NewReach()
+		background(t, reach.Run)
+		reach.Set(m.id, other.address)
+		time.Sleep(time.Minute)
+		if _, ok := boss.node.Session(m.id); ok {
+			t.Error("another machine passed for this one")
+		}
+		reach.Set(m.id, m.address)
+		time.Sleep(2 * reachAfter)
+		s, ok := boss.node.Session(m.id)
+		if !ok {
+			t.Fatal("no session at the new address")
+		}
+		reach.Remove(m.id)
+		s.Close()
+		time.Sleep(time.Minute)
+		if _, ok := boss.node.Session(m.id); ok {
+			t.Error("a removed target was dialled")
+		}
 	})
 }

@@ -32,6 +32,7 @@ type daemon struct {
 	address string
 	stop    func() // ends its sessions and calls
 	deafen  func() // ends its listening
+	born    time.Time
 	*answers
 }
 
@@ -130,7 +131,7 @@ func inBothWorlds(t *testing.T, scenario func(*testing.T, *world)) {
 
 func (w *world) daemon(id string, who Identity, issuer Issuer, configure ...func(*Config)) *daemon {
 	w.t.Helper()
-	d := &daemon{t: w.t, id: id, answers: &answers{}}
+	d := &daemon{t: w.t, id: id, answers: &answers{}, born: time.Now()}
 	cfg := Config{Identity: who, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)), Build: "test"}
 	if w.quiet {
 		cfg.Log = slog.New(slog.DiscardHandler)

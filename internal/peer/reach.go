@@ -87,15 +87,17 @@ func (r *Reach) Run(ctx context.Context) error {
 
 // follow looks after one target until it is gone.
 func (r *Reach) follow(ctx context.Context, machine string, t *target) {
+	var watch sync.WaitGroup
+	defer watch.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go func() {
+	watch.Go(func() {
 		select {
 		case <-t.gone:
 			cancel()
 		case <-ctx.Done():
 		}
-	}()
+	})
 	for ctx.Err() == nil {
 		if s := r.await(ctx, machine); s != nil {
 			r.node.keep(ctx, s, t.address)

@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -37,6 +38,10 @@ func (n *Node) Wait(ctx context.Context, id string) (Session, error) {
 		}
 	}
 }
+
+// strangerTime is how long somebody who is not enrolled may keep a connection.
+// A machine that could not enrol in that time comes again.
+const strangerTime = time.Minute
 
 // Change says that a session began or ended.
 type Change struct {
@@ -98,6 +103,9 @@ func (n *Node) adopt(l *link) (*session, error) {
 	}
 	if gone != nil {
 		n.start(gone.close)
+	}
+	if err == nil && l.remote == (Peer{}) {
+		time.AfterFunc(strangerTime, l.close)
 	}
 	return s, err
 }
