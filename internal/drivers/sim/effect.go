@@ -214,6 +214,11 @@ func (c *Cloud) Restore(snapshot []byte) error {
 	if err := json.Unmarshal(snapshot, &s); err != nil {
 		return fmt.Errorf("restore simulated cloud: %w", err)
 	}
+	for ref, r := range s.Records {
+		if r == nil {
+			return fmt.Errorf("restore simulated cloud: %s has no record", ref)
+		}
+	}
 	c.mu.Lock()
 	c.records, c.tokens, c.draws, c.serial, c.stats = s.Records, s.Tokens, s.Draws, s.Serial, s.Stats
 	for _, ref := range slices.Sorted(maps.Keys(c.records)) {
