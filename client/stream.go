@@ -25,7 +25,7 @@ import (
 const (
 	firstPause = 50 * time.Millisecond
 	longPause  = time.Second
-	patience   = 30 * time.Second
+	patience   = 10 * time.Second
 )
 
 // maxMessage bounds one server-sent event in bytes.

@@ -145,43 +145,13 @@ func (a *app) tell(err error) {
 		case e.Kind == api.KindConflict && e.Revision > 0:
 			text += fmt.Sprintf(" (revision %d, since %s)", e.Revision, e.Since.Local().Format("2006-01-02 15:04:05"))
 		}
-		a.diagnostics(e.Diagnostics)
+		if err := a.printDiagnostics(diagnostics(e.Diagnostics), "text"); err != nil {
+			return // standard error is gone
+		}
 	}
 	fmt.Fprintln(a.Stderr, "aloft: "+text)
 	if remedy != "" {
 		fmt.Fprintln(a.Stderr, "  "+remedy)
-	}
-}
-
-// diagnostics prints what the daemon found wrong with a description.
-func (a *app) diagnostics(list []api.Diagnostic) {
-	for _, d := range list {
-		var b strings.Builder
-		if d.File != "" {
-			fmt.Fprintf(&b, "%s:%d:%d: ", d.File, d.Line, d.Column)
-		}
-		b.WriteString(d.Severity)
-		if d.Code != "" {
-			b.WriteString(" " + d.Code)
-		}
-		b.WriteString(": " + d.Message + "\n")
-		if d.Path != "" {
-			b.WriteString("    in " + d.Path)
-			if d.Attribute != "" {
-				b.WriteString(", attribute " + d.Attribute)
-			}
-			b.WriteString("\n")
-		}
-		if d.Expected != "" {
-			b.WriteString("    expected " + d.Expected + "\n")
-		}
-		if d.Found != "" {
-			b.WriteString("    found " + d.Found + "\n")
-		}
-		for _, h := range d.Hints {
-			b.WriteString("    hint: " + h + "\n")
-		}
-		io.WriteString(a.Stderr, b.String())
 	}
 }
 

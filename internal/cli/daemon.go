@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"syscall"
 	"time"
 
 	"aloft/api"
 	"aloft/client"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 )
 
 // stopPatience is how long stop waits for the daemon to be gone.
@@ -154,7 +154,7 @@ func (a *app) gone(ctx context.Context, cl *client.Client, res *api.StopResult) 
 	late := time.After(stopPatience)
 	for {
 		_, err := cl.Daemon(ctx)
-		if errors.Is(err, client.ErrNoDaemon) && errors.Is(syscall.Kill(res.PID, 0), syscall.ESRCH) {
+		if errors.Is(err, client.ErrNoDaemon) && ended(res.PID) {
 			return nil
 		}
 		select {
@@ -165,4 +165,16 @@ func (a *app) gone(ctx context.Context, cl *client.Client, res *api.StopResult) 
 		case <-time.After(startPause):
 		}
 	}
+}
+
+// ended reports whether the process has ended, be it reaped or not. Where the
+// kernel cannot tell, it has.
+func ended(pid int) bool {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return true
+	}
+	defer unix.Close(fd)
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	return err == nil && n > 0
 }

@@ -13,8 +13,10 @@ import (
 	"strings"
 	"time"
 
+	"aloft/api"
 	"aloft/internal/sdl/diag"
 	"aloft/internal/sdl/resolve"
+	"aloft/value"
 
 	"github.com/spf13/cobra"
 )
@@ -90,9 +92,9 @@ func (a *app) resolve(ctx context.Context, file string, f *describeFlags) (*reso
 	}
 	if f.allEnvironment {
 		for _, e := range os.Environ() {
-			name, value, _ := strings.Cut(e, "=")
+			name, text, _ := strings.Cut(e, "=")
 			if _, given := opts.Environment[name]; !given {
-				opts.Environment[name] = value
+				opts.Environment[name] = text
 			}
 		}
 	}
@@ -169,15 +171,34 @@ func (a *app) printDiagnostics(l *diag.List, form string) error {
 	})
 }
 
+// diagnostics gives what the daemon found wrong with a description the form of
+// the language's own diagnostics.
+func diagnostics(list []api.Diagnostic) *diag.List {
+	l := &diag.List{}
+	for _, d := range list {
+		at := value.Pos{File: d.File, Line: d.Line, Col: d.Column}
+		n := diag.New(diag.Code(d.Code), diag.At(at), d.Message)
+		switch d.Severity {
+		case diag.Warning.String():
+			n.Severity = diag.Warning
+		case diag.Note.String():
+			n.Severity = diag.Note
+		}
+		n.Path, n.Attribute, n.Expected, n.Found, n.Hints = d.Path, d.Attribute, d.Expected, d.Found, d.Hints
+		l.Add(n)
+	}
+	return l
+}
+
 // pairs reads NAME=VALUE options.
 func pairs(option string, list []string) (map[string]string, error) {
 	m := map[string]string{}
 	for _, s := range list {
-		name, value, ok := strings.Cut(s, "=")
+		name, text, ok := strings.Cut(s, "=")
 		if !ok || name == "" {
 			return nil, fail("write "+option+" NAME=VALUE", "%s %s has no name and value", option, s)
 		}
-		m[name] = value
+		m[name] = text
 	}
 	return m, nil
 }

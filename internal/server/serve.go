@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"aloft/api"
@@ -65,10 +66,13 @@ func serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnContext:       withPeer,
 	}
+	var unused conns
+	s.ConnState = unused.note
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		<-ctx.Done()
+		unused.close()
 		soon, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer cancel()
 		if s.Shutdown(soon) != nil {
@@ -83,6 +87,40 @@ func serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 	stop()
 	<-ended
 	return fmt.Errorf("serve %s: %w", l.Addr(), err)
+}
+
+// conns holds the connections on which nothing was asked yet. Callers keep some
+// in reserve, and Shutdown would wait for a first request on them.
+type conns struct {
+	mu sync.Mutex
+	// under mu:
+	set    map[net.Conn]bool
+	closed bool
+}
+
+func (c *conns) note(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case state != http.StateNew:
+		delete(c.set, conn)
+	case c.closed:
+		conn.Close()
+	default:
+		if c.set == nil {
+			c.set = map[net.Conn]bool{}
+		}
+		c.set[conn] = true
+	}
+}
+
+func (c *conns) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	for conn := range c.set {
+		conn.Close()
+	}
 }
 
 // peerKey is the key of the caller's uid in a connection's ctx.

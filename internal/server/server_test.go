@@ -226,6 +226,24 @@ func TestNoDaemonIsAnErrorOfItsOwn(t *testing.T) {
 	again.Close()
 }
 
+func TestConnectionsInReserveDoNotHoldUpTheEnd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "aloft.sock")
+	c, stop := startAt(t, path, &stub{}, uint32(os.Geteuid()))
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := c.Machines(t.Context()); err != nil { // answered: conn was accepted before
+		t.Fatal(err)
+	}
+	began := time.Now()
+	stop()
+	if d := time.Since(began); d >= grace {
+		t.Errorf("it took %s", d)
+	}
+}
+
 func TestOtherUsersAreRefused(t *testing.T) {
 	called := false
 	h := onlyFor(1000, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called = true }))
