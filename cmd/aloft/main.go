@@ -3,10 +3,12 @@
 package main
 
 import (
+	"context"
 	"os"
 
 	"aloft/internal/cli"
 	"aloft/internal/components/website"
+	"aloft/internal/daemon"
 	"aloft/internal/drivers/local/initd"
 )
 
@@ -22,5 +24,11 @@ func main() {
 			os.Exit(website.Main(os.Args[2:]))
 		}
 	}
-	os.Exit(cli.Run(os.Args[1:], cli.Deps{Version: version}))
+	os.Exit(cli.Run(os.Args[1:], cli.Deps{Version: version, Class: daemon.Class, RunDaemon: runDaemon}))
+}
+
+func runDaemon(ctx context.Context, o cli.DaemonOptions) error {
+	return daemon.Run(ctx, daemon.Options{
+		Home: o.Home, Socket: o.Socket, Machine: o.Machine, Version: version, Log: o.Log, Environ: os.Environ(),
+	})
 }

@@ -36,12 +36,15 @@ type held struct {
 	reason    string
 	done      string           // digest of the attributes applied, as they were delivered
 	attrs     *value.Component // the attributes applied, references resolved: the values read (LZ7)
-	outputs   map[string]value.Value
-	record    *component.Record
-	restarts  int64
-	recent    lifecycle.Restarts
-	revision  int64
-	notify    []*value.Reference // components to reload when the operation has succeeded
+	// tried are the attributes of a deploy that has not succeeded: what undoing
+	// it needs.
+	tried    *value.Component
+	outputs  map[string]value.Value
+	record   *component.Record
+	restarts int64
+	recent   lifecycle.Restarts
+	revision int64
+	notify   []*value.Reference // components to reload when the operation has succeeded
 	// repairing is set while the component is brought back after an end.
 	repairing bool
 }

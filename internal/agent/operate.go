@@ -112,6 +112,9 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 	}
 	was := c.attrs
 	if was == nil {
+		was = c.tried
+	}
+	if was == nil {
 		was = value.NewComponent(false)
 	}
 	c.state = during
@@ -124,6 +127,11 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 		if attrs, err = t.attributes(ctx, c, &class, action); err != nil {
 			return err
 		}
+	}
+	if action == plan.Deploy {
+		t.mu.Lock()
+		c.tried = attrs
+		t.mu.Unlock()
 	}
 	call, env := t.call(ctx, c, attrs)
 	defer env.close()
@@ -146,7 +154,7 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 	c.revision = t.current().Revision
 	switch action {
 	case plan.Terminate:
-		c.attrs, c.outputs, c.done = nil, map[string]value.Value{}, ""
+		c.attrs, c.tried, c.outputs, c.done = nil, nil, map[string]value.Value{}, ""
 		if c.successor != "" {
 			c.class, c.successor = c.successor, ""
 		}

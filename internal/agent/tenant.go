@@ -31,10 +31,13 @@ type tenant struct {
 	comps  map[value.Path]*held
 	values map[value.Path]*value.Component // components elsewhere, as heard
 	runner *execute.Runner
-	ended  chan struct{}                // closed when the runner of part has ended
-	facts  map[plan.StepID]*peerpb.Fact // of part's own steps that are settled
-	tell   map[plan.StepID]bool         // of facts: not yet reported
-	show   map[value.Path]bool          // components whose state is not yet reported
+	ended  chan struct{} // closed when the runner of part has ended
+	// cut are steps of an interrupted part that a crash cut off: begun, and not
+	// to be repeated.
+	cut   []journal.Entry
+	facts map[plan.StepID]*peerpb.Fact // of part's own steps that are settled
+	tell  map[plan.StepID]bool         // of facts: not yet reported
+	show  map[value.Path]bool          // components whose state is not yet reported
 }
 
 func newTenant(a *Agent, system string) *tenant {
@@ -104,7 +107,11 @@ func (t *tenant) take(part *peerpb.Part, entries []journal.Entry, heard map[plan
 	}
 	clear(t.facts)
 	clear(t.tell)
+	t.cut = nil
 	for _, e := range entries {
+		if e.Result == nil && interrupted {
+			t.cut = append(t.cut, e)
+		}
 		if e.Result != nil {
 			id := plan.StepID(e.ID)
 			results[id] = execute.Result{Outcome: outcomes[e.Result.Outcome]}
@@ -146,6 +153,7 @@ func (t *tenant) run(ctx context.Context, resumed bool) {
 	defer close(ended)
 	if resumed {
 		t.resume(ctx)
+		t.undoCut(ctx)
 	}
 	if err := runner.Run(ctx); err != nil {
 		if !errors.Is(err, context.Canceled) {
@@ -155,6 +163,29 @@ func (t *tenant) run(ctx context.Context, resumed bool) {
 	}
 	if len(part.Components) == 0 {
 		t.drop(ctx, part)
+	}
+}
+
+// undoCut undoes what an interruption and a crash together have left half done.
+func (t *tenant) undoCut(ctx context.Context) {
+	t.mu.Lock()
+	cut := t.cut
+	t.mu.Unlock()
+	for _, e := range cut {
+		c := t.component(e.Path)
+		if c == nil {
+			continue
+		}
+		action := actions[e.Action]
+		c.op.Lock()
+		t.mu.Lock()
+		if c.attrs == nil {
+			c.tried = c.wanted
+		}
+		t.mu.Unlock()
+		t.failed(ctx, c, action, t.record(e.Path, action, errors.New("interrupted, and the daemon ended before it could be undone")))
+		c.op.Unlock()
+		t.save(ctx, e.Path)
 	}
 }
 

@@ -1,0 +1,45 @@
+// Package daemon builds every room and wires them together: the managing
+// daemon of a home, and the daemon of a machine. It owns every goroutine; each
+// of the two Run functions returns when all they started have ended. It
+// decides nothing that a room could decide.
+package daemon
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+)
+
+// Options says which daemon to run.
+type Options struct {
+	Home    string // state folder, absolute
+	Socket  string // of the Service API; of a managing daemon
+	Machine bool   // the daemon of a machine
+	Version string // of the build
+	Log     io.Writer
+	Environ []string
+}
+
+// Run runs a daemon until ctx ends or it is told to stop.
+func Run(ctx context.Context, o Options) error {
+	// Small and many: a machine's daemon gives memory back early.
+	if o.Machine {
+		debug.SetGCPercent(50)
+	}
+	log := slog.New(slog.NewTextHandler(o.Log, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	h, err := openHome(o.Home)
+	if err != nil {
+		return err
+	}
+	defer h.close()
+	if o.Machine {
+		return runMachine(ctx, h, o, log)
+	}
+	return runManager(ctx, h, o, log)
+}
+
+// operations is how many operations a daemon performs at once (runtime.md
+// LC4).
+func operations() int { return 2 * runtime.NumCPU() }

@@ -1,0 +1,12 @@
+package daemon
+
+import (
+	"context"
+
+	"aloft/api"
+)
+
+// examine looks at what this host can do and at what is left over on it.
+func (m *manager) examine(ctx context.Context, r api.DoctorRequest) (*api.DoctorReport, error) {
+	return &api.DoctorReport{Checks: []api.Check{}, LeftOver: []api.LeftOver{}}, nil
+}

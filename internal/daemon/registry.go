@@ -1,0 +1,58 @@
+package daemon
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"aloft/component"
+	"aloft/internal/components/process"
+	"aloft/internal/components/website"
+	"aloft/internal/host"
+)
+
+// registry is the component classes of this build. It implements
+// plan.Classes.
+type registry struct {
+	managers map[string]component.Manager // by native name
+	names    map[string]string            // native and other names, to native ones
+}
+
+func newRegistry(managers ...component.Manager) *registry {
+	r := &registry{managers: map[string]component.Manager{}, names: map[string]string{}}
+	for _, m := range managers {
+		class := m.Class()
+		r.managers[class.Name] = m
+		r.names[class.Name] = class.Name
+		for _, alias := range class.Aliases {
+			r.names[alias] = class.Name
+		}
+	}
+	return r
+}
+
+// Class returns the class called name, natively or by an alias.
+func (r *registry) Class(name string) (component.Class, bool) {
+	m, ok := r.managers[r.names[name]]
+	if !ok {
+		return component.Class{}, false
+	}
+	return m.Class(), true
+}
+
+// Names returns the native names of classes, sorted.
+func (r *registry) Names() []string { return slices.Sorted(maps.Keys(r.managers)) }
+
+// Class describes the component class that sfClass names.
+func Class(name string) (component.Class, bool) {
+	return newRegistry(machineManagers(nil, "")...).Class(strings.TrimSpace(name))
+}
+
+// machineManagers are the managers of the classes that act on the machine a
+// component is placed on. To add one, add it here.
+func machineManagers(p *host.Processes, binary string) []component.Manager {
+	return []component.Manager{
+		process.New(p),
+		website.New(p, binary),
+	}
+}

@@ -1,0 +1,314 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+
+	"aloft/api"
+	"aloft/api/peerpb"
+	"aloft/internal/blob"
+	"aloft/internal/control"
+	"aloft/internal/event"
+	"aloft/internal/inventory"
+	"aloft/value"
+)
+
+// service is what the Service API answers: control's methods, and those of the
+// daemon as a whole. It implements server.Service.
+type service struct {
+	*control.Control
+	m *manager
+}
+
+// MissingBlobs returns those of the digests whose content is not here.
+func (s service) MissingBlobs(_ context.Context, digests []string) ([]string, error) {
+	missing := []string{}
+	for _, d := range digests {
+		if err := blob.Check(d); err != nil {
+			return nil, &api.Error{Kind: api.KindInvalid, Message: err.Error()}
+		}
+		if !s.m.blobs.Has(d) {
+			missing = append(missing, d)
+		}
+	}
+	return missing, nil
+}
+
+// PutBlob keeps the content of r.
+func (s service) PutBlob(ctx context.Context, digest string, r io.Reader) error {
+	err := s.m.blobs.Ensure(ctx, digest, func(context.Context) (io.ReadCloser, error) { return io.NopCloser(r), nil })
+	if errors.Is(err, blob.ErrDigest) {
+		return &api.Error{Kind: api.KindInvalid, Message: err.Error()}
+	}
+	return err
+}
+
+// Events returns the events that q chooses, oldest first.
+func (s service) Events(ctx context.Context, q api.EventQuery) (iter.Seq2[api.Event, error], error) {
+	path, err := value.ParsePath(q.Path)
+	if err != nil {
+		return nil, &api.Error{Kind: api.KindInvalid, Message: err.Error()}
+	}
+	return func(yield func(api.Event, error) bool) {
+		s.m.events.Since(ctx, q.After, q.Follow, func(e event.Event, cursor string) bool {
+			if q.System != "" && e.System != q.System || q.Plan != "" && e.Plan != q.Plan || !path.Contains(e.Path) {
+				return true
+			}
+			out, ok := s.event(e)
+			if !ok {
+				return true
+			}
+			out.Cursor = cursor
+			return yield(out, nil)
+		})
+	}, nil
+}
+
+// event returns an event in the form of the API; some are told by others.
+func (s service) event(e event.Event) (api.Event, bool) {
+	out := api.Event{
+		Origin: e.Origin, Sequence: e.Sequence, Time: e.Time, System: e.System, Revision: e.Revision, Path: e.Path.String(),
+		Incarnation: e.Incarnation, Plan: e.Plan, Step: e.Step, Reason: e.Reason, Fraction: e.Fraction,
+	}
+	state := func(kind, state, reason string) (api.Event, bool) {
+		out.Kind, out.State, out.Reason = kind, state, reason
+		return out, true
+	}
+	switch e.Kind {
+	case event.ComponentState:
+		return state(api.EventComponent, e.Reason, "")
+	case event.StepFailed:
+		return state(api.EventComponent, string(inventory.Failed), e.Reason)
+	case event.ComponentEnded:
+		return state(api.EventComponent, "ended", e.Reason)
+	case event.ComponentRestarted:
+		return state(api.EventRestart, "", e.Reason)
+	case event.SystemState:
+		out.Path = ""
+		return state(api.EventSystem, e.Reason, "")
+	case event.PlanAccepted:
+		out.Path = ""
+		return state(api.EventPlan, api.DeploymentRunning, e.Reason)
+	case event.PlanDone:
+		out.Path = ""
+		return state(api.EventPlan, api.DeploymentDone, "")
+	case event.PlanFailed:
+		out.Path = ""
+		return state(api.EventPlan, api.DeploymentDegraded, e.Reason)
+	case event.PlanInterrupted:
+		out.Path = ""
+		return state(api.EventPlan, api.DeploymentCancelled, e.Reason)
+	case event.Progress:
+		return state(api.EventProgress, "", e.Reason)
+	default:
+		return out, false
+	}
+}
+
+// Logs returns the output of components.
+func (s service) Logs(ctx context.Context, q api.LogQuery) (iter.Seq2[api.LogLine, error], error) {
+	path, err := value.ParsePath(q.Path)
+	if err != nil {
+		return nil, &api.Error{Kind: api.KindInvalid, Message: err.Error()}
+	}
+	executors, err := s.Executors(q.System, path)
+	if err != nil {
+		return nil, err
+	}
+	return func(yield func(api.LogLine, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		lines := make(chan api.LogLine)
+		ends := make(chan error)
+		for _, id := range executors {
+			go func() { ends <- s.log(ctx, id, q, path, lines) }()
+		}
+		running := len(executors)
+		for running > 0 {
+			select {
+			case l := <-lines:
+				if !yield(l, nil) {
+					cancel()
+					drain(lines, ends, running)
+					return
+				}
+			case err := <-ends:
+				running--
+				if err != nil && ctx.Err() == nil && !yield(api.LogLine{}, err) {
+					cancel()
+					drain(lines, ends, running)
+					return
+				}
+			}
+		}
+	}, nil
+}
+
+// drain lets the readers of logs end.
+func drain(lines <-chan api.LogLine, ends <-chan error, running int) {
+	for running > 0 {
+		select {
+		case <-lines:
+		case <-ends:
+			running--
+		}
+	}
+}
+
+// log reads the logs that one daemon has.
+func (s service) log(ctx context.Context, id string, q api.LogQuery, path value.Path, lines chan<- api.LogLine) error {
+	if !(sessions{s.m}).Connected(id) {
+		return &api.Error{Kind: api.KindUnavailable, Message: fmt.Sprintf("machine %s does not answer", id)}
+	}
+	machine, err := sessions{s.m}.Machine(ctx, id)
+	if err != nil {
+		return err
+	}
+	stream, err := machine.Logs(ctx, &peerpb.LogsRequest{System: q.System, Path: string(path), Follow: q.Follow, Tail: int32(q.Lines)})
+	if err != nil {
+		return err
+	}
+	for {
+		l, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		line := api.LogLine{Path: l.Path, Text: l.Text}
+		if l.Time != nil {
+			line.Time = l.Time.AsTime()
+		}
+		select {
+		case lines <- line:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Exec runs a command on a machine.
+func (s service) Exec(ctx context.Context, name string, r api.ExecRequest, streams api.ExecStreams) (int, error) {
+	id, err := s.MachineID(name)
+	if err != nil {
+		return 0, err
+	}
+	if !(sessions{s.m}).Connected(id) {
+		return 0, &api.Error{Kind: api.KindUnavailable, Message: fmt.Sprintf("machine %s does not answer", name), Remedy: "look at it with: aloft machines"}
+	}
+	machine, err := sessions{s.m}.Machine(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := machine.Exec(ctx)
+	if err != nil {
+		return 0, err
+	}
+	first := &peerpb.ExecInput{Command: r.Command, Terminal: r.TTY, Rows: int32(r.Size.Rows), Columns: int32(r.Size.Cols)}
+	if err := stream.Send(first); err != nil {
+		return 0, err
+	}
+	go sendInput(ctx, stream, streams)
+	for {
+		out, err := stream.Recv()
+		if err != nil {
+			return 0, fmt.Errorf("command on %s: %w", name, err)
+		}
+		if len(out.Stdout) > 0 {
+			if _, err := streams.Stdout.Write(out.Stdout); err != nil {
+				return 0, err
+			}
+		}
+		if len(out.Stderr) > 0 {
+			if _, err := streams.Stderr.Write(out.Stderr); err != nil {
+				return 0, err
+			}
+		}
+		switch {
+		case out.Failure != "":
+			return 0, &api.Error{Kind: api.KindInvalid, Message: fmt.Sprintf("on %s: %s", name, out.Failure)}
+		case out.Exited:
+			return int(out.Status), nil
+		}
+	}
+}
+
+// sendInput passes on what the caller types until it ends.
+func sendInput(ctx context.Context, stream peerpb.Machine_ExecClient, streams api.ExecStreams) {
+	input := make(chan []byte)
+	go func() {
+		defer close(input)
+		for {
+			buf := make([]byte, 16<<10)
+			n, err := streams.Stdin.Read(buf)
+			if n > 0 {
+				select {
+				case input <- buf[:n]:
+				case <-ctx.Done():
+					return
+				}
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	for {
+		var m *peerpb.ExecInput
+		select {
+		case b, more := <-input:
+			m = &peerpb.ExecInput{Stdin: b, CloseStdin: !more}
+			if !more {
+				input = nil
+			}
+		case size := <-streams.Resize:
+			m = &peerpb.ExecInput{Rows: int32(size.Rows), Columns: int32(size.Cols)}
+		case <-ctx.Done():
+			return
+		}
+		if stream.Send(m) != nil {
+			return
+		}
+	}
+}
+
+// Daemon says what this daemon is.
+func (s service) Daemon(ctx context.Context) (*api.DaemonStatus, error) {
+	systems, err := s.Systems(ctx)
+	if err != nil {
+		return nil, err
+	}
+	machines, err := s.Machines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	status := &api.DaemonStatus{
+		PID: os.Getpid(), Roles: []string{"manage", "host"}, Version: s.m.options.Version, Home: s.m.home.dir, HomeID: s.m.home.id,
+		Machines: len(machines), Systems: len(systems),
+	}
+	if contacts := s.m.gateways.contacts(); len(contacts) > 0 {
+		status.Address = contacts[0]
+	}
+	return status, nil
+}
+
+// StopDaemon makes the daemon end soon; machines go on.
+func (s service) StopDaemon(ctx context.Context) (*api.StopResult, error) {
+	machines, err := s.Machines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.m.endSoon()
+	return &api.StopResult{PID: os.Getpid(), Machines: len(machines)}, nil
+}
+
+// Doctor looks for what is wrong on this host.
+func (s service) Doctor(ctx context.Context, r api.DoctorRequest) (*api.DoctorReport, error) {
+	return s.m.examine(ctx, r)
+}
