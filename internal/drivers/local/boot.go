@@ -92,7 +92,7 @@ func (d *Driver) boot(ctx context.Context, m *machine) error {
 		err = light.Ready(d.id.Link(rec.Offset), linkLimit)
 	}
 	if err != nil {
-		return errors.Join(err, st.Process.End(unix.SIGKILL, endLimit))
+		return errors.Join(err, st.Process.End(context.WithoutCancel(ctx), unix.SIGKILL, endLimit))
 	}
 	return nil
 }
@@ -147,6 +147,9 @@ func (d *Driver) Operate(ctx context.Context, _ provider.Account, ref string, op
 	d.mu.Lock()
 	m := d.machines[ref]
 	d.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if m == nil {
 		return d.fail("operate", provider.NotFound, fmt.Errorf("no machine %s", ref))
 	}
@@ -161,7 +164,7 @@ func (d *Driver) Operate(ctx context.Context, _ provider.Account, ref string, op
 	case rec.Phase != made:
 		return d.fail("operate", provider.Conflict, fmt.Errorf("machine %s is %s", rec.Name, d.resource(m).State))
 	case op == provider.OpStop:
-		return d.stop(m)
+		return d.stop(ctx, m)
 	case rec.Run.Alive():
 		return nil
 	}

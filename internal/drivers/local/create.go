@@ -19,6 +19,9 @@ import (
 // that is known gives its machine; one whose making was cut short, by an end of
 // this process say, is made from the start.
 func (d *Driver) Create(ctx context.Context, account provider.Account, req provider.Request) (provider.Resource, error) {
+	if err := ctx.Err(); err != nil {
+		return provider.Resource{}, err
+	}
 	m, err := d.reserve(account, req)
 	if err != nil {
 		return provider.Resource{}, d.fail("create", provider.Transient, err)

@@ -28,6 +28,9 @@ func (d *Driver) Destroy(ctx context.Context, _ provider.Account, ref string) er
 	d.mu.Lock()
 	m := d.machines[ref]
 	d.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if m == nil {
 		return nil
 	}
@@ -54,7 +57,7 @@ func (d *Driver) Destroy(ctx context.Context, _ provider.Account, ref string) er
 // The caller holds the machine.
 func (d *Driver) erase(ctx context.Context, m *machine) error {
 	rec, _ := d.look(m)
-	if err := d.end(m); err != nil {
+	if err := d.end(ctx, m); err != nil {
 		return err
 	}
 	if rec.Form == Light {
@@ -82,27 +85,29 @@ func (d *Driver) erase(ctx context.Context, m *machine) error {
 }
 
 // end ends every process of a machine at once.
-func (d *Driver) end(m *machine) error {
+func (d *Driver) end(ctx context.Context, m *machine) error {
 	rec, _ := d.look(m)
 	if rec.Form == Light {
-		return rec.Run.End(unix.SIGKILL, endLimit) // the kernel ends the rest with it
+		return rec.Run.End(ctx, unix.SIGKILL, endLimit) // the kernel ends the rest with it
 	}
-	if err := rec.Run.End(unix.SIGINT, endLimit); err != nil { // it ends the rest first
+	if err := rec.Run.End(ctx, unix.SIGINT, endLimit); err != nil { // it ends the rest first
 		return err
 	}
-	return endStrays(d.id, rec.Ref)
+	return endStrays(ctx, d.id, rec.Ref)
 }
 
 // stop ends the processes of a machine as a shutdown does.
-func (d *Driver) stop(m *machine) error {
+func (d *Driver) stop(ctx context.Context, m *machine) error {
 	if err := d.note(m, true, func(r *record) { r.Stopped = true }); err != nil {
 		return d.fail("stop", provider.Transient, err)
 	}
 	rec, _ := d.look(m)
-	if err := rec.Run.End(unix.SIGTERM, stopLimit); err != nil {
+	if err := rec.Run.End(ctx, unix.SIGTERM, stopLimit); ctx.Err() != nil {
+		return ctx.Err() // it goes on ending by itself
+	} else if err != nil {
 		d.log.Warn("machine does not stop by itself", "machine", rec.Ref, "error", err)
 	}
-	if err := d.end(m); err != nil {
+	if err := d.end(ctx, m); err != nil {
 		return d.fail("stop", provider.Transient, err)
 	}
 	return nil
@@ -147,14 +152,14 @@ func strays(home names.Home, machine string) ([]ident.Process, error) {
 }
 
 // endStrays ends strays until there are none.
-func endStrays(home names.Home, machine string) error {
+func endStrays(ctx context.Context, home names.Home, machine string) error {
 	for range 10 {
 		found, err := strays(home, machine)
 		if err != nil || len(found) == 0 {
 			return err
 		}
 		for _, p := range found {
-			if err := p.End(unix.SIGKILL, endLimit); err != nil {
+			if err := p.End(ctx, unix.SIGKILL, endLimit); err != nil {
 				return err
 			}
 		}

@@ -235,7 +235,7 @@ func TestKilledInitIsSeenAsStopped(t *testing.T) {
 			w := newWorld(t, form)
 			r := w.create("m")
 			before := w.ask(r)
-			if err := w.keeper(r).End(unix.SIGKILL, endLimit); err != nil {
+			if err := w.keeper(r).End(t.Context(), unix.SIGKILL, endLimit); err != nil {
 				t.Fatal(err)
 			}
 			got, err := w.d.Get(t.Context(), w.account, r.Ref)

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -176,6 +177,7 @@ func (d *Driver) Describe() provider.Capabilities {
 		Operations:      map[provider.Operation]provider.Support{provider.OpStart: provider.Yes, provider.OpStop: provider.Yes},
 		Site:            provider.SiteHost,
 		NativeTokens:    true,
+		TokenLife:       math.MaxInt64, // as long as its machine
 		Isolation:       d.config.Form == Light,
 		DefaultTemplate: Template,
 	}

@@ -80,13 +80,20 @@ func probe(home string, id names.Home) Report {
 	return r
 }
 
-// aside runs f on a thread with a mount namespace of its own, which ends with
-// it. f must not start goroutines.
+// aside runs f on a thread with namespaces of its own, which ends with it. f
+// must not start goroutines.
 func aside(flags int, f func() error) error {
 	result := make(chan error)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		err := unix.Unshare(flags)
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			// The first thread stands for the whole process in /proc and never ends:
+			// it keeps its namespaces, and while it is held here another is taken.
+			defer runtime.UnlockOSThread()
+			result <- aside(flags, f)
+			return
+		}
+		err := unix.Unshare(flags) // never unlocked: the thread ends with the goroutine
 		if err == nil {
 			err = f()
 		}
@@ -99,9 +106,12 @@ func tryNamespaces() error {
 	return aside(unix.CLONE_FS|unix.CLONE_NEWNS|unix.CLONE_NEWNET|unix.CLONE_NEWUTS|unix.CLONE_NEWIPC, func() error { return nil })
 }
 
+// probePrefix begins the names of folders in which a mount is tried.
+const probePrefix = ".probe-"
+
 // tryOverlay mounts the host's root below a file system in home.
 func tryOverlay(home string, id names.Home) error {
-	dir, err := os.MkdirTemp(home, ".probe-")
+	dir, err := os.MkdirTemp(home, probePrefix)
 	if err != nil {
 		return err
 	}

@@ -117,7 +117,7 @@ func (st *Starting) Go(ctx context.Context) error {
 func (st *Starting) Abandon() {
 	st.orders.Close()
 	st.report.Close()
-	_ = st.Process.End(unix.SIGKILL, endLimit) // it ends by itself too: its orders have ended
+	_ = st.Process.End(context.Background(), unix.SIGKILL, endLimit) // it ends by itself too: its orders have ended
 }
 
 // Orders is the other end of the talk, in the process that was started.

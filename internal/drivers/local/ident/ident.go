@@ -6,6 +6,7 @@ package ident
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -22,6 +23,9 @@ type Process struct {
 	Start uint64 `json:"start"` // clock ticks from the host's boot
 	Boot  string `json:"boot"`  // id of that boot
 }
+
+// glance is how often a wait for a process looks whether it is still wanted.
+const glance = 20 * time.Millisecond
 
 // ErrGone says that the process has ended.
 var ErrGone = errors.New("process has ended")
@@ -115,9 +119,9 @@ func (p Process) Signal(sig unix.Signal) error {
 	return nil
 }
 
-// End sends a signal and waits until the process has ended, for limit at most.
-// Of a light machine's process 1, all processes of the machine have then ended.
-func (p Process) End(sig unix.Signal, limit time.Duration) error {
+// End sends a signal and waits until the process has ended, until ctx ends or
+// for limit at most. Of a light machine's process 1, all processes of the machine have then ended.
+func (p Process) End(ctx context.Context, sig unix.Signal, limit time.Duration) error {
 	fd, err := p.open()
 	if errors.Is(err, ErrGone) {
 		return nil
@@ -129,7 +133,7 @@ func (p Process) End(sig unix.Signal, limit time.Duration) error {
 		return fmt.Errorf("signal process %d: %w", p.PID, err)
 	}
 	for until := time.Now().Add(limit); ; {
-		left := time.Until(until)
+		left := min(time.Until(until), glance)
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, max(int(left.Milliseconds()), 0))
 		switch {
 		case errors.Is(err, unix.EINTR):
@@ -138,7 +142,9 @@ func (p Process) End(sig unix.Signal, limit time.Duration) error {
 		case n > 0:
 			p.release()
 			return nil
-		default:
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case time.Now().After(until):
 			return fmt.Errorf("process %d has not ended within %s of %s", p.PID, limit, unix.SignalName(sig))
 		}
 	}

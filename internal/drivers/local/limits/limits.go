@@ -166,11 +166,14 @@ func (t Tree) Add(parent, name string, pid int) error {
 	return nil
 }
 
-// Remove removes the group, and parent with its last one. The processes have
+// Remove removes the group, "" for none, and parent with its last one. The processes have
 // ended; the kernel may need a moment to know.
 func (t Tree) Remove(parent, name string) error {
 	for _, dir := range t.dirs() {
 		for until := time.Now().Add(2 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+			if name == "" {
+				break
+			}
 			err := unix.Rmdir(filepath.Join(dir, parent, name))
 			if err == nil || errors.Is(err, unix.ENOENT) {
 				break

@@ -254,14 +254,16 @@ func (r *Registry) used(kind string) ([]netip.Prefix, error) {
 		return used, nil
 	}
 	ours := map[int]bool{}
-	links, err := netlink.LinkList()
+	links, err := whole(netlink.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
 	for _, l := range links {
 		ours[l.Attrs().Index] = r.own.ID.Owns(l.Attrs().Name)
 	}
-	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+	routes, err := whole(func() ([]netlink.Route, error) {
+		return netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}
@@ -273,7 +275,7 @@ func (r *Registry) used(kind string) ([]netip.Prefix, error) {
 			}
 		}
 	}
-	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+	addrs, err := whole(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_V4) })
 	if err != nil {
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}
@@ -285,6 +287,16 @@ func (r *Registry) used(kind string) ([]netip.Prefix, error) {
 		}
 	}
 	return used, nil
+}
+
+// whole asks the kernel for a list again when it changed meanwhile.
+func whole[T any](list func() ([]T, error)) ([]T, error) {
+	for try := 0; ; try++ {
+		all, err := list()
+		if !errors.Is(err, netlink.ErrDumpInterrupted) || try == 100 {
+			return all, err
+		}
+	}
 }
 
 // ErrNone says that every network of a kind is somebody's.
