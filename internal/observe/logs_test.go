@@ -1,0 +1,194 @@
+package observe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err == nil {
+		_, err = f.WriteString(content)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTailReadsAsFarBackAsItMust(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "log")
+	write(t, log+".2", "1\n2\n")
+	write(t, log+".1", "3\r\n4\n")
+	write(t, log, "5\n6\nhalf")
+	for tail, want := range map[int]string{
+		0: "1 2 3 4 5 6 half", 2: "5 6 half", 3: "4 5 6 half", 5: "2 3 4 5 6 half", 99: "1 2 3 4 5 6 half",
+	} {
+		var got []string
+		err := Tail([]LogFile{{Path: "a", File: log}, {Path: "b", File: log + ".none"}}, tail, func(l Line) error {
+			got = append(got, l.Text)
+			return nil
+		})
+		if err != nil || strings.Join(got, " ") != want {
+			t.Errorf("tail %d: %q, %v; want %q", tail, got, err, want)
+		}
+	}
+	stop := errors.New("enough")
+	if err := Tail([]LogFile{{File: log}}, 0, func(Line) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestFollowSurvivesRotationCuttingAndAFileThatIsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		log, late := filepath.Join(dir, "log"), filepath.Join(dir, "late")
+		write(t, log, "old\nlast\n")
+		ctx, cancel := context.WithCancel(t.Context())
+		var got []string
+		done := make(chan error)
+		go func() {
+			done <- Follow(ctx, []LogFile{{"a", log}, {"b", late}}, 1, func(l Line) error {
+				got = append(got, string(l.Path)+":"+l.Text)
+				return nil
+			})
+		}()
+		pass := func() { time.Sleep(2 * pause); synctest.Wait() }
+		pass()
+		write(t, log, "one\ntw")
+		pass()
+		write(t, log, "o\n")
+		write(t, late, "here\n")
+		pass()
+		if err := os.Rename(log, log+".1"); err != nil {
+			t.Fatal(err)
+		}
+		write(t, log+".1", "into the old\n")
+		write(t, log, "into the new\n")
+		pass()
+		if err := rotateAt(log, 5); err != nil { // by copying and cutting
+			t.Fatal(err)
+		}
+		pass()
+		write(t, log, "after\n")
+		pass()
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		want := []string{"a:last", "a:one", "a:two", "b:here", "a:into the old", "a:into the new", "a:after"}
+		if !slices.Equal(got, want) {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
+	})
+}
+
+func TestLineWithoutEndIsCut(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "log")
+	write(t, log, strings.Repeat("x", 3*longestLine)+"\nend\n")
+	var n, size int
+	if err := Tail([]LogFile{{File: log}}, 0, func(l Line) error {
+		n++
+		size += len(l.Text)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if n < 4 || size != 3*longestLine+3 {
+		t.Errorf("%d lines, %d bytes", n, size)
+	}
+}
+
+func TestWriterRotatesAndKeepsThree(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "component", "log")
+	w, err := OpenWriter(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.size = 20
+	for i := range 10 {
+		if _, err := fmt.Fprintf(w, "line %02d\n", i); err != nil { // 8 bytes
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte("x")); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+	files, _ := filepath.Glob(log + "*")
+	b, _ := os.ReadFile(log)
+	b2, _ := os.ReadFile(log + ".2")
+	if len(files) != 3 || string(b) != "line 08\nline 09\n" || string(b2) != "line 04\nline 05\n" {
+		t.Errorf("files %v: %q … %q", files, b2, b)
+	}
+	if w, err = OpenWriter(log); err != nil || w.written != 16 {
+		t.Errorf("opened again: %+v, %v", w, err)
+	}
+	_ = w.Close()
+}
+
+func TestRotateLeavesTheProcessItsFile(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "log")
+	process, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer process.Close()
+	for i := range 4 {
+		fmt.Fprintf(process, "line %d\n", i)
+		if err := rotateAt(log, 14); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fmt.Fprint(process, "line 4\n")
+	now, _ := os.ReadFile(log)
+	old, _ := os.ReadFile(log + ".1")
+	older, _ := os.ReadFile(log + ".2")
+	if string(older)+"|"+string(old)+"|"+string(now) != "line 0\nline 1\n|line 2\nline 3\n|line 4\n" {
+		t.Errorf("%q %q %q", older, old, now)
+	}
+	if err := Rotate(log + ".none"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMetricsAreThereToScrape(t *testing.T) {
+	m := NewMetrics("1.2.3")
+	m.Step("deploy", "done", 20*time.Millisecond)
+	m.Session(1)
+	m.Session(1)
+	m.Session(-1)
+	m.Machines(map[string]int{"running": 3, "lost": 1})
+	m.Machines(map[string]int{"running": 4})
+	m.Event("step.done")
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	for _, want := range []string{
+		`aloft_build{version="1.2.3"} 1`,
+		`aloft_step_seconds_count{action="deploy",outcome="done"} 1`,
+		`aloft_step_seconds_bucket{action="deploy",outcome="done",le="0.05"} 1`,
+		"aloft_sessions 1",
+		`aloft_machines{state="running"} 4`,
+		`aloft_events_total{kind="step.done"} 1`,
+		"process_resident_memory_bytes",
+	} {
+		if !strings.Contains(w.Body.String(), want+"\n") && !strings.Contains(w.Body.String(), want+" ") {
+			t.Errorf("no %s", want)
+		}
+	}
+	if strings.Contains(w.Body.String(), "lost") {
+		t.Error("a state that no machine is in any more is told")
+	}
+}
