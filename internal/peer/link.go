@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"aloft/api/peerpb"
@@ -22,6 +24,9 @@ type wire interface {
 	// shut breaks the connection and frees what it holds.
 	shut()
 }
+
+// errBroken is what a call ends with that was under way when its connection ended.
+var errBroken = status.Error(codes.Unavailable, "connection broke")
 
 // link is one authenticated connection between two daemons, whichever of them
 // dialled.

@@ -12,8 +12,10 @@ import (
 
 	"github.com/hashicorp/yamux"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 )
 
 // ALPN is the protocol of sessions between daemons.
@@ -68,7 +70,6 @@ func newMuxWire(conn net.Conn, dialled bool, log *slog.Logger) (*muxWire, error)
 		grpc.WithIdleTimeout(0),
 		grpc.WithReadBufferSize(0),
 		grpc.WithWriteBufferSize(bufferSize),
-		grpc.WithSharedWriteBuffer(true),
 		grpc.WithStaticStreamWindowSize(windowSize),
 		grpc.WithStaticConnWindowSize(4*windowSize),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
@@ -91,11 +92,34 @@ func (w *muxWire) open(kind byte) (net.Conn, error) {
 }
 
 func (w *muxWire) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	return w.calls.Invoke(ctx, method, args, reply, opts...)
+	return w.explain(ctx, w.calls.Invoke(ctx, method, args, reply, opts...))
 }
 
 func (w *muxWire) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	return w.calls.NewStream(ctx, desc, method, opts...)
+	stream, err := w.calls.NewStream(ctx, desc, method, opts...)
+	if err != nil {
+		return nil, w.explain(ctx, err)
+	}
+	return &muxStream{stream, func(err error) error { return w.explain(ctx, err) }}, nil
+}
+
+// explain tells a call that was cut off from one that its caller cancelled:
+// gRPC says Canceled of both when the connection is closed from this side.
+func (w *muxWire) explain(ctx context.Context, err error) error {
+	if status.Code(err) == codes.Canceled && ctx.Err() == nil && w.mux.IsClosed() {
+		return errBroken
+	}
+	return err
+}
+
+// muxStream is a stream whose errors are explained.
+type muxStream struct {
+	grpc.ClientStream
+	explain func(error) error
+}
+
+func (s *muxStream) RecvMsg(m any) error {
+	return s.explain(s.ClientStream.RecvMsg(m))
 }
 
 func (w *muxWire) tellRetired() {

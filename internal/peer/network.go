@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
@@ -129,9 +128,7 @@ func (w *Network) breakWhere(match func(road) bool) {
 	}
 }
 
-var errLost = status.Error(codes.Unavailable, "connection broke")
-
-// carry takes the time that one message on a road needs. It returns errLost
+// carry takes the time that one message on a road needs. It returns errBroken
 // when the message is lost, and the cause of ctx's end when that comes first.
 func (w *Network) carry(ctx context.Context, r road) error {
 	w.mu.Lock()
@@ -146,7 +143,7 @@ func (w *Network) carry(ctx context.Context, r road) error {
 	}
 	w.mu.Unlock()
 	if lost {
-		return errLost
+		return errBroken
 	}
 	if delay > 0 {
 		pause(ctx, delay)

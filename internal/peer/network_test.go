@@ -80,8 +80,8 @@ func TestHeldMessagesArriveWhenReleased(t *testing.T) {
 			answered <- err
 		}()
 		time.Sleep(time.Hour)
-		if len(m.callers) != 1 || len(answered) != 0 {
-			t.Errorf("handled %d times, answered %d times", len(m.callers), len(answered))
+		if len(m.called()) != 1 || len(answered) != 0 {
+			t.Errorf("handled %d times, answered %d times", len(m.called()), len(answered))
 		}
 		release()
 		if err := <-answered; err != nil {
@@ -96,8 +96,8 @@ func TestDeadlineHoldsWhileMessagesDoNotMove(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := peerpb.NewMachineClient(boss.session(m.id)).Tell(ctx, &peerpb.TellRequest{})
-		if status.Code(err) != codes.DeadlineExceeded || len(m.callers) != 0 {
-			t.Errorf("got %v, handled %d times", err, len(m.callers))
+		if status.Code(err) != codes.DeadlineExceeded || len(m.called()) != 0 {
+			t.Errorf("got %v, handled %d times", err, len(m.called()))
 		}
 	})
 }
@@ -116,7 +116,7 @@ func TestLostMessageBreaksTheSessionAndItComesBack(t *testing.T) {
 			if status.Code(err) != codes.Unavailable {
 				t.Errorf("lost call: %v", err)
 			}
-			if len(m.callers) == 0 {
+			if len(m.called()) == 0 {
 				noEffect++
 			} else {
 				effect++

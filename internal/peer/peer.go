@@ -137,7 +137,6 @@ type Node struct {
 	changed  chan struct{} // closed and replaced whenever the rest changes
 	sessions map[string]*session
 	links    map[*link]*session
-	epoch    uint64
 }
 
 type service struct {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -51,6 +52,13 @@ func (a *answers) note(ctx context.Context) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.callers = append(a.callers, Caller(ctx))
+}
+
+// called returns who called so far.
+func (a *answers) called() []Peer {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.callers)
 }
 
 func (a *answers) Tell(ctx context.Context, _ *peerpb.TellRequest) (*peerpb.TellReply, error) {
@@ -274,10 +282,10 @@ func checkBothWays(t *testing.T, boss *manager, m *machine) {
 	if _, err := peerpb.NewOwnerClient(up).Report(t.Context(), &peerpb.ReportRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	if got := m.callers[0]; got != boss.node.Name() || got.Kind != Manager || got != up.Peer() {
+	if got := m.called()[0]; got != boss.node.Name() || got.Kind != Manager || got != up.Peer() {
 		t.Errorf("the machine was called by %v", got)
 	}
-	if got := boss.callers[0]; got != m.node.Name() || got.ID != m.id || got != down.Peer() {
+	if got := boss.called()[0]; got != m.node.Name() || got.ID != m.id || got != down.Peer() {
 		t.Errorf("the manager was called by %v", got)
 	}
 

@@ -150,6 +150,43 @@ func TestDaemonsThatDialEachOtherAtOnceKeepOneConnection(t *testing.T) {
 	}
 }
 
+// TestRetiredConnectionDoesNotOutliveItsSession: otherwise one end could go on
+// using a connection on which the other has said that it calls no more.
+func TestRetiredConnectionDoesNotOutliveItsSession(t *testing.T) {
+	inBothWorlds(t, func(t *testing.T, w *world) {
+		boss, m := w.pair()
+		m.hold = make(chan struct{})
+		s, err := m.node.Dial(t.Context(), boss.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old := s.(*session).current()
+		failed := make(chan error, 1)
+		go func() {
+			_, err := peerpb.NewMachineClient(boss.session(m.id)).Inspect(context.Background(), &peerpb.InspectRequest{})
+			failed <- err
+		}()
+		exec, err := peerpb.NewMachineClient(boss.session(m.id)).Exec(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for len(m.called()) < 2 {
+			time.Sleep(time.Millisecond)
+		}
+		if _, err := m.node.Dial(t.Context(), boss.address); err != nil {
+			t.Fatal(err)
+		}
+		s.Close() // the newer connection; the call is on the older
+		if err := <-failed; status.Code(err) != codes.Unavailable {
+			t.Errorf("call under way: %v", err)
+		}
+		if _, err := exec.Recv(); status.Code(err) != codes.Unavailable {
+			t.Errorf("stream under way: %v", err)
+		}
+		<-old.done
+	})
+}
+
 func TestMachineComesBackToARestartedManager(t *testing.T) {
 	inBothWorlds(t, func(t *testing.T, w *world) {
 		boss, m := w.pair()
@@ -233,8 +270,8 @@ func TestDaemonCallsItselfOverASession(t *testing.T) {
 		if _, err := peerpb.NewMachineClient(s).Tell(t.Context(), &peerpb.TellRequest{}); err != nil {
 			t.Fatal(err)
 		}
-		if boss.callers[0] != boss.node.Name() {
-			t.Errorf("called by %v", boss.callers[0])
+		if boss.called()[0] != boss.node.Name() {
+			t.Errorf("called by %v", boss.called()[0])
 		}
 		checkStreams(t, s)
 	})

@@ -167,7 +167,6 @@ func serverOptions(n *Node) []grpc.ServerOption {
 		grpc.WaitForHandlers(true),
 		grpc.ReadBufferSize(0),
 		grpc.WriteBufferSize(bufferSize),
-		grpc.SharedWriteBuffer(true),
 		grpc.StaticStreamWindowSize(windowSize),
 		grpc.StaticConnWindowSize(4 * windowSize),
 		grpc.MaxRecvMsgSize(maxMessage),

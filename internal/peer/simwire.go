@@ -58,7 +58,7 @@ func (e *simEnd) shut() {
 	e.net.mu.Unlock()
 	far := e.other
 	far.link.node.start(func() {
-		if err := e.net.carry(far.ctx, e.road); err == nil || errors.Is(err, errLost) {
+		if err := e.net.carry(far.ctx, e.road); err == nil || errors.Is(err, errBroken) {
 			far.cut()
 		}
 	})
@@ -71,10 +71,10 @@ func (e *simEnd) send(ctx context.Context) error {
 	defer context.AfterFunc(e.ctx, cancel)()
 	err := e.net.carry(ctx, e.road)
 	switch {
-	case errors.Is(err, errLost):
+	case errors.Is(err, errBroken):
 		e.conn.sever()
 	case e.ctx.Err() != nil:
-		return errLost
+		return errBroken
 	}
 	return err
 }
@@ -141,7 +141,7 @@ func (e *simEnd) Invoke(ctx context.Context, method string, args, reply any, _ .
 	})
 	if !started {
 		cancel()
-		return errLost
+		return errBroken
 	}
 	select {
 	case a := <-answers:
@@ -152,7 +152,7 @@ func (e *simEnd) Invoke(ctx context.Context, method string, args, reply any, _ .
 	case <-ctx.Done():
 		return status.FromContextError(ctx.Err()).Err()
 	case <-e.ctx.Done():
-		return errLost
+		return errBroken
 	}
 }
 
@@ -229,7 +229,7 @@ func (s *simStream) put(f frame) error {
 	case <-s.ctx.Done():
 		return status.FromContextError(s.ctx.Err()).Err()
 	case <-s.end.ctx.Done():
-		return errLost
+		return errBroken
 	}
 }
 
@@ -259,7 +259,7 @@ func (s *simStream) RecvMsg(m any) error {
 	case <-s.ctx.Done():
 		s.over = status.FromContextError(s.ctx.Err()).Err()
 	case <-s.end.ctx.Done():
-		s.over = errLost
+		s.over = errBroken
 	}
 	return s.over
 }
@@ -323,7 +323,7 @@ func (e *simEnd) NewStream(ctx context.Context, desc *grpc.StreamDesc, method st
 	})
 	if !started {
 		cancel()
-		return nil, errLost
+		return nil, errBroken
 	}
 	over, finish := context.WithCancel(e.ctx)
 	forget := context.AfterFunc(ctx, finish)

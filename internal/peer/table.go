@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -55,11 +56,8 @@ type Change struct {
 func (n *Node) Watch(ctx context.Context, f func(Change)) error {
 	known := map[string]*session{}
 	for {
-		now := map[string]*session{}
 		n.mu.Lock()
-		for id, s := range n.sessions {
-			now[id] = s
-		}
+		now := maps.Clone(n.sessions)
 		changed := n.changed
 		n.mu.Unlock()
 
@@ -144,20 +142,34 @@ func (n *Node) enter(l *link) (s *session, loser, gone *link, err error) {
 }
 
 // dropped takes a closed link out of the table, and its session if it was the
-// session's current one.
+// session's current one. Then it closes what retired links the session has left:
+// the other end may not know that they were replaced, and take one of them for
+// a session that still is.
 func (n *Node) dropped(l *link) {
+	for _, left := range n.remove(l) {
+		n.start(left.close)
+	}
+}
+
+func (n *Node) remove(l *link) (left []*link) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := n.links[l]
 	delete(n.links, l)
 	if s == nil || s.current() != l {
-		return
+		return nil
+	}
+	for other, of := range n.links {
+		if of == s {
+			left = append(left, other)
+		}
 	}
 	if n.sessions[s.peer.ID] == s {
 		delete(n.sessions, s.peer.ID)
 	}
 	s.end()
 	n.announce()
+	return left
 }
 
 // session implements Session on whatever link is the current one.
