@@ -83,10 +83,12 @@ func (d *Driver) boot(ctx context.Context, m *machine) error {
 	if err != nil {
 		return err
 	}
+	d.step(rec, "process 1 waits")
 	if err := d.note(m, false, func(r *record) { r.Phase, r.Stopped, r.Run = made, false, st.Process }); err != nil {
 		st.Abandon()
 		return err
 	}
+	d.step(rec, "in the books")
 	err = st.Go(ctx)
 	if err == nil && rec.Form == Light {
 		err = light.Ready(d.id.Link(rec.Offset), linkLimit)
@@ -94,6 +96,7 @@ func (d *Driver) boot(ctx context.Context, m *machine) error {
 	if err != nil {
 		return errors.Join(err, st.Process.End(context.WithoutCancel(ctx), unix.SIGKILL, endLimit))
 	}
+	d.step(rec, "up")
 	return nil
 }
 
@@ -102,6 +105,7 @@ func (d *Driver) startLight(ctx context.Context, rec record, n network, log *os.
 	if err := d.raiseBridge(ctx, n, rec.Bridge); err != nil {
 		return nil, err
 	}
+	d.step(rec, "bridge up")
 	s := d.spec(rec, n)
 	var err error
 	if s.Hidden, err = d.hidden(); err != nil {
@@ -112,6 +116,7 @@ func (d *Driver) startLight(ctx context.Context, rec record, n network, log *os.
 	if err != nil {
 		return nil, err
 	}
+	d.step(rec, "process 1 started")
 	if err := d.connect(rec, n, st.Process.PID); err != nil {
 		st.Abandon()
 		return nil, err

@@ -115,11 +115,19 @@ func (d *Driver) build(ctx context.Context, m *machine) error {
 		if err := d.save(rec, true); err != nil {
 			return err
 		}
+		d.step(rec, "recorded")
 		if err := d.furnish(rec); err != nil {
 			return err
 		}
+		d.step(rec, "disk made")
 	}
 	return d.boot(ctx, m)
+}
+
+// step tells of a step of a machine's making or end, for those who look for one
+// that takes long.
+func (d *Driver) step(rec record, what string) {
+	d.log.Debug("machine", "machine", rec.Ref, "name", rec.Name, "step", what)
 }
 
 // look returns a copy of a machine's record and whether the machine is in the

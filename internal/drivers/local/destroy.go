@@ -47,6 +47,7 @@ func (d *Driver) Destroy(ctx context.Context, _ provider.Account, ref string) er
 			return d.fail("destroy", provider.Transient, err)
 		}
 	}
+	d.step(rec, "to be destroyed")
 	if err := d.erase(ctx, m); err != nil {
 		return d.fail("destroy", provider.Transient, fmt.Errorf("machine %s: %w", rec.Name, err))
 	}
@@ -60,6 +61,7 @@ func (d *Driver) erase(ctx context.Context, m *machine) error {
 	if err := d.end(ctx, m); err != nil {
 		return err
 	}
+	d.step(rec, "processes ended")
 	if rec.Form == Light {
 		if err := d.tree.Remove(d.id.Group(), rec.Ref); err != nil {
 			return err
@@ -71,9 +73,11 @@ func (d *Driver) erase(ctx context.Context, m *machine) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	d.step(rec, "disconnected")
 	if err := removeFolder(d.folderOf(rec.Ref)); err != nil {
 		return err
 	}
+	d.step(rec, "folder removed")
 	d.mu.Lock()
 	delete(d.machines, rec.Ref)
 	delete(d.tokens, rec.Token)

@@ -52,6 +52,21 @@ func TestLightMachinesReachEachOtherAndTheHost(t *testing.T) {
 	}
 }
 
+func TestMachinesOfSeveralBridgesReachEachOther(t *testing.T) {
+	w := newWorld(t, Light)
+	w.d.ports = 1
+	a, b, c := w.create("a"), w.create("b"), w.create("c")
+	for _, to := range []provider.Resource{b, c} {
+		w.ask(to)
+		if out := w.run(a, fmt.Sprintf(`bash -c 'exec 3<>/dev/tcp/%s/%s && echo tell >&3 && cat <&3'`, to.Address, port)); !strings.Contains(out, to.Ref) {
+			t.Errorf("from a to %s: %q", to.Name, out)
+		}
+	}
+	if links := w.tracesOf("link"); len(links) != 3+3+4 { // machines, bridges, both ends of what joins these
+		t.Errorf("links: %q", links)
+	}
+}
+
 func TestLightMachineSeesNothingPrivateOfTheHost(t *testing.T) {
 	secret := filepath.Join("/var/tmp", "aloft-test-secret")
 	if err := os.WriteFile(secret, []byte("x"), 0o600); err != nil {

@@ -27,6 +27,7 @@ import (
 	"slices"
 	"sync"
 
+	"aloft/internal/drivers/local/light"
 	"aloft/internal/drivers/local/limits"
 	"aloft/internal/drivers/local/names"
 	"aloft/internal/drivers/local/pool"
@@ -77,6 +78,7 @@ type Driver struct {
 	report Report
 	tree   limits.Tree
 	slots  chan struct{} // one token for each machine being made
+	ports  int           // machines a bridge takes
 
 	// bridges is held while bridges are made or removed. Whoever makes one has a
 	// machine in the books before, whoever removes them looks into the books
@@ -114,7 +116,7 @@ func New(c Config) (*Driver, error) {
 	}
 	d := &Driver{
 		config: c, id: id, log: c.Log.With("driver", Name), homes: pool.Open(id, c.Home),
-		tree: limits.Find(), slots: make(chan struct{}, atOnce),
+		tree: limits.Find(), slots: make(chan struct{}, atOnce), ports: light.PortsPerBridge,
 		networks: map[Form]network{}, machines: map[string]*machine{}, tokens: map[string]*machine{}, next: map[Form]int{},
 	}
 	if err := os.MkdirAll(d.folder(), 0o711); err != nil {

@@ -134,7 +134,7 @@ func (d *Driver) place(form Form, n network) (offset, bridge int, err error) {
 		offset = first + (start-first+i)%free
 		if !taken[offset] {
 			d.next[form] = offset + 1
-			for ports[bridge] >= light.PortsPerBridge {
+			for ports[bridge] >= d.ports {
 				bridge++
 			}
 			return offset, bridge, nil

@@ -130,6 +130,12 @@ func (w *world) traces() []string {
 	return append(found, folders...)
 }
 
+// tracesOf lists the traces of one kind.
+func (w *world) tracesOf(kind string) []string {
+	w.t.Helper()
+	return slices.DeleteFunc(w.traces(), func(s string) bool { return !strings.HasPrefix(s, kind+" ") })
+}
+
 func (w *world) request(name string) provider.Request {
 	return provider.Request{
 		Kind: provider.Compute, Token: "t-" + name, Name: name, UserData: []byte("token-" + name),
@@ -150,11 +156,15 @@ func (w *world) create(name string) provider.Resource {
 // dial connects to a machine's daemon, which may be starting.
 func (w *world) dial(address string) (net.Conn, error) {
 	for until := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		c, err := net.DialTimeout("tcp", net.JoinHostPort(address, port), time.Second)
+		c, err := w.tryDial(address)
 		if err == nil || time.Now().After(until) {
 			return c, err
 		}
 	}
+}
+
+func (w *world) tryDial(address string) (net.Conn, error) {
+	return net.DialTimeout("tcp", net.JoinHostPort(address, port), time.Second)
 }
 
 // ask has a machine tell about itself. A daemon that is being ended may still
