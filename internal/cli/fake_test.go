@@ -23,8 +23,9 @@ type fake struct {
 	server.Service // Exec and the like that no script uses panic
 
 	script
-	stop     func()        // ends the daemon
-	followed chan struct{} // closed when somebody follows the events
+	played   server.Service // who is asked in its place, if anybody
+	stop     func()         // ends the daemon
+	followed chan struct{}  // closed when somebody follows the events
 
 	mu sync.Mutex
 	// under mu:
@@ -74,7 +75,10 @@ func (f *fake) serve(ctx context.Context, socket string) error {
 	}
 	ctx, f.stop = context.WithCancel(ctx)
 	log := slog.New(slog.DiscardHandler)
-	return server.Serve(ctx, l, server.New(f, log), log)
+	if f.played == nil {
+		f.played = f
+	}
+	return server.Serve(ctx, l, server.New(f.played, log), log)
 }
 
 func (f *fake) system(name string) (api.Status, error) {

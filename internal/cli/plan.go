@@ -69,16 +69,16 @@ func writePlan(w io.Writer, p *api.Plan, pal palette, wide bool) error {
 		}
 	}
 	planMachines(&b, p, pal)
+	var late []string
 	for _, e := range p.Late {
 		line := fmt.Sprintf("%s waits for %s", e.From, e.To)
 		if e.Attribute != "" {
 			line += ": " + e.Attribute + " refers to it"
 		}
-		b.WriteString(section(&b, "Late references:") + "  " + line + "\n")
+		late = append(late, line)
 	}
-	for _, n := range p.Notes {
-		b.WriteString(section(&b, "Notes:") + "  " + n + "\n")
-	}
+	section(&b, "Late references:", late)
+	section(&b, "Notes:", p.Notes)
 	b.WriteString("\n" + planSum(list, p) + "\n")
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -123,12 +123,14 @@ func oneLine(s string) string {
 	return s
 }
 
-// section returns the title of a section, the first time it is asked for it.
-func section(b *strings.Builder, title string) string {
-	if strings.Contains(b.String(), "\n"+title+"\n") {
-		return ""
+// section writes lines under a title, or nothing.
+func section(b *strings.Builder, title string, lines []string) {
+	if len(lines) > 0 {
+		b.WriteString("\n" + title + "\n")
 	}
-	return "\n" + title + "\n"
+	for _, l := range lines {
+		b.WriteString("  " + l + "\n")
+	}
 }
 
 func planMachines(b *strings.Builder, p *api.Plan, pal palette) {
@@ -152,13 +154,14 @@ func planMachines(b *strings.Builder, p *api.Plan, pal palette) {
 		if m.Change == api.ChangeRemove {
 			price = ""
 		}
-		line := pal.change(m.Change, fmt.Sprintf("%3s", m.Change)) + " "
+		var line strings.Builder
+		line.WriteString(pal.change(m.Change, fmt.Sprintf("%3s", m.Change)) + " ")
 		for j, cell := range rows[i] {
 			if width[j] > 0 {
-				line += fmt.Sprintf("%-*s  ", width[j], cell)
+				fmt.Fprintf(&line, "%-*s  ", width[j], cell)
 			}
 		}
-		b.WriteString(strings.TrimRight(line+price, " ") + "\n")
+		b.WriteString(strings.TrimRight(line.String()+price, " ") + "\n")
 	}
 }
 

@@ -113,8 +113,7 @@ func startAt(t *testing.T, path string, s Service, owner uint32) (*client.Client
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	log := slog.New(slog.DiscardHandler)
-	go func() { served <- serve(ctx, l, New(s, log), log, owner) }()
+	go func() { served <- serve(ctx, l, New(s, discard()), discard(), owner) }()
 	stop := sync.OnceFunc(func() {
 		cancel()
 		if err := <-served; err != nil {
@@ -125,6 +124,8 @@ func startAt(t *testing.T, path string, s Service, owner uint32) (*client.Client
 	t.Cleanup(func() { c.Close(); stop() })
 	return c, stop
 }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func TestAnswersComeBackAsGiven(t *testing.T) {
 	plan := &api.Plan{
