@@ -262,7 +262,8 @@ func (p *Provisioner) make(ctx context.Context, v *vendor, e *Entry, userData fu
 // adopt looks for what earlier requests with e's token made, records the one
 // to keep and destroys the others. e.Ref stays empty when there is none.
 func (p *Provisioner) adopt(ctx context.Context, v *vendor, e *Entry) (provider.Resource, error) {
-	if !v.caps.NativeTokens || time.Since(e.Intended) > v.caps.TokenLife {
+	again := v.caps.NativeTokens && time.Since(e.Intended) <= v.caps.TokenLife
+	if !again {
 		// Only a list that is old enough tells that there is none, or more
 		// than one. With native tokens asking again is harmless.
 		if err := sleep(ctx, v.caps.ListLag); err != nil {
@@ -272,6 +273,10 @@ func (p *Provisioner) adopt(ctx context.Context, v *vendor, e *Entry) (provider.
 	found, err := p.withToken(ctx, v, e)
 	if err != nil || len(found) == 0 {
 		return provider.Resource{}, err
+	}
+	if again && found[0].State == provider.Failed {
+		// Cut short with the request: the same token again finishes it.
+		return provider.Resource{}, nil
 	}
 	for _, dup := range found[1:] {
 		p.log.Warn("duplicate resource destroyed", "machine", e.Machine, "ref", dup.Ref, "kept", found[0].Ref)
