@@ -1,7 +1,9 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"aloft/value"
@@ -34,8 +36,8 @@ func (p Problem) Error() string {
 // Bounds on what one value may need: without them a short description could
 // ask for a value of any size (forty attributes, each twice the one before).
 const (
-	maxChain = 10_000    // references that need each other
-	maxSteps = 1_000_000 // attributes and elements rewritten
+	maxChain = 10_000  // references that need each other
+	maxSteps = 100_000 // attributes and elements rewritten
 )
 
 // Absolute returns the value of attr, an attribute of holder, with every LAZY
@@ -59,9 +61,34 @@ func Absolute(t *Tree, holder *Node, attr value.Attr, outputs func(*Node, string
 		attr:   attr,
 		seen:   map[Target]bool{},
 		active: map[place]bool{},
+		leads:  map[place]lead{},
 	}
 	v := a.follow(place{holder.scope, attr.Name}, attr.Value)
 	return v, a.targets, a.problems
+}
+
+// Check returns the LAZY references of the whole tree that can never resolve,
+// in the order of the components, each once. Outputs is as for Absolute. Its
+// cost is linear in the size of the tree.
+func Check(t *Tree, outputs func(*Node, string) bool) []Problem {
+	a := absolute{
+		sp:     space{tree: t, outputs: outputs},
+		seen:   map[Target]bool{},
+		active: map[place]bool{},
+		leads:  map[place]lead{},
+		done:   map[place]bool{},
+	}
+	for n := range t.PreOrder() {
+		for at := range n.Own() {
+			if hasReference(at.Value) {
+				a.follow(place{n.scope, at.Name}, at.Value)
+			}
+		}
+	}
+	slices.SortStableFunc(a.problems, func(p, q Problem) int {
+		return cmp.Compare(t.byPath[p.Path].Order, t.byPath[q.Path].Order)
+	})
+	return a.problems
 }
 
 // place is an attribute of a component.
@@ -91,15 +118,28 @@ type absolute struct {
 	seen   map[Target]bool
 	active map[place]bool // the attributes being rewritten
 	trail  []place        // the same, in order
+	leads  map[place]lead // what through found
 	steps  int
+
+	// done is set for Check, which enters each attribute once.
+	done map[place]bool
+}
+
+// lead is what a lazy attribute leads to: a component, or why to none.
+type lead struct {
+	s    *scope
+	kind OutcomeKind
 }
 
 // follow rewrites v, the value of the attribute at p, unless that is under way.
 func (a *absolute) follow(p place, v value.Value) value.Value {
-	if !a.enter(p) {
+	if a.done[p] && !a.active[p] || !a.enter(p) {
 		return v
 	}
 	defer a.leave(p)
+	if a.done != nil {
+		a.done[p] = true
+	}
 	return a.value(p, v)
 }
 
@@ -128,7 +168,7 @@ func (a *absolute) leave(p place) {
 // spend counts a step and reports whether it may be taken.
 func (a *absolute) spend() bool {
 	a.steps++
-	if a.steps > maxSteps {
+	if a.steps > maxSteps && a.done == nil {
 		a.once(a.trail[0], fmt.Sprintf("value of more than %d elements", maxSteps))
 		return false
 	}
@@ -277,26 +317,30 @@ func (a *absolute) through(out Outcome[*scope]) (*scope, OutcomeKind) {
 		return nil, External
 	}
 	p := place{out.In, out.Name}
+	if l, known := a.leads[p]; known {
+		return l.s, l.kind
+	}
 	if !a.enter(p) {
 		return nil, Failed
 	}
 	defer a.leave(p)
-	next := a.walk(out.In, r.Parts)
-	switch next.Kind {
+	l := lead{kind: Failed} // reported where that reference is written
+	switch next := a.walk(out.In, r.Parts); next.Kind {
 	case Whole:
-		return next.Component, Whole
+		l = lead{next.Component, Whole}
 	case Lazy:
-		return a.through(next)
+		l.s, l.kind = a.through(next)
 	case Found:
-		return nil, NotComponent
+		l.kind = NotComponent
 	case External:
-		return nil, External
+		l.kind = External
 	}
-	return nil, Failed // reported where that reference is written
+	a.leads[p] = l
+	return l.s, l.kind
 }
 
 func (a *absolute) target(t Target) {
-	if !a.seen[t] {
+	if a.done == nil && !a.seen[t] {
 		a.seen[t] = true
 		a.targets = append(a.targets, t)
 	}

@@ -246,6 +246,9 @@ func TestCycleOfLazyReferencesIsReportedOnce(t *testing.T) {
 	if len(all) != 1 || all[0].Message != want {
 		t.Errorf("got %v, want one: %s", all, want)
 	}
+	if all = Check(tree, nil); len(all) != 1 || all[0].Message != want {
+		t.Errorf("Check: got %v, want one: %s", all, want)
+	}
 }
 
 func TestMutualReferencesToWholeComponentsAreLegal(t *testing.T) {
@@ -272,6 +275,9 @@ func TestAbsoluteStopsAtDoubling(t *testing.T) {
 	a, _ := c.Attr("a40")
 	if _, _, problems := Absolute(tree, tree.Root, a, nil); len(problems) != 1 {
 		t.Errorf("problems %v, want one", problems)
+	}
+	if problems := Check(tree, nil); len(problems) != 0 {
+		t.Errorf("Check: %v", problems) // each is well, if one does not ask for all
 	}
 }
 

@@ -29,14 +29,20 @@ func (a *absolute) unresolved(p place, r *value.Reference, out Outcome[*scope]) 
 // problem reports a mistake written in the attribute at p, if that is the one
 // asked about; others are reported when they are.
 func (a *absolute) problem(p place, text string, hints ...string) {
-	if p.s.within() != a.holder || topName(p.s, p.name) != a.attr.Name && !strings.HasPrefix(topName(p.s, p.name), a.attr.Name+"[") {
+	holder, name := p.s.within(), topName(p.s, p.name)
+	at, given := holder.Comp.Attr(name)
+	if !given { // an element of a vector
+		name, _, _ = strings.Cut(name, "[")
+		at, _ = holder.Comp.Attr(name)
+	}
+	if a.done == nil && (holder != a.holder || name != a.attr.Name) {
 		return
 	}
-	pos := a.attr.Pos
+	pos := at.Pos
 	if at, ok := p.s.comp.Attr(p.name); ok && at.Pos.IsValid() {
 		pos = at.Pos
 	}
-	a.problems = append(a.problems, Problem{Path: a.holder.Path, Attr: a.attr.Name, Pos: pos, Message: text, Hints: hints})
+	a.problems = append(a.problems, Problem{Path: holder.Path, Attr: name, Pos: pos, Message: text, Hints: hints})
 }
 
 // once is problem for what would be found again and again.
@@ -56,12 +62,12 @@ func (a *absolute) cycle(p place) {
 	for a.trail[start] != p {
 		start++
 	}
-	if start > 0 {
+	if start > 0 && a.done == nil {
 		return
 	}
 	var steps []string
-	for _, q := range a.trail {
-		if q.before(p) {
+	for _, q := range a.trail[start:] {
+		if q.before(p) && a.done == nil {
 			return
 		}
 		steps = append(steps, q.String())

@@ -34,23 +34,33 @@ var (
 )
 
 func TestLanguageCases(t *testing.T) {
+	for name, chunk := range caseChunks(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rule, _, _ := strings.Cut(name, "/")
+			runCase(t, rule, chunk)
+		})
+	}
+}
+
+// caseChunks returns the language cases by RULE/NUMBER.
+func caseChunks(tb testing.TB) map[string]string {
 	files, err := filepath.Glob("testdata/*.sf")
 	if err != nil || len(files) == 0 {
-		t.Fatalf("no cases: %v", err)
+		tb.Fatalf("no cases: %v", err)
 	}
+	chunks := map[string]string{}
 	for _, name := range files {
 		text, err := os.ReadFile(name)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		rule := strings.TrimSuffix(filepath.Base(name), ".sf")
 		for i, chunk := range strings.Split(string(text), "\n---\n") {
-			t.Run(fmt.Sprintf("%s/%d", rule, i), func(t *testing.T) {
-				t.Parallel()
-				runCase(t, rule, chunk)
-			})
+			chunks[fmt.Sprintf("%s/%d", rule, i)] = chunk
 		}
 	}
+	return chunks
 }
 
 func runCase(t *testing.T, rule, chunk string) {

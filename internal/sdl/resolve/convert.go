@@ -105,14 +105,7 @@ func (r *resolver) convertTerm(s slot, t term, linked bool, depth int, size *int
 		*size = min(*size+t.size, maxSize+1)
 		return c
 	case *vector:
-		v := make(value.Vector, 0, len(t.elems))
-		*size = min(*size+len(t.elems), maxSize+1)
-		for _, e := range t.elems {
-			if x := r.convertTerm(s, e, linked, depth+1, size); x != nil {
-				v = append(v, x)
-			}
-		}
-		return v
+		return r.convertVector(s, t, linked, depth, size)
 	case *ref:
 		return r.convertRef(s, t, linked, depth, size)
 	case *variable:
@@ -128,6 +121,27 @@ func (r *resolver) convertTerm(s slot, t term, linked bool, depth int, size *int
 		r.report(nil, r.attrDiagnostic(diag.NotInResult, s, "value that cannot be in a result: "+kindText(t)))
 	}
 	return nil
+}
+
+func (r *resolver) convertVector(s slot, t *vector, linked bool, depth int, size *int) value.Value {
+	if t.out == nil {
+		if depth > maxDepth {
+			r.tooDeep(s.attr().span(), s.n)
+		}
+		if !r.spend(len(t.elems) + 1) {
+			return nil
+		}
+		out := make(value.Vector, 0, len(t.elems))
+		t.size = len(t.elems)
+		for _, e := range t.elems {
+			if x := r.convertTerm(s, e, linked, depth+1, &t.size); x != nil {
+				out = append(out, x)
+			}
+		}
+		t.out = out
+	}
+	*size = min(*size+t.size, maxSize+1)
+	return t.out
 }
 
 func (r *resolver) convertRef(s slot, t *ref, linked bool, depth int, size *int) value.Value {

@@ -16,7 +16,7 @@ const (
 	constructSchema     = "org.smartfrog.sfcore.languages.sf.ConstructSchema"
 )
 
-// phaseNames are the phase actions beside those of functions.
+// phasePrefix begins the names of attributes that ask for an action.
 const phasePrefix = "phase."
 
 // functionPhase replaces every component that has an attribute phase.function
@@ -30,7 +30,7 @@ func (r *resolver) namedPhase(p Phase) {
 	if r.actions(r.top(), phasePrefix+string(p)) {
 		return
 	}
-	d := diag.New(diag.PhaseNoEffect, diag.Span{Pos: value.Pos{File: r.rootName(), Line: 1, Col: 1}},
+	d := diag.New(diag.PhaseNoEffect, r.phasesAt,
 		fmt.Sprintf("phase %q has no effect: no attribute begins with phase.%s", string(p), string(p)))
 	d.Hints = []string{"the phases are type, place, function, sfConfig, link, print"}
 	r.report(nil, d)
@@ -70,7 +70,7 @@ func (r *resolver) act(n *node, prefix string) (term, bool) {
 		action, _ := a.v.(value.String)
 		switch string(action) {
 		case constructFunction:
-			t = r.construct(n)
+			t = r.construct(n, prefix)
 		case constructAssertions:
 			t = r.constructAssert(n, false)
 		case constructSchema:
@@ -87,13 +87,13 @@ func (r *resolver) act(n *node, prefix string) (term, bool) {
 	return nil, false
 }
 
-// construct makes a function of n.
-func (r *resolver) construct(n *node) term {
+// construct makes a function of n, without the attributes that asked for it.
+func (r *resolver) construct(n *node, prefix string) term {
 	f := &ref{apply: n, at: n.at}
 	kept := make([]attr, 0, len(n.attrs))
 	class := -1
 	for _, a := range n.attrs {
-		if strings.HasPrefix(a.name, syntax.PhaseFunction) {
+		if strings.HasPrefix(a.name, syntax.PhaseFunction) || strings.HasPrefix(a.name, prefix) {
 			continue
 		}
 		switch a.name {

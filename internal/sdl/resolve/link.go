@@ -105,6 +105,10 @@ func (r *resolver) walkTerm(t term, depth int) {
 	case *node:
 		r.walk(t, depth+1)
 	case *vector:
+		if t.walked || depth > maxDepth || !r.spend(len(t.elems)) {
+			return
+		}
+		t.walked = true
 		for _, e := range t.elems {
 			r.walkTerm(e, depth+1)
 		}
@@ -179,6 +183,12 @@ func (r *resolver) settle(s slot, t term) (term, outcome) {
 	case *variable:
 		r.report(nil, r.attrDiagnostic(diag.Constraint, s, "constraint variables are not supported"))
 		return nil, failed
+	case *vector:
+		for _, e := range t.elems {
+			if v, isVariable := e.(*variable); isVariable {
+				return r.settle(s, v)
+			}
+		}
 	case *ref:
 		switch {
 		case t.assert:
@@ -255,6 +265,9 @@ func (r *resolver) lookUp(s slot, t *ref) (term, outcome) {
 // elements resolves the references among the elements of v, the value of the
 // attribute at holder (LK3).
 func (r *resolver) elements(holder, s slot, t *ref, v *vector) (term, outcome) {
+	if v.plain || !r.spend(len(v.elems)) {
+		return v, ok
+	}
 	var resolved *vector
 	for i, e := range v.elems {
 		x := e
@@ -284,8 +297,8 @@ func (r *resolver) elements(holder, s slot, t *ref, v *vector) (term, outcome) {
 		default:
 			continue
 		}
-		if x == e {
-			continue
+		if _, isVector := e.(*vector); isVector && x == e {
+			continue // nothing to resolve in it
 		}
 		if resolved == nil {
 			if !r.spend(len(v.elems)) {
@@ -296,8 +309,10 @@ func (r *resolver) elements(holder, s slot, t *ref, v *vector) (term, outcome) {
 		resolved.elems[i] = x
 	}
 	if resolved == nil {
+		v.plain = true
 		return v, ok
 	}
+	resolved.plain = true
 	return resolved, ok
 }
 

@@ -185,7 +185,7 @@ func (r *resolver) readCandidate(c candidate) ([]byte, error) {
 	full := c.raw
 	if !path.IsAbs(full) {
 		if c.folder.Dir == "" {
-			return nil, fs.ErrNotExist
+			return nil, errOutside
 		}
 		rel := c.name
 		if rel == "" {

@@ -216,27 +216,12 @@ func (r *resolver) checkLazy(d *model.Description) {
 	if !r.late {
 		return
 	}
-	t := model.NewTree(d.Root)
-	for n := range t.PreOrder() {
-		if !r.spend(1) {
-			return
+	for _, p := range model.Check(model.NewTree(d.Root), nil) {
+		w := diag.New(diag.LazyUnresolvable, diag.At(p.Pos), p.Message)
+		w.Path, w.Attribute, w.Hints = "sfConfig", p.Attr, p.Hints
+		if p.Path != value.Root {
+			w.Path += ":" + string(p.Path)
 		}
-		for a := range n.Own() {
-			switch a.Value.(type) {
-			case *value.Reference, value.Vector, *value.Component:
-			default:
-				continue
-			}
-			_, _, problems := model.Absolute(t, n, a, nil)
-			for _, p := range problems {
-				at := diag.At(p.Pos)
-				w := diag.New(diag.LazyUnresolvable, at, p.Message)
-				w.Path, w.Attribute, w.Hints = "sfConfig", p.Attr, p.Hints
-				if p.Path != value.Root {
-					w.Path += ":" + string(p.Path)
-				}
-				r.report(nil, w)
-			}
-		}
+		r.report(nil, w)
 	}
 }

@@ -62,6 +62,9 @@ func (p *printer) term(t term) {
 	case *node:
 		p.node(t)
 	case *vector:
+		if !p.r.spend(len(t.elems)) {
+			return
+		}
 		open, end := "[| ", " |]"
 		for _, e := range t.elems {
 			if _, isNode := e.(*node); isNode {

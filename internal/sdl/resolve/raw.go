@@ -175,6 +175,7 @@ func (r *resolver) phaseList() []Phase {
 		return Phases[1 : len(Phases)-1]
 	}
 	a := r.root.attrs[i]
+	r.phasesAt = a.span()
 	r.root.setAttrs(slices.Delete(r.root.attrs, i, i+1))
 	bad := func() []Phase {
 		d := diag.New(diag.Unexpected, a.span(), "phaseList is not a vector of phase names")

@@ -153,10 +153,11 @@ type resolver struct {
 	trees  map[string]*syntax.File
 	chains map[string][]value.Pos // includes that lead to a file
 
-	root   *node // the top of the file
-	config *node // the value of sfConfig
-	fresh  int   // names made by --
-	slab   []node
+	root     *node     // the top of the file
+	config   *node     // the value of sfConfig
+	fresh    int       // names made by --
+	phasesAt diag.Span // of phaseList
+	slab     []node
 
 	budget  int
 	stopped bool // the budget is spent or ctx is done

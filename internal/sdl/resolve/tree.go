@@ -24,6 +24,7 @@ type node struct {
 	data   bool
 
 	typed  typeState
+	nested bool // the type phase has entered what lies inside
 	placed bool // no path name is left in it or below
 	walked bool // the link phase has been here
 	mark   mark // of the conversion
@@ -57,10 +58,16 @@ type ref struct {
 	at                           diag.Span
 }
 
-// vector is a list of terms. Written [| |], it holds no nodes.
+// vector is a list of terms. Written [| |], it holds no nodes. Like nodes,
+// vectors may be shared by links, so that what was done for one is noted.
 type vector struct {
 	elems []term
 	at    diag.Span
+
+	plain  bool // holds no reference, at any depth
+	walked bool // the link phase has been here
+	out    value.Vector
+	size   int // elements of out, all copies counted
 }
 
 // variable is a constraint variable, which no result can hold.
@@ -203,7 +210,7 @@ func (r *resolver) copyNode(n, parent *node, name string) *node {
 	c := r.newNode()
 	*c = node{
 		parent: parent, name: name, at: n.at, op: n.op, data: n.data,
-		typed: n.typed, placed: n.placed,
+		typed: n.typed, nested: n.nested, placed: n.placed,
 	}
 	c.attrs = r.copyAttrs(n.attrs, c)
 	return c

@@ -28,6 +28,9 @@ type typing struct {
 	// hidden is the component that the last look-up could not see into,
 	// because its prototypes were being merged.
 	hidden *node
+	// tainted is set if the last look-up passed a component that lacks the
+	// attributes of a prototype that failed.
+	tainted bool
 }
 
 func (r *resolver) typePhase() {
@@ -41,20 +44,18 @@ func (r *resolver) resolveType(n *node) bool {
 	switch n.typed {
 	case typeDone:
 		return true
-	case typeFailed:
-		return false
 	case typeMerging, typeNesting:
 		r.extendsCycle(n)
 		return false
 	}
-	if !r.mergeType(n) {
+	ok := r.mergeType(n)
+	if n.nested || !r.enterType(n) {
 		return false
 	}
-	if !r.enterType(n) {
-		return false
+	n.nested = true
+	if ok {
+		n.typed = typeNesting
 	}
-	n.typed = typeNesting
-	ok := true
 	for i := range n.attrs {
 		switch v := n.attrs[i].v.(type) {
 		case *node:
@@ -185,7 +186,7 @@ func (r *resolver) mergeProto(n *node, p *proto, attrs []attr, override map[stri
 // prototype returns the component that p of n refers to, resolved where it
 // stands, or nil if there is none, which it reports.
 func (r *resolver) prototype(n *node, p *proto) *node {
-	r.typing.hidden = nil
+	r.typing.hidden, r.typing.tainted = nil, false
 	space := definitions{r, n}
 	out := model.Walk(space, n, p.link)
 	switch out.Kind {
@@ -196,6 +197,9 @@ func (r *resolver) prototype(n *node, p *proto) *node {
 		return out.Component
 	case model.Failed:
 		return nil
+	}
+	if r.typing.tainted {
+		return nil // this only follows
 	}
 	text := linkText(p.link)
 	if r.typing.hidden != nil {
@@ -284,6 +288,7 @@ func (s definitions) Attr(n *node, name string, first bool) (model.Item[*node], 
 	}
 	i := n.find(name)
 	if i < 0 || !first && hasTag(n.attrs[i].tags, "sfLocal") {
+		s.r.typing.tainted = s.r.typing.tainted || n.typed == typeFailed
 		return model.Item[*node]{}, false
 	}
 	switch v := n.attrs[i].v.(type) {

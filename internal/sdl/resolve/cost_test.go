@@ -1,0 +1,151 @@
+package resolve
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"aloft/internal/sdl/diag"
+	"aloft/value"
+)
+
+func resolveText(tb testing.TB, text string, opts Options) *Result {
+	tb.Helper()
+	res, err := Resolve(context.Background(), Source{Folder: Folder{FS: fstest.MapFS{}}, Name: "t.sf", Text: []byte(text)}, opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return res
+}
+
+// generate writes a description of n components, each extending a template
+// two levels deep with four attributes, an operator and a link (CO2).
+func generate(n int) []byte {
+	var b bytes.Buffer
+	b.WriteString(`host "shop";
+T1 extends { port 80; proto "http"; path "/"; weight 1; inner extends { depth 2; } }
+T2 extends T1 { url (proto ++ "://" ++ name); proto "https"; up ROOT:host; }
+sfConfig extends {
+`)
+	for i := range n / 2 { // each brings an inner component along
+		fmt.Fprintf(&b, "  c%d extends T2 { name \"n%d\"; port %d; }\n", i, i, i)
+	}
+	b.WriteString("}\n")
+	return b.Bytes()
+}
+
+func BenchmarkResolve(b *testing.B) {
+	for _, n := range []int{1_000, 5_000, 10_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			text := generate(n)
+			b.ReportAllocs()
+			for b.Loop() {
+				res := resolveText(b, string(text), Options{})
+				if res.Description == nil {
+					b.Fatal(res.Diagnostics.All())
+				}
+			}
+		})
+	}
+}
+
+func TestGeneratedDescriptionResolves(t *testing.T) {
+	res := resolveText(t, string(generate(1000)), Options{})
+	if res.Description == nil {
+		t.Fatal(res.Diagnostics.All())
+	}
+	c, _ := res.Tree.Get("c7")
+	got := value.TypedJSON(c)
+	want := `{"$cd":"eager","attrs":[["port",7],["proto","https"],["path","/"],["weight",1],` +
+		`["inner",{"$cd":"eager","attrs":[["depth",2]]}],["url","https://n7"],["up","shop"],["name","n7"]]}`
+	if string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// No text makes the resolver run without end, use unbounded memory or overflow
+// its stack; each of these would.
+func TestHostileDescriptionsEndInADiagnostic(t *testing.T) {
+	repeat := func(n int, format string) string {
+		var b strings.Builder
+		for i := range n {
+			b.WriteString(strings.NewReplacer("#1", fmt.Sprint(i+1), "#", fmt.Sprint(i)).Replace(format))
+		}
+		return b.String()
+	}
+	for _, c := range []struct {
+		name, text string
+		code       diag.Code
+	}{
+		{"components doubled by extends", "a0 extends { x 1; }\n" + repeat(60, "a#1 extends { l extends a#; r extends a#; }\n") + "sfConfig extends a60;", diag.TooDeep},
+		{"components doubled by links", "a0 extends { x 1; }\n" + repeat(60, "a#1 extends { l a#; r a#; }\n") + "sfConfig extends { x a60; }", diag.TooDeep},
+		{"vectors doubled by links", "a0 1;\n" + repeat(60, "a#1 [ a#, a# ];\n") + "sfConfig extends { x a60; }", diag.TooDeep},
+		{"vectors doubled by <>", "a0 [| 1 |];\n" + repeat(60, "a#1 (a# <> a#);\n") + "sfConfig extends { x a60; }", diag.TooDeep},
+		{"text doubled", "a0 \"x\";\n" + repeat(60, "a#1 (a# ++ a#);\n") + "sfConfig extends { x a60; }", diag.TooDeep},
+		{"vectors compared", "a0 1; b0 1;\n" + repeat(60, "a#1 [ a#, a# ]; b#1 [ b#, b# ];\n") + "sfConfig extends { x (a60 == b60); }", diag.TooDeep},
+		{"a long chain of references", "a0 1;\n" + repeat(200_000, "a#1 a#;\n") + "sfConfig extends { x a200000; }", diag.TooDeep},
+		{"a long chain of prototypes", "a0 extends {}\n" + repeat(200_000, "a#1 extends a#;\n") + "sfConfig extends a200000;", ""},
+		{"a long chain of prototypes, last first", "sfConfig extends a0;\n" + repeat(200_000, "a# extends a#1;\n") + "a200000 extends {}", diag.TooDeep},
+		{"a long chain of links to components", "a0 extends {}\n" + repeat(200_000, "a#1 extends { l a#; }\n") + "sfConfig extends { x a200000; }", diag.TooDeep},
+		{"a long cycle", repeat(10_000, "a# a#1;\n") + "a10000 a0; sfConfig extends { x a0; }", diag.ReferenceCycle},
+		{"a template that contains its heir by a link", "sfConfig extends { a extends { l b; } b extends a; }", diag.ReferenceCycle},
+		{"lazy vectors doubled", "sfConfig extends { a0 1;\n" + repeat(60, "a#1 [ LAZY a#, LAZY a# ];\n") + "}", ""},
+		{"path names that wait for one another", "sfConfig extends {\n" + repeat(2_000, "a#:b 1;\n") + "}", diag.PlaceNotFound},
+		{"a large Set of Sets", "#include \"functions.sf\"\nsfConfig extends { s extends Set { setSize 100000; setElem extends { v extends Set { setSize 100000; setElem extends {} } } } }", diag.TooDeep},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			res := resolveText(t, c.text, Options{MaxSteps: 4_000_000})
+			if c.code == "" {
+				if res.Description == nil {
+					t.Errorf("does not resolve: %v", first(res))
+				}
+				return
+			}
+			if res.Description != nil {
+				t.Fatal("resolves")
+			}
+			if d := first(res); d.Code != c.code {
+				t.Errorf("got %s %s, want %s", d.Code, d.Message, c.code)
+			}
+		})
+	}
+}
+
+func first(res *Result) diag.Diagnostic {
+	for _, d := range res.Diagnostics.All() {
+		if d.Severity == diag.Error {
+			return d
+		}
+	}
+	return diag.Diagnostic{}
+}
+
+func TestResolvingStopsWhenItsContextIsCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err := Resolve(ctx, Source{Folder: Folder{FS: fstest.MapFS{}}, Name: "t.sf", Text: generate(20_000)}, Options{})
+	if err != context.Canceled {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+}
+
+func FuzzResolve(f *testing.F) {
+	for _, chunk := range caseChunks(f) {
+		f.Add(chunk)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		opts := Options{MaxSteps: 200_000, Now: time.Unix(0, 0)}
+		a, b := resolveText(t, text, opts), resolveText(t, text, opts)
+		if a.Text != b.Text || !bytes.Equal(typed(a.Tree), typed(b.Tree)) || a.Diagnostics.Errors() != b.Diagnostics.Errors() {
+			t.Errorf("twice the same text, two results:\n%s\n%s", a.Text, b.Text)
+		}
+		if (a.Description == nil) == (a.Diagnostics.Errors() == 0) && !strings.Contains(text, "phaseList") {
+			t.Errorf("a description and %d errors", a.Diagnostics.Errors())
+		}
+	})
+}
