@@ -28,7 +28,7 @@ type Journal interface {
 	// Begin records the intent; it is durable when Begin returns.
 	Begin(plan.Step) error
 	// End records the result; it is durable when End returns.
-	End(plan.StepID, Result) error
+	End(plan.Step, Result) error
 }
 
 // Config is what a Runner needs. Do performs one step; it must be repeatable.
@@ -176,7 +176,7 @@ func (r *Runner) perform(life, ctx context.Context, s plan.Step) {
 }
 
 func (r *Runner) end(s plan.Step, res Result) {
-	if err := r.cfg.Journal.End(s.ID, res); err != nil {
+	if err := r.cfg.Journal.End(s, res); err != nil {
 		r.fail(fmt.Errorf("journal the result of %s: %w", s.ID.Short(), err))
 		return
 	}
@@ -214,7 +214,7 @@ func (r *Runner) skipped(s plan.Step, reason string) {
 	res := Result{Outcome: plan.Skipped, Record: &component.Record{
 		Type: component.Abnormal, Path: s.Path, Description: s.ID.Short() + " was not begun", Cause: reason,
 	}}
-	if err := r.cfg.Journal.End(s.ID, res); err != nil && r.err == nil {
+	if err := r.cfg.Journal.End(s, res); err != nil && r.err == nil {
 		r.err = fmt.Errorf("journal the result of %s: %w", s.ID.Short(), err)
 		return
 	}

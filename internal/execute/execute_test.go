@@ -27,13 +27,13 @@ func (m *memory) Begin(s plan.Step) error {
 	return m.refuse
 }
 
-func (m *memory) End(id plan.StepID, r Result) error {
+func (m *memory) End(s plan.Step, r Result) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.results == nil {
 		m.results = map[plan.StepID]Result{}
 	}
-	m.results[id] = r
+	m.results[s.ID] = r
 	return m.refuse
 }
 
