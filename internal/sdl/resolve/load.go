@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"aloft/internal/sdl/diag"
 	"aloft/internal/sdl/syntax"
@@ -93,7 +94,7 @@ func (r *resolver) include(f *file, inc *syntax.Include) *file {
 			if outside == "" {
 				outside = c.display()
 			}
-		case !errors.Is(err, fs.ErrNotExist):
+		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR): // a file may bear the name of a folder
 			d := diag.New(diag.IncludeNotFound, inc.FileSpan, fmt.Sprintf("include %q cannot be read: %v", inc.File, err))
 			r.report(f, d)
 			return nil
