@@ -29,6 +29,6 @@ func main() {
 
 func runDaemon(ctx context.Context, o cli.DaemonOptions) error {
 	return daemon.Run(ctx, daemon.Options{
-		Home: o.Home, Socket: o.Socket, Machine: o.Machine, Version: version, Log: o.Log, Environ: os.Environ(),
+		Home: o.Home, Socket: o.Socket, Machine: o.Machine, Version: o.Version, Log: o.Log, Environ: os.Environ(),
 	})
 }

@@ -34,6 +34,7 @@ type DaemonOptions struct {
 	Home    string // state folder, absolute
 	Socket  string // where the Service API has to listen
 	Machine bool   // the daemon of a machine: it reads its enrolment and serves no API
+	Version string // of the build
 	Log     io.Writer
 }
 

@@ -73,7 +73,7 @@ func (a *app) daemonRunCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o := DaemonOptions{Home: home, Socket: client.SocketPath(home, a.Getenv), Machine: machine, Log: a.Stderr}
+			o := DaemonOptions{Home: home, Socket: client.SocketPath(home, a.Getenv), Machine: machine, Version: a.build().Version, Log: a.Stderr}
 			err = a.RunDaemon(c.Context(), o)
 			if errors.Is(err, context.Canceled) && c.Context().Err() != nil {
 				return nil // asked to end by a signal, and did

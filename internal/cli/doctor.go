@@ -99,14 +99,17 @@ func (a *app) printReport(r *api.DoctorReport) error {
 			checks.rows = append(checks.rows, []string{"", "", c.Remedy})
 		}
 	}
-	if err := checks.write(a.Stdout, p); err != nil {
-		return err
+	if len(checks.rows) > 0 {
+		if err := checks.write(a.Stdout, p); err != nil {
+			return err
+		}
+		fmt.Fprintln(a.Stdout)
 	}
 	if len(r.LeftOver) == 0 {
-		fmt.Fprintln(a.Stdout, "\nNothing is left over.")
+		fmt.Fprintln(a.Stdout, "Nothing is left over.")
 		return nil
 	}
-	fmt.Fprintln(a.Stdout, "\nLeft over:")
+	fmt.Fprintln(a.Stdout, "Left over:")
 	left := table{head: []string{"KIND", "NAME", "HOME ID", "RESULT", "REASON"}}
 	for _, l := range r.LeftOver {
 		result := "there"

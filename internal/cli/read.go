@@ -109,7 +109,7 @@ func componentTable(st *api.Status, wide bool) table {
 		t.head = append(t.head, "REASON")
 	}
 	for _, x := range st.Components {
-		row := []string{x.Path, x.Class, x.State, orDash(x.Machine), orDash(x.Address)}
+		row := []string{x.Path, orDash(x.Class), x.State, orDash(x.Machine), orDash(x.Address)}
 		if reasons {
 			row = append(row, x.Reason)
 		}
