@@ -50,6 +50,10 @@ type Case struct {
 	Gone func(t testing.TB, c *component.Call)
 	// Keeps are paths below the machine's folder that may remain.
 	Keeps []string
+	// Slow is for operations that take seconds each, such as installing
+	// packages: each is cut off at one instant only, and hostile strings go no
+	// further than deploy.
+	Slow bool
 	// Trusted are attributes that hostile strings are not put into, because
 	// running what they say is what they are for.
 	Trusted []string
@@ -221,7 +225,14 @@ func (s suite) restarted(t *testing.T) {
 // cuts are how long an operation is let go on before it is cut off.
 var cuts = []time.Duration{0, 2 * time.Millisecond, 30 * time.Millisecond}
 
+// slowCut is that of slow operations: in their midst.
+const slowCut = 2 * time.Second
+
 func (s suite) interrupted(t *testing.T) {
+	cuts := cuts
+	if s.Slow {
+		cuts = []time.Duration{slowCut}
+	}
 	for _, cut := range cuts {
 		t.Run(cut.String(), func(t *testing.T) {
 			g := s.stage(t)

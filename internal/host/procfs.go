@@ -72,7 +72,7 @@ func allPids() []int {
 // marks, because programs leave sessions and overwrite their environments.
 type family struct {
 	session int    // the session its process leads; 0 if that process is gone
-	mark    string // a variable in the environment of what it started
+	mark    string // a variable in the environment of what it started; "" if there is none
 	output  string // a file only it writes to; "" if there is none
 }
 
@@ -92,6 +92,9 @@ func (f family) members() []procStat {
 }
 
 func hasMark(pid int, mark string) bool {
+	if mark == "" {
+		return false
+	}
 	env, err := os.ReadFile(procPath(pid, "environ"))
 	return err == nil && (bytes.HasPrefix(env, []byte(mark+"\x00")) || bytes.Contains(env, []byte("\x00"+mark+"\x00")))
 }
