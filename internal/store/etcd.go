@@ -153,8 +153,9 @@ func member(cfg Config, socket string) *embed.Config {
 	c.QuotaBackendBytes = quota
 	c.AutoCompactionMode = embed.CompactorModeRevision
 	c.AutoCompactionRetention = strconv.Itoa(history)
-	// Raft keeps its latest entries in memory, rows and all: keep few.
-	c.SnapshotCount, c.SnapshotCatchUpEntries = 1_000, 100
+	// Raft keeps its latest entries in memory, rows and all: keep few. Alone,
+	// nobody needs them to catch up, and a snapshot is only a mark in the log.
+	c.SnapshotCount, c.SnapshotCatchUpEntries = 200, 20
 	c.MaxSnapFiles, c.MaxWalFiles = 2, 2
 	c.BackendFreelistType = "map"
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(core{log: cfg.Log}))
