@@ -35,7 +35,10 @@ func (d *Driver) spec(rec record, n network) light.Spec {
 
 // keeperOf is what the keeper of a process machine is told.
 func (d *Driver) keeperOf(rec record) initd.Process {
-	return initd.Process{Folder: d.folderOf(rec.Ref), Binary: d.config.Binary, Address: rec.Address.String()}
+	return initd.Process{
+		Folder: d.folderOf(rec.Ref), Binary: d.config.Binary, Address: rec.Address.String(),
+		Path: os.Getenv("PATH"), // the host's programs are the machine's
+	}
 }
 
 // furnish writes the disk of a new machine, over what an attempt before left.

@@ -265,6 +265,29 @@ func TestResidueIsFoundAndRemoved(t *testing.T) {
 	other.open() // to close it with nothing in its books
 }
 
+func TestWhatAKilledKeeperLeavesIsResidue(t *testing.T) {
+	w := newWorld(t, Process)
+	r := w.create("m")
+	a := w.ask(r)
+	if err := w.keeper(r).End(t.Context(), syscall.SIGKILL, endLimit); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := w.d.Residue(t.Context(), ""); err != nil || len(left) != 0 {
+		t.Errorf("with the machine in the books: %v, %v", left, err)
+	}
+	if err := os.RemoveAll(w.d.folderOf(r.Ref)); err != nil {
+		t.Fatal(err)
+	}
+	w.open()
+	left, err := w.d.Residue(t.Context(), "")
+	if err != nil || len(left) != 1 || left[0].Process.PID != a.Component {
+		t.Errorf("found %v, %v; want process %d", left, err, a.Component)
+	}
+	if err := w.d.Remove(t.Context(), left); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTwoHomesSideBySide(t *testing.T) {
 	for _, form := range []Form{Light, Process} {
 		t.Run(string(form), func(t *testing.T) {

@@ -1,8 +1,10 @@
 package local
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -73,11 +75,25 @@ func TestLightMachineSeesNothingPrivateOfTheHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.Remove(secret)
-	other := newWorld(t, Process) // another home, whose folder is in the registry
+	other, err := os.MkdirTemp("/opt", "aloft-test-") // a home where nothing is masked
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(other)
+	if err := os.WriteFile(filepath.Join(other, "key"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	w := newWorld(t, Light)
+	config := w.config
+	config.Home, config.ID = other, "0"+w.config.ID[1:]
+	d, err := New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
 	r := w.create("m")
 	// What is empty or absent is left out of the list: what it prints was seen.
-	for _, dir := range append([]string{other.config.Home, w.config.Home}, light.Masked...) {
+	for _, dir := range append([]string{other, w.config.Home}, light.Masked...) {
 		out := w.run(r, "find "+dir+" -mindepth 1 -type f 2>/dev/null")
 		for _, path := range strings.Fields(out) {
 			if strings.HasPrefix(path, light.StatePath+"/") || strings.HasPrefix(path, filepath.Dir(light.LogPath)+"/") {
@@ -109,10 +125,11 @@ func TestLightMachineHasAnIdentityOfItsOwn(t *testing.T) {
 		t.Errorf("machine id %q", id)
 	}
 	tests := map[string]string{
-		"hostname":                    "web-app1",
-		"cat /etc/hostname":           "web-app1",
-		"getent hosts web-app1":       fmt.Sprintf("%-15s web-app1", r.Address),
-		"cat /proc/1/comm >/dev/null": "",
+		"hostname":                      "web-app1",
+		"grep SigIgn /proc/self/status": "SigIgn:\t0000000000000000",
+		"cat /etc/hostname":             "web-app1",
+		"getent hosts web-app1":         fmt.Sprintf("%-15s web-app1", r.Address),
+		"cat /proc/1/comm >/dev/null":   "",
 		"ls /dev/pts/ptmx /dev/shm -d /dev/null && echo x >/dev/null && test -w /dev/shm && echo fine":                    "/dev/null\n/dev/pts/ptmx\n/dev/shm\nfine",
 		"echo 1 2>/dev/null >/proc/sys/kernel/sysrq || echo refused":                                                      "refused",
 		"/usr/sbin/policy-rc.d; echo $?":                                                                                  "101",
@@ -177,6 +194,36 @@ func fingerprint(t *testing.T, paths ...string) string {
 	return b.String()
 }
 
+func TestFileSystemsInTheRootAreStackedToo(t *testing.T) {
+	w := newWorld(t, Light)
+	w.config.Form = Light
+	req := w.request("m")
+	config, err := json.Marshal(w.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := json.Marshal(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A managing daemon on a host whose /opt is a file system of its own; only
+	// that daemon, and so its machine, sees it.
+	script := `mount -t tmpfs none /opt && echo host >/opt/file && "$@" && cat /opt/file`
+	host := exec.Command("unshare", "--mount", "sh", "-c", script, "sh", w.config.Binary, "manager", string(config), "create", string(request), "0")
+	out, err := host.CombinedOutput()
+	if err != nil || string(out) != "host\n" {
+		t.Fatalf("%v: %s", err, out)
+	}
+	w.open()
+	r, err := w.d.Create(t.Context(), w.account, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := w.run(r, "cat /opt/file; echo machine >/opt/file; cat /opt/file"); got != "host\nmachine" {
+		t.Errorf("in the machine: %q", got)
+	}
+}
+
 func TestKilledDaemonComesBackAndItsComponentLives(t *testing.T) {
 	for _, form := range []Form{Light, Process} {
 		t.Run(string(form), func(t *testing.T) {
@@ -215,7 +262,10 @@ func TestStoppedMachineBootsWithTheDiskItHas(t *testing.T) {
 			if err != nil || again.Ref != r.Ref || again.State != provider.Stopped {
 				t.Errorf("create with its token: %+v, %v", again, err)
 			}
-			w.open() // another daemon, as after a reboot
+			w.open() // another daemon, as after a reboot, which leaves no links either
+			if err := (light.Net{Home: w.d.id}).Down(); err != nil {
+				t.Fatal(err)
+			}
 			if err := w.d.Operate(t.Context(), w.account, r.Ref, provider.OpStart); err != nil {
 				t.Fatal(err)
 			}

@@ -32,6 +32,7 @@ type Process struct {
 	Folder  string `json:"folder"` // of the machine
 	Binary  string `json:"binary"`
 	Address string `json:"address"`
+	Path    string `json:"path"` // where programs are looked for
 }
 
 // StateFolder is where a process machine's daemon keeps its state; its user
@@ -109,6 +110,7 @@ func supervise(home names.Home, machine string) error {
 		return err
 	}
 	signals := notify()
+	unix.Umask(0o022)
 	if err = orders.Await(); err == nil {
 		err = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	}
@@ -120,7 +122,7 @@ func supervise(home names.Home, machine string) error {
 		command: []string{spec.Binary, "daemon", "run", "--machine"},
 		log:     filepath.Join(spec.Folder, "daemon.log"),
 		env: environment(home, machine, spec.Address, spec.StateFolder(), spec.DataPath(),
-			"PATH="+os.Getenv("PATH"), "HOME="+spec.Folder, "LANG=C.UTF-8"),
+			"PATH="+spec.Path, "HOME="+spec.Folder, "LANG=C.UTF-8"),
 		dir:   spec.Folder,
 		kill:  killDescendants,
 		clock: time.Now,
@@ -136,11 +138,12 @@ func environment(home names.Home, machine, address, state, data string, more ...
 		names.StateVar+"="+state, names.DataVar+"="+data)
 }
 
+// notify catches what a keeper must hear of. That it catches SIGHUP, and does
+// nothing about it, keeps the machine when its maker's terminal closes; and
+// what is caught, unlike what is ignored, is as usual in the processes it starts.
 func notify() <-chan os.Signal {
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, unix.SIGCHLD, unix.SIGTERM, unix.SIGINT)
-	// Its terminal, if it ever had one, is nothing to it.
-	signal.Ignore(unix.SIGHUP, unix.SIGPIPE)
+	signal.Notify(signals, unix.SIGCHLD, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	return signals
 }
 
