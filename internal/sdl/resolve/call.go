@@ -11,7 +11,7 @@ import (
 )
 
 // function evaluates a call. A fault is the function's own; an outcome other
-// than ok comes from an operand.
+// than done comes from an operand.
 type function func(c *call) (term, outcome, *fault)
 
 // call is one evaluation of a function, while a description is resolved or on
@@ -86,7 +86,7 @@ func (c *call) arg(name string) (v term, how outcome, has bool) {
 			return v, how, true
 		}
 	}
-	return nil, ok, false
+	return nil, done, false
 }
 
 // need returns the operand called name, which must be there.
@@ -115,7 +115,7 @@ func strict(eval func(c *call, args []term) (term, *fault)) function {
 			return nil, lazy, nil
 		}
 		v, wrong := eval(c, args)
-		return v, ok, wrong
+		return v, done, wrong
 	}
 }
 
@@ -134,7 +134,7 @@ func isParameter(name string) bool {
 func (r *resolver) function(s slot, t *ref) (term, outcome) {
 	n := t.apply
 	class, how := r.functionClass(s, n)
-	if how != ok {
+	if how != done {
 		return nil, how
 	}
 	f, known := functions[native(class)]
@@ -173,7 +173,7 @@ func (r *resolver) functionClass(s slot, n *node) (string, outcome) {
 			return "", failed
 		}
 		if class, isString := v.(value.String); isString && class != "" {
-			return string(class), ok
+			return string(class), done
 		}
 	}
 	r.report(nil, r.attrDiagnostic(diag.UnknownFunction, s, "function without sfFunctionClass"))

@@ -29,10 +29,7 @@ func (r *resolver) conversion(linked bool) {
 		return
 	}
 	r.res.Tree = root
-	r.res.Text = value.SourceItems(root)
-	if r.config != nil {
-		r.res.Text = "sfConfig " + value.Source(root) + "\n"
-	}
+	r.res.isConfig = r.config != nil
 	if linked && r.config != nil {
 		r.res.Description = &model.Description{Root: root}
 		r.checkLazy(r.res.Description)

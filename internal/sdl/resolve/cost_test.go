@@ -87,10 +87,10 @@ func TestHostileDescriptionsEndInADiagnostic(t *testing.T) {
 		{"vectors doubled by <>", "a0 [| 1 |];\n" + repeat(60, "a#1 (a# <> a#);\n") + "sfConfig extends { x a60; }", diag.TooDeep},
 		{"text doubled", "a0 \"x\";\n" + repeat(60, "a#1 (a# ++ a#);\n") + "sfConfig extends { x a60; }", diag.TooDeep},
 		{"vectors compared", "a0 1; b0 1;\n" + repeat(60, "a#1 [ a#, a# ]; b#1 [ b#, b# ];\n") + "sfConfig extends { x (a60 == b60); }", diag.TooDeep},
-		{"a long chain of references", "a0 1;\n" + repeat(200_000, "a#1 a#;\n") + "sfConfig extends { x a200000; }", diag.TooDeep},
-		{"a long chain of prototypes", "a0 extends {}\n" + repeat(200_000, "a#1 extends a#;\n") + "sfConfig extends a200000;", ""},
-		{"a long chain of prototypes, last first", "sfConfig extends a0;\n" + repeat(200_000, "a# extends a#1;\n") + "a200000 extends {}", diag.TooDeep},
-		{"a long chain of links to components", "a0 extends {}\n" + repeat(200_000, "a#1 extends { l a#; }\n") + "sfConfig extends { x a200000; }", diag.TooDeep},
+		{"a long chain of references", "a0 1;\n" + repeat(30_000, "a#1 a#;\n") + "sfConfig extends { x a30000; }", diag.TooDeep},
+		{"a long chain of prototypes", "a0 extends {}\n" + repeat(30_000, "a#1 extends a#;\n") + "sfConfig extends a30000;", ""},
+		{"a long chain of prototypes, last first", "sfConfig extends a0;\n" + repeat(30_000, "a# extends a#1;\n") + "a30000 extends {}", diag.TooDeep},
+		{"a long chain of links to components", "a0 extends {}\n" + repeat(30_000, "a#1 extends { l a#; }\n") + "sfConfig extends { x a30000; }", diag.TooDeep},
 		{"a long cycle", repeat(10_000, "a# a#1;\n") + "a10000 a0; sfConfig extends { x a0; }", diag.ReferenceCycle},
 		{"a template that contains its heir by a link", "sfConfig extends { a extends { l b; } b extends a; }", diag.ReferenceCycle},
 		{"lazy vectors doubled", "sfConfig extends { a0 1;\n" + repeat(60, "a#1 [ LAZY a#, LAZY a# ];\n") + "}", ""},
@@ -99,7 +99,7 @@ func TestHostileDescriptionsEndInADiagnostic(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			res := resolveText(t, c.text, Options{MaxSteps: 4_000_000})
+			res := resolveText(t, c.text, Options{MaxSteps: 1_000_000})
 			if c.code == "" {
 				if res.Description == nil {
 					t.Errorf("does not resolve: %v", first(res))
@@ -139,10 +139,10 @@ func FuzzResolve(f *testing.F) {
 		f.Add(chunk)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		opts := Options{MaxSteps: 200_000, Now: time.Unix(0, 0)}
+		opts := Options{MaxSteps: 30_000, Now: time.Unix(0, 0)}
 		a, b := resolveText(t, text, opts), resolveText(t, text, opts)
-		if a.Text != b.Text || !bytes.Equal(typed(a.Tree), typed(b.Tree)) || a.Diagnostics.Errors() != b.Diagnostics.Errors() {
-			t.Errorf("twice the same text, two results:\n%s\n%s", a.Text, b.Text)
+		if a.Text() != b.Text() || !bytes.Equal(typed(a.Tree), typed(b.Tree)) || a.Diagnostics.Errors() != b.Diagnostics.Errors() {
+			t.Errorf("twice the same text, two results:\n%s\n%s", a.Text(), b.Text())
 		}
 		if (a.Description == nil) == (a.Diagnostics.Errors() == 0) && !strings.Contains(text, "phaseList") {
 			t.Errorf("a description and %d errors", a.Diagnostics.Errors())

@@ -81,7 +81,7 @@ func (e *evaluation) function(body *value.Component, depth int) (term, error) {
 			}
 			return nil, failed
 		}
-		return t, ok
+		return t, done
 	}
 	v, _, wrong := f(c)
 	switch {

@@ -26,7 +26,7 @@ func (r *resolver) external(s slot, t *ref, at int) (term, outcome) {
 		if p.Kind == value.PartIProperty {
 			return r.parsed(s, t, text)
 		}
-		return value.String(text), ok
+		return value.String(text), done
 	case value.PartEnvProperty, value.PartIEnvProperty:
 		text, set := r.opts.Environment[p.Name]
 		if !set {
@@ -35,10 +35,10 @@ func (r *resolver) external(s slot, t *ref, at int) (term, outcome) {
 		if p.Kind == value.PartIEnvProperty {
 			return r.parsed(s, t, text)
 		}
-		return value.String(text), ok
+		return value.String(text), done
 	case value.PartConstant:
 		if v, known := constants[p.Name]; known {
-			return v, ok
+			return v, done
 		}
 		d := r.attrDiagnostic(diag.PropertyUnknown, s, fmt.Sprintf("unknown constant: %s", p.Name))
 		d.Hints = nearestOf(p.Name, constantNames)
@@ -66,10 +66,10 @@ func (r *resolver) parsed(s slot, t *ref, text string) (term, outcome) {
 		switch e := e.(type) {
 		case *syntax.Literal:
 			if e.Value != value.Value(value.TBD{}) {
-				return e.Value, ok
+				return e.Value, done
 			}
 		case *syntax.Vector:
-			return r.expr(nil, e, s.n, s.attr().name), ok
+			return r.expr(nil, e, s.n, s.attr().name), done
 		}
 	}
 	d := r.attrDiagnostic(diag.PropertyUnknown, s, fmt.Sprintf("%s is not a value of the language: %s", name, text))

@@ -24,7 +24,7 @@ const (
 type outcome uint8
 
 const (
-	ok     outcome = iota
+	done   outcome = iota
 	lazy           // known only at run time
 	failed         // reported, or quiet
 )
@@ -135,11 +135,11 @@ func (r *resolver) attr(s slot) (term, outcome) {
 	switch v := a.v.(type) {
 	case *node:
 		a.state = linkDone
-		return v, ok
+		return v, done
 	case *vector, *ref, *variable, value.TBD:
 	default:
 		a.state = linkDone
-		return v, ok
+		return v, done
 	}
 	if len(r.trail) > maxDepth {
 		r.tooDeep(a.span(), s.n)
@@ -169,7 +169,7 @@ func lateness(t term) outcome {
 	if v, isRef := t.(*ref); isRef && v.lazy && !v.data && !v.assert {
 		return lazy
 	}
-	return ok
+	return done
 }
 
 // settle returns the value of t, which stands in the attribute at s.
@@ -194,7 +194,7 @@ func (r *resolver) settle(s slot, t term) (term, outcome) {
 		case t.assert:
 			return r.assertion(s, t)
 		case t.data:
-			return t, ok
+			return t, done
 		case t.apply != nil && !t.lazy:
 			return r.function(s, t)
 		case t.lazy:
@@ -202,7 +202,7 @@ func (r *resolver) settle(s slot, t term) (term, outcome) {
 		}
 		return r.reference(s, t)
 	}
-	return t, ok
+	return t, done
 }
 
 // reference returns what the eager reference t in the attribute at s refers to.
@@ -219,7 +219,7 @@ func (r *resolver) reference(s slot, t *ref) (term, outcome) {
 		late.lazy = true
 		return &late, lazy
 	}
-	if how == ok || !t.optional {
+	if how == done || !t.optional {
 		return v, how
 	}
 	if how == lazy {
@@ -228,9 +228,9 @@ func (r *resolver) reference(s slot, t *ref) (term, outcome) {
 		r.report(nil, d)
 	}
 	if t.def == nil {
-		return value.Null{}, ok
+		return value.Null{}, done
 	}
-	return t.def, ok
+	return t.def, done
 }
 
 // lookUp walks the parts of t from the component of s.
@@ -243,14 +243,14 @@ func (r *resolver) lookUp(s slot, t *ref) (term, outcome) {
 		if v, isVector := a.v.(*vector); isVector {
 			return r.elements(slot{out.In, out.In.find(out.Name)}, s, t, v)
 		}
-		return a.v, ok
+		return a.v, done
 	case model.Whole:
 		r.warnOwnParameter(s, t, out)
 		if s.n.within(out.Component) {
 			r.ancestorLink(s, t, out.Component)
 			return nil, failed
 		}
-		return out.Component, ok
+		return out.Component, done
 	case model.Lazy:
 		return nil, lazy
 	case model.External:
@@ -266,7 +266,7 @@ func (r *resolver) lookUp(s slot, t *ref) (term, outcome) {
 // attribute at holder (LK3).
 func (r *resolver) elements(holder, s slot, t *ref, v *vector) (term, outcome) {
 	if v.plain || !r.spend(len(v.elems)) {
-		return v, ok
+		return v, done
 	}
 	var resolved *vector
 	for i, e := range v.elems {
@@ -281,7 +281,7 @@ func (r *resolver) elements(holder, s slot, t *ref, v *vector) (term, outcome) {
 			plain := *e
 			plain.data, plain.lazy = false, false
 			w, how := r.reference(holder, &plain)
-			if how != ok {
+			if how != done {
 				if how == lazy {
 					r.report(nil, r.attrDiagnostic(diag.ReferenceNotFound, s, fmt.Sprintf("element %d of the vector %s is known only at run time", i, linkText(t.parts))))
 				}
@@ -290,7 +290,7 @@ func (r *resolver) elements(holder, s slot, t *ref, v *vector) (term, outcome) {
 			x = w
 		case *vector:
 			w, how := r.elements(holder, s, t, e)
-			if how != ok {
+			if how != done {
 				return nil, how
 			}
 			x = w
@@ -310,10 +310,10 @@ func (r *resolver) elements(holder, s slot, t *ref, v *vector) (term, outcome) {
 	}
 	if resolved == nil {
 		v.plain = true
-		return v, ok
+		return v, done
 	}
 	resolved.plain = true
-	return resolved, ok
+	return resolved, done
 }
 
 // links is the space in which the link phase looks up references: every

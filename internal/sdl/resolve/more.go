@@ -96,7 +96,7 @@ func (c *call) buildSet(args []term, elem term, prefix string, from, step, size 
 	*n = node{parent: c.site.n.parent, name: c.site.n.name, at: c.site.n.at, data: true}
 	if i := c.site.n.find("sfIsComponent"); i >= 0 {
 		v, how := r.attr(slot{c.site.n, i})
-		if how != ok {
+		if how != done {
 			return nil, how, nil
 		}
 		n.data = v != term(value.Bool(true))
@@ -116,7 +116,7 @@ func (c *call) buildSet(args []term, elem term, prefix string, from, step, size 
 			return nil, failed, nil
 		}
 	}
-	return n, ok, nil
+	return n, done, nil
 }
 
 // buildLateSet is buildSet on a machine, where components are values already.
@@ -134,14 +134,14 @@ func (c *call) buildLateSet(args []term, elem term, prefix string, from, step, s
 	for k := range size {
 		n.Set(value.Attr{Name: fmt.Sprintf("%s%d", prefix, from+k*step), Value: template})
 	}
-	return n, ok, nil
+	return n, done, nil
 }
 
 // reference is the function Ref: text read as a reference, resolved in the
 // component that holds the function.
 func reference(c *call) (term, outcome, *fault) {
 	v, how, wrong := c.need("reference")
-	if how != ok || wrong != nil {
+	if how != done || wrong != nil {
 		return nil, how, wrong
 	}
 	text, isString := v.(value.String)
@@ -149,7 +149,7 @@ func reference(c *call) (term, outcome, *fault) {
 		return nil, failed, c.wrongType("reference", "a string", v)
 	}
 	late, how, _ := c.arg("lazy")
-	if how != ok {
+	if how != done {
 		return nil, how, nil
 	}
 	var list diag.List
@@ -170,12 +170,12 @@ func reference(c *call) (term, outcome, *fault) {
 	case t.lazy:
 		// It stays a reference of the holder, and so is not LAZY contagion.
 		t.lazy = true
-		return t, ok, nil
+		return t, done, nil
 	case t.data:
-		return t, ok, nil
+		return t, done, nil
 	case c.site == nil:
 		t.lazy = true
-		return t, ok, nil
+		return t, done, nil
 	}
 	r, holder := c.site.r, c.site.n.parent
 	v, how = r.reference(slot{holder, max(holder.find(c.site.n.name), 0)}, t)
@@ -195,7 +195,7 @@ func (r *resolver) assertion(s slot, t *ref) (term, outcome) {
 	}
 	switch phase {
 	case "static", "staticLazy":
-		return dropped{}, ok
+		return dropped{}, done
 	case "dynamic":
 		kept := *t
 		kept.lazy = true
@@ -203,7 +203,7 @@ func (r *resolver) assertion(s slot, t *ref) (term, outcome) {
 		if i >= 0 {
 			t.apply.setAttrs(slices.Delete(slices.Clone(t.apply.attrs), i, i+1))
 		}
-		return &kept, ok
+		return &kept, done
 	}
 	d := r.attrDiagnostic(diag.AssertionFailed, s, fmt.Sprintf("unknown %s", assertionPhase))
 	d.Expected, d.Found = `"static", "staticLazy" or "dynamic"`, kindAndText(phase)

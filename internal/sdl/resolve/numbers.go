@@ -136,7 +136,7 @@ func binary(eval func(c *call, a, b term) (term, *fault)) function {
 			return nil, lazy, nil
 		}
 		v, wrong := eval(c, a, b)
-		return v, ok, wrong
+		return v, done, wrong
 	}
 }
 

@@ -81,6 +81,9 @@ type Options struct {
 // components.
 const DefaultMaxSteps = 20_000_000
 
+// maxCopied bounds the memory that copies take, in attributes.
+const maxCopied = 6_000_000
+
 // maxDepth bounds how deep the resolver's own recursion goes.
 const maxDepth = 20_000
 
@@ -99,19 +102,32 @@ type Result struct {
 	// Tree is the tree after the last phase, if the phases went as far as
 	// function; references may be eager then.
 	Tree *value.Component
-	// Text is the tree after the last phase, in a form that parses back.
-	Text string
 	// Includes lists the files read, in order of first use.
 	Includes []string
 	// Diagnostics are errors and warnings, in order.
 	Diagnostics diag.List
+
+	text     string // of a tree that still has prototypes or path names
+	isConfig bool   // Tree is the value of sfConfig
+}
+
+// Text returns the tree after the last phase as text of the language that
+// resolves to the same; "" if there is none.
+func (res *Result) Text() string {
+	switch {
+	case res.Tree == nil:
+		return res.text
+	case res.isConfig:
+		return "sfConfig " + value.Source(res.Tree) + "\n"
+	}
+	return value.SourceItems(res.Tree)
 }
 
 // Resolve resolves src as far as opts say. The error is that of ctx, or of
 // reading the first file; mistakes in the description are diagnostics.
 func Resolve(ctx context.Context, src Source, opts Options) (*Result, error) {
 	r := &resolver{
-		ctx: ctx, opts: opts, main: &src.Folder, budget: opts.MaxSteps,
+		ctx: ctx, opts: opts, main: &src.Folder, budget: opts.MaxSteps, memory: maxCopied,
 		texts: map[string][]byte{}, trees: map[string]*syntax.File{}, chains: map[string][]value.Pos{},
 	}
 	if r.budget == 0 {
@@ -160,6 +176,7 @@ type resolver struct {
 	slab     []node
 
 	budget  int
+	memory  int  // attributes that may still be copied
 	stopped bool // the budget is spent or ctx is done
 	quiet   int  // above 0, failures are not reported (OPTIONAL)
 
@@ -215,8 +232,10 @@ func (r *resolver) ended(p Phase) bool {
 	if p == "" || p != r.opts.Until {
 		return false
 	}
-	r.res.Text = r.text(r.top())
-	if p != Raw && p != Type && p != Place {
+	r.res.isConfig = r.config != nil
+	if p == Raw || p == Type || p == Place {
+		r.res.text = r.text(r.top())
+	} else {
 		r.res.Tree = r.convertAsIs(r.top())
 	}
 	return true
@@ -237,7 +256,7 @@ func (r *resolver) spend(n int) bool {
 	}
 	before := r.budget >> 12
 	r.budget -= n
-	if r.budget < 0 {
+	if r.budget < 0 || r.memory < 0 {
 		r.stopped = true
 		d := diag.New(diag.TooDeep, diag.Span{Pos: value.Pos{File: r.rootName(), Line: 1, Col: 1}},
 			"the description grows without bounds, or needs more work than allowed")

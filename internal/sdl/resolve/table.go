@@ -60,14 +60,14 @@ func equality(want bool) function {
 // boolean returns operand i, which must be a boolean.
 func (c *call) boolean(i int) (bool, outcome, *fault) {
 	v, how := c.get(i)
-	if how != ok {
+	if how != done {
 		return false, how, nil
 	}
 	b, isBool := v.(value.Bool)
 	if !isBool {
 		return false, failed, c.wrongType(c.names[i], "true or false", v)
 	}
-	return bool(b), ok, nil
+	return bool(b), done, nil
 }
 
 // decide is && or ||: the first operand equal to stop decides (D4).
@@ -82,14 +82,14 @@ func decide(stop bool) function {
 		}
 		for i := range c.names {
 			b, how, wrong := c.boolean(i)
-			if how != ok || wrong != nil {
+			if how != done || wrong != nil {
 				return nil, how, wrong
 			}
 			if b == stop {
-				return value.Bool(stop), ok, nil
+				return value.Bool(stop), done, nil
 			}
 		}
-		return value.Bool(!stop), ok, nil
+		return value.Bool(!stop), done, nil
 	}
 }
 
@@ -123,10 +123,10 @@ func not(c *call) (term, outcome, *fault) {
 		return nil, failed, c.missing("data")
 	}
 	b, how, wrong := c.boolean(i)
-	if how != ok || wrong != nil {
+	if how != done || wrong != nil {
 		return nil, how, wrong
 	}
-	return value.Bool(!b), ok, nil
+	return value.Bool(!b), done, nil
 }
 
 func ifThenElse(c *call) (term, outcome, *fault) {
@@ -135,7 +135,7 @@ func ifThenElse(c *call) (term, outcome, *fault) {
 		return nil, failed, c.missing("if")
 	}
 	b, how, wrong := c.boolean(i)
-	if how != ok || wrong != nil {
+	if how != done || wrong != nil {
 		return nil, how, wrong
 	}
 	branch := "else"
@@ -149,10 +149,10 @@ func switchArms(c *call) (term, outcome, *fault) {
 	for k := 0; ; k++ {
 		i := slices.Index(c.names, fmt.Sprintf("IF%d", k))
 		if i < 0 {
-			return value.Null{}, ok, nil
+			return value.Null{}, done, nil
 		}
 		b, how, wrong := c.boolean(i)
-		if how != ok || wrong != nil {
+		if how != done || wrong != nil {
 			return nil, how, wrong
 		}
 		if b {
@@ -206,7 +206,7 @@ func concatenate(c *call, args []term) (term, *fault) {
 // format replaces $n by sn. Parameters that do not occur are not asked for.
 func format(c *call) (term, outcome, *fault) {
 	v, how, wrong := c.need("format")
-	if how != ok || wrong != nil {
+	if how != done || wrong != nil {
 		return nil, how, wrong
 	}
 	text, isString := v.(value.String)
@@ -250,7 +250,7 @@ func format(c *call) (term, outcome, *fault) {
 	if late {
 		return nil, lazy, nil
 	}
-	return value.String(b.String()), ok, nil
+	return value.String(b.String()), done, nil
 }
 
 // whole returns the integer or long operand called name, or def.

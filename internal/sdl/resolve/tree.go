@@ -217,6 +217,7 @@ func (r *resolver) copyNode(n, parent *node, name string) *node {
 }
 
 func (r *resolver) copyAttrs(attrs []attr, parent *node) []attr {
+	r.memory -= len(attrs) + 3 // a node weighs about as much as three
 	if !r.spend(len(attrs) + 1) {
 		return nil
 	}

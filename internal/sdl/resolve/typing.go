@@ -103,7 +103,7 @@ func (r *resolver) mergeType(n *node) bool {
 	defer r.leaveType()
 	n.typed = typeMerging
 	ok := true
-	override := map[string]*attr{} // tagged sfOverride, no earlier one seen yet
+	var override map[string]*attr // tagged sfOverride, no earlier one seen yet
 	for i := len(n.protos) - 1; i >= 0; i-- {
 		p := &n.protos[i]
 		attrs := p.body
@@ -120,6 +120,9 @@ func (r *resolver) mergeType(n *node) bool {
 		if i > 0 {
 			for j := range attrs {
 				if hasTag(attrs[j].tags, "sfOverride") {
+					if override == nil {
+						override = map[string]*attr{}
+					}
 					override[attrs[j].name] = &attrs[j]
 				}
 			}
