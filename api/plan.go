@@ -85,7 +85,7 @@ type PlanMachine struct {
 	Provider string `json:"provider"`
 	Template string `json:"template,omitempty"`
 	Size     string `json:"size,omitempty" example:"2 cores, 4 GiB"`
-	Price    string `json:"price,omitempty" example:"0.0104 USD/h"`
+	Price    string `json:"price,omitempty" example:"0.0104 USD/h" doc:"absent: it costs nothing"`
 	Change   Change `json:"change" enum:"+,~,-,-/+"`
 }
 

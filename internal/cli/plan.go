@@ -149,7 +149,7 @@ func planMachines(b *strings.Builder, p *api.Plan, pal palette) {
 	for i, m := range p.Machines {
 		price := m.Price
 		if price == "" {
-			price = "price unknown"
+			price = "free"
 		}
 		if m.Change == api.ChangeRemove {
 			price = ""

@@ -20,8 +20,8 @@ import (
 // grace is how long Serve waits for answers being written when it has to end.
 const grace = 2 * time.Second
 
-// Listen makes the Unix socket at path, with mode 0600, in a folder that only
-// this user may enter, which it makes if need be. A socket that is there is
+// Listen makes the Unix socket at path, with mode 0600, in a folder of this
+// user's, which it makes if need be. A socket that is there is
 // taken away: the caller holds the lock of the home, so nobody serves it.
 func Listen(path string) (net.Listener, error) {
 	dir := filepath.Dir(path)
@@ -32,7 +32,7 @@ func Listen(path string) (net.Listener, error) {
 	if err := unix.Lstat(dir, &st); err != nil {
 		return nil, fmt.Errorf("folder of the socket %s: %w", dir, err)
 	}
-	if int(st.Uid) != os.Geteuid() || st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Mode&0o022 != 0 {
+	if int(st.Uid) != os.Geteuid() || st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Mode&0o002 != 0 {
 		return nil, fmt.Errorf("folder of the socket %s: others may write to it; make it yours with mode 0700", dir)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {

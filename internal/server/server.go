@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
-	"time"
 
 	"aloft/api"
 
@@ -76,7 +75,9 @@ type bySystem struct {
 
 // register adds one operation whose answer is what call returns.
 func register[I, O any](h *handlers, a huma.API, op huma.Operation, call func(context.Context, *I) (O, error)) {
-	op.BodyReadTimeout = time.Minute
+	// huma would leave its deadline on the connection, and net/http then cancels
+	// a call that takes longer. Callers are local and of our own user.
+	op.BodyReadTimeout = -1
 	huma.Register(a, op, func(ctx context.Context, in *I) (*reply[O], error) {
 		out, err := call(ctx, in)
 		if err != nil {

@@ -22,6 +22,7 @@ import (
 	"aloft/api"
 	"aloft/client"
 
+	"github.com/danielgtaylor/huma/v2"
 	"go.uber.org/goleak"
 )
 
@@ -187,6 +188,25 @@ func TestErrorsKeepTheirKind(t *testing.T) {
 	_, err = c.Plan(t.Context(), api.PlanRequest{Name: "Not A Name"})
 	if got, ok := errors.AsType[*api.Error](err); !ok || got.Kind != api.KindInvalid || len(got.Diagnostics) != 1 || got.Diagnostics[0].Attribute != "body.name" {
 		t.Errorf("a request against the schema came back as %#v", err)
+	}
+}
+
+// A deadline for reading a request must not end a call that takes its time.
+func TestSlowCallIsNotCancelled(t *testing.T) {
+	ops := 0
+	_, a := build(nil, discard())
+	for path, item := range a.OpenAPI().Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Post} {
+			if op == nil || op.BodyReadTimeout == 0 {
+				continue // answered without huma, or without a body
+			}
+			if ops++; op.BodyReadTimeout > 0 {
+				t.Errorf("%s: cancelled after %s", path, op.BodyReadTimeout)
+			}
+		}
+	}
+	if ops == 0 {
+		t.Error("no operation was looked at")
 	}
 }
 
