@@ -343,8 +343,13 @@ func (s *Survey) need(c *surveyed) place.Need {
 	integer("memory", &n.Memory)
 	integer("disk", &n.Disk)
 	if v, ok := c.attrs.Get("maxPrice"); ok {
-		if d, ok := v.(value.Double); ok {
-			n.MaxPrice = float64(d)
+		switch v := v.(type) {
+		case value.Double:
+			n.MaxPrice = float64(v)
+		case value.Float:
+			n.MaxPrice = float64(v)
+		case value.Integer:
+			n.MaxPrice = float64(v)
 		}
 	}
 	if strings.EqualFold(n.Provider, "AmazonEC2") {
