@@ -90,3 +90,8 @@ func RemoveFile(path string) error {
 func absent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENAMETOOLONG)
 }
+
+// WriteFileFor is WriteFile for a file that belongs to somebody else.
+func WriteFileFor(path string, content []byte, mode fs.FileMode, uid, gid int) error {
+	return writeAtomic(path, content, mode, uid, gid)
+}

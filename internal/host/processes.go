@@ -123,19 +123,35 @@ func (p *Processes) Start(ctx context.Context, folder string, spec Spec, watcher
 	return r, p.watch(ctx, j, watcher)
 }
 
-// Reconfigure makes the process run as next says instead of as old said. If it
-// does not, it runs as old said again, and the error says why.
-func (p *Processes) Reconfigure(ctx context.Context, folder string, old, next Spec, watcher Watcher) (Running, error) {
-	r, err := p.Start(ctx, folder, next, watcher)
+// Replace makes the process run as next says instead of as old said. Before
+// either is started, its configuration is put in place by its prepare. If next
+// does not become ready, old runs again, and the error says why.
+func (p *Processes) Replace(ctx context.Context, folder string, old, next Prepared, watcher Watcher) (Running, error) {
+	r, err := p.startPrepared(ctx, folder, next, watcher)
 	if err == nil {
 		return r, nil
 	}
 	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 4*time.Second)
 	defer cancel()
-	if _, backErr := p.Start(back, folder, old, watcher); backErr != nil {
+	if _, backErr := p.startPrepared(back, folder, old, watcher); backErr != nil {
 		err = errors.Join(err, fmt.Errorf("back to what it was: %w", backErr))
 	}
 	return Running{}, err
+}
+
+// Prepared is a process with what has to be in place before it starts.
+type Prepared struct {
+	Spec
+	Prepare func() error // may be nil
+}
+
+func (p *Processes) startPrepared(ctx context.Context, folder string, s Prepared, watcher Watcher) (Running, error) {
+	if s.Prepare != nil {
+		if err := s.Prepare(); err != nil {
+			return Running{}, err
+		}
+	}
+	return p.Start(ctx, folder, s.Spec, watcher)
 }
 
 // Stop ends the process of folder: a signal, a wait, and then the end of all

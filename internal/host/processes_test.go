@@ -318,7 +318,7 @@ func TestFailedReconfigureLeavesTheProcessAsItWas(t *testing.T) {
 	_, w := newEvents()
 	old := shell("exec sleep 100")
 	start(t, d, folder, old, w)
-	if _, err := d.Reconfigure(t.Context(), folder, old, shell("exit 1"), w); err == nil {
+	if _, err := d.Replace(t.Context(), folder, Prepared{Spec: old}, Prepared{Spec: shell("exit 1")}, w); err == nil {
 		t.Error("no error")
 	}
 	if rec, _ := readRecord(folder); rec.Spec != func() string { old.complete(folder); return old.digest() }() {

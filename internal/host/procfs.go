@@ -14,6 +14,7 @@ import (
 type procStat struct {
 	pid     int
 	state   byte
+	parent  int
 	session int
 	start   uint64 // clock ticks after boot: with the boot id, it makes a pid unique
 }
@@ -41,12 +42,13 @@ func parseStat(b []byte) (procStat, error) {
 		return procStat{}, errors.New("short stat line")
 	}
 	pid, err1 := strconv.Atoi(strings.TrimSpace(string(b[:open])))
-	session, err2 := strconv.Atoi(fields[3])
-	start, err3 := strconv.ParseUint(fields[19], 10, 64)
-	if err := errors.Join(err1, err2, err3); err != nil {
+	parent, err2 := strconv.Atoi(fields[1])
+	session, err3 := strconv.Atoi(fields[3])
+	start, err4 := strconv.ParseUint(fields[19], 10, 64)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return procStat{}, fmt.Errorf("malformed stat line: %w", err)
 	}
-	return procStat{pid: pid, state: fields[0][0], session: session, start: start}, nil
+	return procStat{pid: pid, state: fields[0][0], parent: parent, session: session, start: start}, nil
 }
 
 func procPath(pid int, name string) string {

@@ -149,7 +149,7 @@ func (m *Manager) Reconfigure(ctx context.Context, c *component.Call) error {
 	if err != nil {
 		return err
 	}
-	r, err := m.processes.Reconfigure(ctx, c.WorkDir, old, next, report(c))
+	r, err := m.processes.Replace(ctx, c.WorkDir, host.Prepared{Spec: old}, host.Prepared{Spec: next}, report(c))
 	if err == nil {
 		output(c.Env, r)
 	}

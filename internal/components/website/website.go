@@ -105,27 +105,15 @@ func (m *Manager) Reconfigure(ctx context.Context, c *component.Call) error {
 	if err != nil {
 		return err
 	}
-	if err := next.write(c.WorkDir); err != nil {
+	if _, err := m.processes.Replace(ctx, c.WorkDir, m.prepared(c, old), m.prepared(c, next), host.Report(c)); err != nil {
 		return err
-	}
-	if _, err := m.processes.Start(ctx, c.WorkDir, m.spec(c, next), host.Report(c)); err != nil {
-		return m.revert(ctx, c, old, err)
 	}
 	c.Env.Output("uri", value.String(next.uri()))
 	return nil
 }
 
-func (m *Manager) revert(ctx context.Context, c *component.Call, old site, cause error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 4*time.Second)
-	defer cancel()
-	err := old.write(c.WorkDir)
-	if err == nil {
-		_, err = m.processes.Start(ctx, c.WorkDir, m.spec(c, old), host.Report(c))
-	}
-	if err != nil {
-		return fmt.Errorf("%w (and not back to what it was: %w)", cause, err)
-	}
-	return cause
+func (m *Manager) prepared(c *component.Call, s site) host.Prepared {
+	return host.Prepared{Spec: m.spec(c, s), Prepare: func() error { return s.write(c.WorkDir) }}
 }
 
 // Terminate stops serving.
