@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"aloft/internal/drivers/local/light"
@@ -54,6 +55,34 @@ func TestLightMachinesReachEachOtherAndTheHost(t *testing.T) {
 	}
 }
 
+func TestFortyMachinesAtOnce(t *testing.T) {
+	w := newWorld(t, Light)
+	var g errgroup.Group
+	made := make([]provider.Resource, 40)
+	for i := range made {
+		g.Go(func() (err error) {
+			made[i], err = w.d.Create(t.Context(), w.account, w.request(fmt.Sprint("m", i)))
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	addresses := map[string]bool{}
+	for _, r := range made {
+		addresses[r.Address] = true
+		if a := w.ask(r); a.Machine != r.Ref {
+			t.Errorf("at %s answers %s, want %s", r.Address, a.Machine, r.Ref)
+		}
+	}
+	if len(addresses) != len(made) {
+		t.Errorf("%d addresses for %d machines", len(addresses), len(made))
+	}
+	if left, err := w.d.Residue(t.Context(), ""); err != nil || len(left) > 0 {
+		t.Errorf("left over: %v, %v", left, err)
+	}
+}
+
 func TestMachinesOfSeveralBridgesReachEachOther(t *testing.T) {
 	w := newWorld(t, Light)
 	w.d.ports = 1
@@ -70,6 +99,7 @@ func TestMachinesOfSeveralBridgesReachEachOther(t *testing.T) {
 }
 
 func TestLightMachineSeesNothingPrivateOfTheHost(t *testing.T) {
+	w := newWorld(t, Light)
 	secret := filepath.Join("/var/tmp", "aloft-test-secret")
 	if err := os.WriteFile(secret, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
@@ -83,7 +113,6 @@ func TestLightMachineSeesNothingPrivateOfTheHost(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(other, "key"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w := newWorld(t, Light)
 	config := w.config
 	config.Home, config.ID = other, "0"+w.config.ID[1:]
 	d, err := New(config)
