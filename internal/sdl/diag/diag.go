@@ -136,6 +136,16 @@ func (l *List) Add(d Diagnostic) {
 	}
 }
 
+// Full reports whether an error in file would only be counted, so that there is
+// no use in making a good one.
+func (l *List) Full(file string) bool {
+	t := l.files[file]
+	if t == nil || t.kept < MaxPerFile {
+		return false
+	}
+	return !slices.ContainsFunc(l.kept, func(d Diagnostic) bool { return d.Severity != Error && d.Span.Pos.File == file })
+}
+
 // Append adds all diagnostics of m, those m only counted included.
 func (l *List) Append(m *List) {
 	for _, d := range m.kept {

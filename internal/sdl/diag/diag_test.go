@@ -175,6 +175,9 @@ func TestListKeepsFiftyOfAFile(t *testing.T) {
 	for i := range 60 {
 		l.Add(New(PhaseNoEffect, at("a", i+1, 1, 0, 0), "w"))
 	}
+	if l.Full("a") || l.Full("b") {
+		t.Error("full of warnings is not full")
+	}
 	l.Add(New(Unexpected, at("a", 99, 1, 0, 0), "e"))
 	l.Add(New(Unexpected, at("b", 1, 1, 0, 0), "e"))
 	if len(l.All()) != 51 || l.Errors() != 2 || l.Warnings() != 60 {
@@ -186,14 +189,20 @@ func TestListKeepsFiftyOfAFile(t *testing.T) {
 	if d := l.All()[49]; d.Severity != Error || d.Span.Pos.Line != 99 {
 		t.Errorf("an error gives way to warnings: %+v", d)
 	}
+	for range 50 {
+		l.Add(New(Unexpected, at("c", 1, 1, 0, 0), "e"))
+	}
+	if !l.Full("c") {
+		t.Error("fifty errors are full")
+	}
 	var m List
 	m.Add(New(Unexpected, at("a", 1, 1, 0, 0), "first"))
 	m.Append(&l)
-	if len(m.All()) != 51 || m.Errors() != 3 || m.Warnings() != 60 || fmt.Sprint(m.Dropped()) != "[{a 12}]" {
+	if len(m.All()) != 101 || m.Errors() != 53 || m.Warnings() != 60 || fmt.Sprint(m.Dropped()) != "[{a 12}]" {
 		t.Errorf("after Append: %d kept, %d errors, %d warnings, dropped %v", len(m.All()), m.Errors(), m.Warnings(), m.Dropped())
 	}
 	m.Strict()
-	if m.Errors() != 63 || m.Warnings() != 0 || m.All()[1].Severity != Error {
+	if m.Errors() != 113 || m.Warnings() != 0 || m.All()[1].Severity != Error {
 		t.Errorf("after Strict: %d errors, %d warnings", m.Errors(), m.Warnings())
 	}
 }

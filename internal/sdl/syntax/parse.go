@@ -1,6 +1,7 @@
 package syntax
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -16,25 +17,20 @@ const MaxDepth = 10_000
 // list; the tree holds what could be read and is never nil. A tree from a text
 // with mistakes is for showing, not for deploying.
 func Parse(name string, src []byte, list *diag.List) *File {
+	return newParser(name, src, list).file()
+}
+
+// ParseContext is Parse for texts that may be large: it stops soon after ctx is
+// cancelled, and returns its error. What it has added to list by then is of no
+// use.
+func ParseContext(ctx context.Context, name string, src []byte, list *diag.List) (*File, error) {
 	p := newParser(name, src, list)
-	f := &File{Name: name}
-	if p.tok.kind == tExtends {
-		open := p.at()
-		p.next()
-		if body, ok := p.body(); ok {
-			f.Wrapped = true
-			f.Items = body.Items
-			if p.tok.kind != tEOF {
-				d := p.unexpected("the end of the file: a file is a list of items or one extends { … }")
-				d.Related = []diag.Related{{Span: open, Message: "the file begins with extends here"}}
-				p.fail(d)
-			}
-		}
-	} else {
-		f.Items = p.items(tEOF)
+	p.s.cancelled = func() bool { return ctx.Err() != nil }
+	f := p.file()
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
-	f.Comments = p.s.comments
-	return f
+	return f, nil
 }
 
 // ParseValue reads a text that is one value, as IPROPERTY needs it. It returns
@@ -80,6 +76,29 @@ func newParser(name string, src []byte, list *diag.List) *parser {
 	return p
 }
 
+// file reads the whole text.
+func (p *parser) file() *File {
+	f := &File{Name: p.s.file}
+	if p.tok.kind != tExtends {
+		f.Items = p.items(tEOF)
+		f.Comments = p.s.comments
+		return f
+	}
+	open := p.at()
+	p.next()
+	if body, ok := p.body(); ok {
+		f.Wrapped = true
+		f.Items = body.Items
+		if p.tok.kind != tEOF {
+			d := p.unexpected("the end of the file: a file is a list of items or one extends { … }")
+			d.Related = []diag.Related{{Span: open, Message: "the file begins with extends here"}}
+			p.fail(d)
+		}
+	}
+	f.Comments = p.s.comments
+	return f
+}
+
 func (p *parser) next() {
 	p.last = p.tok.end
 	p.s.next(&p.tok)
@@ -118,6 +137,9 @@ func (p *parser) fail(d diag.Diagnostic) bool {
 
 // unexpected is the diagnostic for the look-ahead when it is not as expected.
 func (p *parser) unexpected(expected string, hints ...string) diag.Diagnostic {
+	if p.list.Full(p.s.file) {
+		return diag.New(diag.Unexpected, p.at(), "unexpected")
+	}
 	d := diag.New(diag.Unexpected, p.at(), "unexpected "+p.tok.String())
 	d.Expected = expected
 	d.Found = p.tok.String()

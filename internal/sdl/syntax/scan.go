@@ -24,11 +24,13 @@ type scanner struct {
 	swallowed bool // the last token was not closed and may have swallowed others
 	comments  []Comment
 	lastLine  int32 // of the token before
+	tokens    int
+	cancelled func() bool // asked now and then; the text ends when it is true
 }
 
 func newScanner(file string, src []byte, list *diag.List) *scanner {
 	text, shifts, bad := translate(file, src, list.Add)
-	s := &scanner{text: string(text), file: file, at: newCursor(src), bad: bad, list: list}
+	s := &scanner{text: string(text), file: file, at: newCursor(src), bad: bad, list: list, cancelled: func() bool { return false }}
 	if bad == nil {
 		s.bad = map[int]bool{}
 	}
@@ -38,6 +40,9 @@ func newScanner(file string, src []byte, list *diag.List) *scanner {
 
 // next reads the next token into t; at the end of the text, tEOF for ever.
 func (s *scanner) next(t *token) {
+	if s.tokens++; s.tokens%512 == 0 && s.cancelled() {
+		s.off = len(s.text)
+	}
 	s.tainted, s.swallowed = s.swallowed, false
 	s.blanks()
 	t.start = s.at.pos(s.off)
@@ -61,6 +66,13 @@ func (s *scanner) peek(n int) byte {
 // report adds a mistake in the text from offset from to offset to. Offsets
 // must grow from call to call.
 func (s *scanner) report(code diag.Code, from, to int, message, expected, hint string) {
+	if s.quiet {
+		return
+	}
+	if s.list.Full(s.file) {
+		s.list.Add(diag.New(code, s.span(s.at.place, place{}), message))
+		return
+	}
 	d := diag.New(code, s.span(s.at.pos(from), s.at.pos(to)), message)
 	d.Found = visible(abbreviated(s.text[from:to]))
 	s.add(d, expected, hint)
@@ -124,41 +136,58 @@ func (s *scanner) comment(end int) {
 // illegal skips the character here if no token can begin with it.
 func (s *scanner) illegal() bool {
 	r, n := utf8.DecodeRuneInString(s.text[s.off:])
-	two := s.text[s.off:min(len(s.text), s.off+2)]
-	var hint string
-	switch {
-	case value.IsWordStart(r), '0' <= r && r <= '9', strings.ContainsRune("{}[](),:;+-*/%<>!\"", r):
+	if s.begins(r) {
 		return false
-	case r == '.' && len(two) == 2 && '0' <= two[1] && two[1] <= '9', two == "==", two == "&&", two == "||", two == "|]":
-		return false
-	case r == '#':
-		if s.hash() != tEOF {
-			return false
-		}
-		hint = `# begins #include, #codebase, ##…# or #HEX#…#; comments begin with //`
-	case r == '=':
-		hint = "values follow their name without a sign: port 80;"
-	case r == '|' || r == '&':
-		hint = fmt.Sprintf("operators are written %c%c, with blanks around them", r, r)
-	case r == '\'' || r == '\u201C' || r == '\u201D':
-		hint = `strings stand between "`
-	case r == '\uFEFF':
-		hint = "save the file without a byte order mark"
-	default:
-		hint = "outside strings and comments the language uses Latin letters, digits and punctuation"
 	}
 	if !s.bad[s.off] {
-		s.report(diag.BadText, s.off, s.off+n, "illegal character "+visible(string(r)), "a name, a value or punctuation", hint)
-	}
-	if r == '\'' { // and the quote that belongs to it
-		line, _, _ := strings.Cut(s.text[s.off+1:], "\n")
-		if i := strings.IndexByte(line, '\''); i >= 0 {
-			s.bad[s.off+1+i] = true
+		s.report(diag.BadText, s.off, s.off+n, "illegal character "+visible(string(r)), "a name, a value or punctuation", illegalHint(r))
+		if r == '\'' { // and the quote that belongs to it
+			rest := s.text[s.off+1:]
+			if i := strings.IndexAny(rest, "'\n"); i >= 0 && rest[i] == '\'' {
+				s.bad[s.off+1+i] = true
+			}
 		}
 	}
 	s.off += n
 	s.tainted = true
 	return true
+}
+
+// begins reports whether a token can begin with the character r, which is the
+// one here.
+func (s *scanner) begins(r rune) bool {
+	switch {
+	case r >= utf8.RuneSelf:
+		return value.IsWordStart(r)
+	case r == '.':
+		return digit(s.peek(1))
+	case r == '=' || r == '&':
+		return rune(s.peek(1)) == r
+	case r == '|':
+		return s.peek(1) == '|' || s.peek(1) == ']'
+	case r == '#':
+		return s.hash() != tEOF
+	default:
+		return r == '"' || digit(byte(r)) || punctuation[r] != nil || value.IsWordStart(r)
+	}
+}
+
+// illegalHint says what may have been meant by a character.
+func illegalHint(r rune) string {
+	switch r {
+	case '#':
+		return `# begins #include, #codebase, ##…# or #HEX#…#; comments begin with //`
+	case '=':
+		return "values follow their name without a sign: port 80;"
+	case '|', '&':
+		return fmt.Sprintf("operators are written %c%c, with blanks around them", r, r)
+	case '\'', '\u201C', '\u201D':
+		return `strings stand between "`
+	case '\uFEFF':
+		return "save the file without a byte order mark"
+	default:
+		return "outside strings and comments the language uses Latin letters, digits and punctuation"
+	}
 }
 
 // hash returns what kind of token begins with the # here; tEOF for none, and

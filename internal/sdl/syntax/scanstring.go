@@ -138,8 +138,8 @@ func (s *scanner) bytes(start place) value.Value {
 			_, n := utf8.DecodeRuneInString(s.text[s.off:])
 			s.report(diag.BadBytes, s.off, s.off+n,
 				fmt.Sprintf("%s is not a digit of #%s#…#", visible(s.text[s.off:s.off+n]), b.name), b.digit(), b.hint())
-			line, _, _ := strings.Cut(s.text[s.off:], "\n")
-			if i := strings.IndexByte(line, '#'); i >= 0 {
+			rest := s.text[s.off:]
+			if i := strings.IndexAny(rest, "#\n"); i >= 0 && rest[i] == '#' {
 				s.off += i + 1
 			}
 			s.swallowed = true

@@ -1,6 +1,8 @@
 package syntax
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -190,5 +192,41 @@ func TestWordHint(t *testing.T) {
 		if ok != (want != "") || !strings.HasSuffix(hint, want) {
 			t.Errorf("%s: %q", word, hint)
 		}
+	}
+}
+
+// TestHostileTextsCostNoMoreThanTheirLength feeds texts that would take
+// minutes if anything looked at the rest of the text for each of its mistakes.
+func TestHostileTextsCostNoMoreThanTheirLength(t *testing.T) {
+	const size = 512 << 10
+	for _, unit := range []string{
+		")", "'", "'x", "\xff", `\u`, `\uD83D`, `\uuuuD83D\uuuu`, "#HEX#x", "#HEX##", "#HEX#x#", "\"\\q", "\"\n", "##", "a ", "a 1 2;", "{", "a:",
+		"[", "LAZY ", "x|", "/*/", "//\n", "1", ".1", "-", "1e", "a extends ", "(a ++ ", "/*", "#", "\\", "é", "\u65e5", "[|", "a{", "VAR{",
+	} {
+		src := []byte(strings.Repeat(unit, size/len(unit)))
+		var list diag.List
+		Parse("x", src, &list)
+		if n := len(list.All()); n > diag.MaxPerFile {
+			t.Errorf("%q: %d diagnostics", unit, n)
+		}
+	}
+}
+
+func TestParsingStopsWhenCancelled(t *testing.T) {
+	src := large(10_000)
+	ctx, cancel := context.WithCancel(t.Context())
+	var list diag.List
+	if f, err := ParseContext(ctx, "x", src, &list); err != nil || len(f.Items) != 2 || list.Errors() > 0 {
+		t.Fatal(err)
+	}
+	cancel()
+	p := newParser("x", src, &list)
+	p.s.cancelled = func() bool { return ctx.Err() != nil }
+	p.file()
+	if p.s.tokens > 2000 {
+		t.Errorf("read %d tokens after that", p.s.tokens)
+	}
+	if _, err := ParseContext(ctx, "x", src, &list); !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v", err)
 	}
 }

@@ -45,6 +45,10 @@ func (c *cursor) pos(off int) place {
 	return c.place
 }
 
+// maxBad is after how many characters that are none a file is taken for
+// something else than text, and not read further.
+const maxBad = 1000
+
 // translate replaces \uXXXX by the characters meant (LX2) and what is not
 // UTF-8 by U+FFFD. The offsets of replacements for mistakes it has reported
 // are returned in bad.
@@ -68,7 +72,7 @@ func translate(file string, src []byte, report func(diag.Diagnostic)) (text []by
 		shifts = append(shifts, shift{len(text), end})
 	}
 	slashes := 0 // written one after the other just before i
-	for i := 0; i < len(src); {
+	for i := 0; i < len(src) && len(bad) < maxBad; {
 		c := src[i]
 		if c == '\\' && slashes%2 == 0 && i+1 < len(src) && src[i+1] == 'u' {
 			r, end, ok := unescape(src, i)
