@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,9 @@ func newLive(w io.Writer, p *api.Plan, d *api.Deployment, pal palette) *live {
 	for _, c := range changes(p) {
 		v.row(c.Path).machine = c.Machine
 	}
+	if f, ok := w.(*os.File); ok {
+		w = screen{f}
+	}
 	// No input and no signal handler: the terminal stays as it is, and Ctrl-C
 	// reaches the command as a signal.
 	l := &live{
@@ -48,6 +52,26 @@ func (l *live) end() {
 		l.program.Send(done{})
 		<-l.ended
 	})
+}
+
+// screen is a terminal that is only drawn on. The library assumes that it reads
+// the keyboard too: it asks the terminal what it can do, and the answers would
+// end up in the user's shell; and it has keys sent in another code, in which
+// Ctrl-C is no signal any more. So that much of its output is left out.
+type screen struct{ *os.File }
+
+var unasked = strings.NewReplacer(
+	"\x1b[?2026$p", "", "\x1b[?2027$p", "", "\x1b[?u", "", // questions
+	"\x1b[>4;2m", "", "\x1b[>4m", "", "\x1b[=1;1u", "", "\x1b[=0;1u", "", // keys
+	"\x1b[?2004h", "", "\x1b[?2004l", "", // pasting
+)
+
+// Write draws p.
+func (s screen) Write(p []byte) (int, error) {
+	if _, err := unasked.WriteString(s.File, string(p)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // done ends the view, tick moves its times on.

@@ -83,7 +83,7 @@ func (a *app) printResult(res *resolve.Result, format string) error {
 		tree = res.Description.Root
 	}
 	if format == "sf" {
-		text := res.Text
+		text := res.Text()
 		if len(text) > 0 && text[len(text)-1] != '\n' {
 			text += "\n"
 		}

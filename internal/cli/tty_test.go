@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -182,6 +183,13 @@ func TestUpOnATerminalShowsProgressInPlaceAndColours(t *testing.T) {
 	for _, want := range []string{"\x1b[32m  +\x1b[0m web", "Do this? [y/N]", "\x1b[32mrunning\x1b[0m", "shop runs: revision 1"} {
 		if !strings.Contains(seen, want) {
 			t.Errorf("not seen: %q in %q", want, seen)
+		}
+	}
+	// Drawing only: no question whose answer would reach the shell, no other
+	// code for keys.
+	for _, seq := range regexp.MustCompile("\x1b[[][^A-Za-z]*[A-Za-z]").FindAllString(seen, -1) {
+		if drawing := regexp.MustCompile("^\x1b[[]([0-9;]*[mABCDGHJK]|[?]25[hl])$"); !drawing.MatchString(seq) {
+			t.Errorf("the terminal got %q", seq)
 		}
 	}
 	if strings.Contains(seen, "web deploying") {
