@@ -44,6 +44,17 @@ type ambient struct {
 	random  map[string]uint64
 }
 
+// ambient returns what functions draw from, the same for a whole description.
+func (r *resolver) ambient() *ambient {
+	if r.env == nil {
+		r.env = &ambient{
+			seed: r.opts.Seed, now: r.opts.Now, ask: r.opts.Ask,
+			counter: new(int64), random: map[string]uint64{},
+		}
+	}
+	return r.env
+}
+
 // fault is what is wrong with a call.
 type fault struct {
 	code     diag.Code

@@ -241,3 +241,18 @@ func (r *resolver) freezeTerm(t term, open map[*node]bool, depth int) value.Valu
 	}
 	return value.Null{}
 }
+
+// checkLazy warns of LAZY references that can never resolve (RX3).
+func (r *resolver) checkLazy(d *model.Description) {
+	if !r.late {
+		return
+	}
+	for _, p := range model.Check(model.NewTree(d.Root), nil) {
+		w := diag.New(diag.LazyUnresolvable, diag.At(p.Pos), p.Message)
+		w.Path, w.Attribute, w.Hints = "sfConfig", p.Attr, p.Hints
+		if p.Path != value.Root {
+			w.Path += ":" + string(p.Path)
+		}
+		r.report(nil, w)
+	}
+}

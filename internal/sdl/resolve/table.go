@@ -31,7 +31,7 @@ func init() {
 		"IfThenElse": ifThenElse, "Switch": switchArms,
 		"Vector": strict(makeVector), "Append": strict(appendVectors), "Concatenate": strict(concatenate),
 		"Format": format, "Next": strict(next), "Random": strict(random), "Date": strict(date),
-		"Set": set, "UserInput": strict(userInput), "Ref": reference, "SystemComponent": strict(systemComponent),
+		"Set": set, "UserInput": strict(userInput), "Ref": reference, "SystemComponent": strict(systemComponent), "CheckSchemaElement": checkElement,
 	}
 	for _, name := range []string{
 		"Constraint", "Array", "ArrayGenerator", "Aggregator", "AggregateSpecifier", "UpdateSpecifier", "PrettyPrint",

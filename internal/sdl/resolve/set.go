@@ -4,22 +4,10 @@ import (
 	"fmt"
 	"slices"
 
-	"aloft/internal/model"
 	"aloft/internal/sdl/diag"
 	"aloft/internal/sdl/syntax"
 	"aloft/value"
 )
-
-// ambient returns what functions draw from, the same for a whole description.
-func (r *resolver) ambient() *ambient {
-	if r.env == nil {
-		r.env = &ambient{
-			seed: r.opts.Seed, now: r.opts.Now, ask: r.opts.Ask,
-			counter: new(int64), random: map[string]uint64{},
-		}
-	}
-	return r.env
-}
 
 // setParameters are the parameters of Set that are not attributes of its value.
 var setParameters = []string{"setMin", "setMax", "setSize", "setInc", "setElem", "setPrefix", "sfIsComponent"}
@@ -180,48 +168,4 @@ func reference(c *call) (term, outcome, *fault) {
 	r, holder := c.site.r, c.site.n.parent
 	v, how = r.reference(slot{holder, max(holder.find(c.site.n.name), 0)}, t)
 	return v, how, nil
-}
-
-// assertion says what becomes of the assertion t in the attribute at s: checked
-// at run time it stays as it is, otherwise it leaves no trace (AS2).
-func (r *resolver) assertion(s slot, t *ref) (term, outcome) {
-	phase := value.String("dynamic")
-	if i := t.apply.find(assertionPhase); i >= 0 {
-		v, how := r.attr(slot{t.apply, i})
-		if how == failed {
-			return nil, failed
-		}
-		phase, _ = v.(value.String)
-	}
-	switch phase {
-	case "static", "staticLazy":
-		return dropped{}, done
-	case "dynamic":
-		kept := *t
-		kept.lazy = true
-		i := t.apply.find(assertionPhase)
-		if i >= 0 {
-			t.apply.setAttrs(slices.Delete(slices.Clone(t.apply.attrs), i, i+1))
-		}
-		return &kept, done
-	}
-	d := r.attrDiagnostic(diag.AssertionFailed, s, fmt.Sprintf("unknown %s", assertionPhase))
-	d.Expected, d.Found = `"static", "staticLazy" or "dynamic"`, kindAndText(phase)
-	r.report(nil, d)
-	return nil, failed
-}
-
-// checkLazy warns of LAZY references that can never resolve (RX3).
-func (r *resolver) checkLazy(d *model.Description) {
-	if !r.late {
-		return
-	}
-	for _, p := range model.Check(model.NewTree(d.Root), nil) {
-		w := diag.New(diag.LazyUnresolvable, diag.At(p.Pos), p.Message)
-		w.Path, w.Attribute, w.Hints = "sfConfig", p.Attr, p.Hints
-		if p.Path != value.Root {
-			w.Path += ":" + string(p.Path)
-		}
-		r.report(nil, w)
-	}
 }
