@@ -369,3 +369,25 @@ func TestLimitsAreEnforcedOrSaidNotToBe(t *testing.T) {
 		t.Errorf("memory beyond the limit: %q", out)
 	}
 }
+
+func TestWhatIsMissingIsNamedWithItsConsequence(t *testing.T) {
+	w := newWorld(t, Light)
+	r := w.create("m")
+	// The disk of a light machine cannot be the upper layer of another's.
+	out := w.run(r, light.BinaryPath+" probe "+light.StatePath)
+	for _, want := range []string{"overlay file system", "process machines instead", "--home"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("in a machine: %q lacks %q", out, want)
+		}
+	}
+	// Without the rights of the superuser.
+	out = w.run(r, "setpriv --reuid 1 --clear-groups "+light.BinaryPath+" probe "+light.StatePath)
+	if !strings.Contains(out, "superuser") || !strings.Contains(out, "run aloft as root") {
+		t.Errorf("as another user: %q", out)
+	}
+	// A superuser who may not make namespaces.
+	out = w.run(r, "setpriv --bounding-set -sys_admin --inh-caps -sys_admin "+light.BinaryPath+" probe "+light.StatePath)
+	if !strings.Contains(out, "namespaces") || !strings.Contains(out, "CAP_SYS_ADMIN") {
+		t.Errorf("without CAP_SYS_ADMIN: %q", out)
+	}
+}

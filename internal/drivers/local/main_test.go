@@ -36,6 +36,10 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if len(os.Args) > 2 && os.Args[1] == "probe" {
+		fmt.Println(probe(os.Args[2], "00000000").Why())
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 

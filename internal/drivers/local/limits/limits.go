@@ -114,16 +114,8 @@ func (t Tree) Notes() []string {
 // Make makes the group parent/name with the limits; again changes them.
 func (t Tree) Make(parent, name string, l Limits) error {
 	for _, dir := range t.dirs() {
-		if err := os.MkdirAll(filepath.Join(dir, parent), 0o755); err != nil {
-			return err
-		}
-		if t.v2 {
-			if err := enable(filepath.Join(dir, parent)); err != nil {
-				return fmt.Errorf("control group %s: %w", parent, err)
-			}
-		}
-		if err := os.Mkdir(filepath.Join(dir, parent, name), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
+		if err := t.group(filepath.Join(dir, parent), name); err != nil {
+			return fmt.Errorf("make control group %s/%s: %w", parent, name, err)
 		}
 	}
 	for file, value := range t.settings(l) {
@@ -132,6 +124,29 @@ func (t Tree) Make(parent, name string, l Limits) error {
 		}
 	}
 	return nil
+}
+
+// group makes a group in parent, and parent; again if the last group of another
+// machine took parent away meanwhile.
+func (t Tree) group(parent, name string) error {
+	for try := 0; ; try++ {
+		if err := os.MkdirAll(parent, 0o755); err != nil {
+			return err
+		}
+		var err error
+		if t.v2 {
+			err = enable(parent)
+		}
+		if err == nil {
+			err = os.Mkdir(filepath.Join(parent, name), 0o755)
+		}
+		if err == nil || errors.Is(err, fs.ErrExist) {
+			return nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) || try == 100 {
+			return err
+		}
+	}
 }
 
 // settings are the files of limits, as if in the hierarchy's root, and their

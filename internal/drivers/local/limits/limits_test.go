@@ -1,10 +1,13 @@
 package limits
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // write makes a file that stands for one of the kernel's.
@@ -95,5 +98,34 @@ func TestGroupsOnThisHost(t *testing.T) {
 	}
 	if groups, exists, err := tree.Groups(parent); err != nil || exists {
 		t.Errorf("after removal: groups %q, %t, %v", groups, exists, err)
+	}
+}
+
+func TestGroupsComeAndGoAtOnce(t *testing.T) {
+	tree := Find()
+	if notes := tree.Notes(); len(notes) > 0 {
+		t.Skip(notes)
+	}
+	const parent = "aloft-fffffffe"
+	var g errgroup.Group
+	for i := range 8 {
+		g.Go(func() error {
+			name := fmt.Sprint("m", i)
+			for range 20 {
+				if err := tree.Make(parent, name, Limits{Cores: 1}); err != nil {
+					return err
+				}
+				if err := tree.Remove(parent, name); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Error(err)
+	}
+	if groups, exists, err := tree.Groups(parent); err != nil || exists {
+		t.Errorf("left: %q, %t, %v", groups, exists, err)
 	}
 }
