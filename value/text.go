@@ -188,7 +188,7 @@ func refText(b *strings.Builder, r *Reference) {
 	}
 	if r.Optional {
 		b.WriteString("OPTIONAL ")
-		if orNull(r.Default) != (Value)(Null{}) {
+		if orNull(r.Default) != Value(Null{}) {
 			b.WriteByte('(')
 			litText(b, r.Default)
 			b.WriteString(") ")

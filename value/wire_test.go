@@ -13,14 +13,18 @@ func samples() []Value {
 	at := Pos{File: "c:/a.sf", Line: 3, Col: 7}
 	lazy := &Reference{Lazy: true, Parts: []Part{{Kind: PartParent}, {Kind: PartHere, Name: "ip"}}}
 	return []Value{
-		Null{}, Bool(true), Bool(false), TBD{},
+		Null{},
+		Bool(true), Bool(false),
+		TBD{},
 		Integer(0), Integer(math.MinInt32), Integer(math.MaxInt32),
 		Long(5), Long(9007199254740993), Long(math.MinInt64),
 		Float(0.5), Float(math.Float32frombits(1)), Float(math.Inf(1)), Float(math.NaN()), Float(math.MaxFloat32),
 		Double(0.25), Double(math.Copysign(0, -1)), Double(math.Inf(-1)), Double(math.NaN()), Double(1e7), Double(5e-324),
 		String(""), String("a\"b\\c\nd\te\x00\x1f\u2028\u00e9\U0001F600"),
-		Bytes{}, Bytes{0x0A, 0xFF},
-		Vector{}, Vector{Integer(1), String("a"), Vector{Null{}}, TBD{}},
+		Bytes{},
+		Bytes{0x0A, 0xFF},
+		Vector{},
+		Vector{Integer(1), String("a"), Vector{Null{}}, TBD{}},
 		NewComponent(true),
 		NewComponent(
 			false,

@@ -66,11 +66,11 @@ func checkChunk(t *testing.T, where, src, printed string) {
 		}
 	}
 	for i, line := range strings.Split(src, "\n") {
-		first := strings.Index(line, "//!")
-		if first < 0 {
+		_, rest, ok := strings.Cut(line, "//!")
+		if !ok {
 			continue
 		}
-		for part := range strings.SplitSeq(line[first+3:], "//!") {
+		for part := range strings.SplitSeq(rest, "//!") {
 			m := want.FindStringSubmatch("//!" + strings.TrimRight(part, " \r"))
 			if m == nil {
 				t.Fatalf("%s: malformed expectation %q", where, part)
