@@ -372,3 +372,33 @@ func (c *Control) Endpoints(_ context.Context, name string) ([]api.Endpoint, err
 	}
 	return list, nil
 }
+
+// Wants reports whether the machine with this id belongs to a system, or will
+// by the plan under way.
+func (c *Control) Wants(machineID string) bool {
+	for _, s := range c.all() {
+		if s.wants(machineID) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *system) wants(machineID string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.held.Machines {
+		if m.ID == machineID {
+			return true
+		}
+	}
+	if s.head.Deployment != api.DeploymentRunning {
+		return false
+	}
+	for _, choice := range s.plan.Placement {
+		if choice.MachineID == machineID {
+			return true
+		}
+	}
+	return false
+}

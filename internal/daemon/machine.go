@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -18,23 +16,10 @@ import (
 	"aloft/component"
 	"aloft/internal/agent"
 	"aloft/internal/blob"
-	"aloft/internal/host"
 	"aloft/internal/identity"
 	"aloft/internal/journal"
 	"aloft/internal/peer"
 )
-
-// userData is what a machine's first boot is handed: who it is, and how it
-// enrols. It is what a cloud's metadata would hold.
-type userData struct {
-	Machine   string   `json:"machine"` // machine id (UUID)
-	Name      string   `json:"name"`    // SYSTEM/PATH
-	Hostname  string   `json:"hostname"`
-	Token     string   `json:"token"`           // single-use
-	Contacts  []string `json:"contacts"`        // host:port of managers, best first
-	Proxy     string   `json:"proxy,omitempty"` // of packages, "http://host:port"
-	Isolation bool     `json:"isolation"`       // a root file system of its own
-}
 
 // Limits of what a machine keeps of shipped content.
 const (
@@ -42,92 +27,71 @@ const (
 	machineBlobs = 4 << 30
 )
 
-// lookup returns an environment variable out of environ.
-func lookup(environ []string, name string) string {
-	for _, e := range environ {
-		if v, ok := strings.CutPrefix(e, name+"="); ok {
-			return v
-		}
-	}
-	return ""
+// Machine is the daemon of a machine.
+type Machine struct {
+	world     MachineWorld
+	node      *peer.Node
+	contacts  *peer.Contacts
+	enrolment *peer.Enrolment
+	agent     *agent.Agent
 }
 
-func readUserData(h *home, environ []string) (userData, error) {
-	path := lookup(environ, "ALOFT_USERDATA")
-	if path == "" {
-		path = h.path("userdata.json")
-	}
+// NewMachine makes the rooms of a machine's daemon and hands each what it
+// needs of the others. It has read what its disk holds, and has begun nothing.
+func NewMachine(ctx context.Context, w MachineWorld) (*Machine, error) {
 	var u userData
-	b, err := os.ReadFile(path)
+	if err := json.Unmarshal(w.UserData, &u); err != nil {
+		return nil, fmt.Errorf("user data of this machine: %w", err)
+	}
+	id, err := identity.OpenMachine(w.path("identity"), u.Machine, u.Token)
 	if err != nil {
-		return u, fmt.Errorf("user data of this machine: %w", err)
+		return nil, err
 	}
-	if err := json.Unmarshal(b, &u); err != nil {
-		return u, fmt.Errorf("user data of this machine (%s): %w", path, err)
-	}
-	return u, nil
-}
-
-// runMachine runs the daemon of a machine: sessions with managers, and the
-// agent.
-func runMachine(ctx context.Context, h *home, o Options, log *slog.Logger) error {
-	u, err := readUserData(h, o.Environ)
+	blobs, err := blob.Open(blob.Config{Dir: w.path("blobs"), Blob: machineBlob, Total: machineBlobs})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	id, err := identity.OpenMachine(h.path("identity"), u.Machine, u.Token)
-	if err != nil {
-		return err
-	}
-	file, err := journal.Open(h.path("journal.db"))
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	blobs, err := blob.Open(blob.Config{Dir: h.path("blobs"), Blob: machineBlob, Total: machineBlobs})
-	if err != nil {
-		return err
-	}
-	binary, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	node := peer.NewNode(peer.Config{Identity: id, Log: log, Build: o.Version})
-	processes := host.NewProcesses(log)
-	address := lookup(o.Environ, "ALOFT_ADDRESS")
+	m := &Machine{world: w, node: peer.NewNode(peer.Config{Identity: id, Log: w.Log, Build: w.Build, Host: w.Network})}
 	facts := component.Machine{
-		Name: u.Name, Hostname: u.Hostname, Address: address, Folder: "/", Isolation: u.Isolation, Proxy: u.Proxy,
+		Name: u.Name, Hostname: u.Hostname, Address: w.Address, Folder: "/", Isolation: u.Isolation, Proxy: u.Proxy,
 	}
 	if !u.Isolation {
-		facts.Folder = filepath.Dir(h.dir)
+		facts.Folder = filepath.Dir(w.Dir)
 	}
-	a, err := agent.New(ctx, agent.Config{
-		ID: u.Machine, Build: o.Version, PID: os.Getpid(), Managers: newRegistry(machineManagers(processes, binary)...).managers,
-		Journal: journal.New(file), Owner: managers{node}, Sources: fetched{blobs, node},
+	m.agent, err = agent.New(ctx, agent.Config{
+		ID: u.Machine, Build: w.Build, PID: os.Getpid(), Managers: newRegistry(w.Managers...).managers,
+		Journal: journal.New(w.Journal), Owner: managers{m.node}, Sources: fetched{blobs, m.node},
 		Verify:  func(p *peerpb.SignedPart) error { return verify(&id.Member, p) },
 		Machine: func(string) component.Machine { return facts },
-		WorkDir: h.path("work"), Limit: operations(), Log: log, ComponentLog: componentLog,
+		WorkDir: w.path("work"), Limit: operations(), Log: w.Log, ComponentLog: componentLog,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	peerpb.RegisterMachineServer(node, a)
-	listener, err := net.Listen("tcp", net.JoinHostPort(address, fmt.Sprint(peer.Port)))
-	if err != nil {
-		log.Warn("this machine cannot be dialled", "error", err) // it still dials
-	}
-	contacts := node.NewContacts(u.Contacts...)
-	enrolment := &peer.Enrolment{Node: node, Credentials: id, Machine: u.Machine, Token: u.Token, Contacts: contacts.Update}
-	log.Info("daemon of a machine", "machine", u.Name, "id", u.Machine, "address", address, "pid", os.Getpid())
+	peerpb.RegisterMachineServer(m.node, m.agent)
+	book := contactBook{file: w.path("contacts.json"), log: w.Log}
+	m.contacts = m.node.NewContacts(book.with(u.Contacts)...)
+	m.enrolment = &peer.Enrolment{Node: m.node, Credentials: id, Machine: u.Machine, Token: u.Token, Contacts: func(addresses []string) {
+		book.keep(addresses)
+		m.contacts.Update(addresses)
+	}}
+	w.Log.Info("daemon of a machine", "machine", u.Name, "id", u.Machine, "address", w.Address, "pid", os.Getpid())
+	return m, nil
+}
+
+// Run runs the rooms until ctx ends: sessions with managers, and the agent.
+func (m *Machine) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return node.Run(ctx) })
-	if listener != nil {
-		g.Go(func() error { return node.Serve(ctx, listener) })
+	g.Go(func() error { return m.node.Run(ctx) })
+	if m.world.Listener != nil {
+		g.Go(func() error { return m.node.Serve(ctx, m.world.Listener) })
 	}
-	g.Go(func() error { return contacts.Run(ctx) })
-	g.Go(func() error { return enrolment.Run(ctx) })
-	g.Go(func() error { return processes.Run(ctx) })
-	g.Go(func() error { return a.Run(ctx) })
+	g.Go(func() error { return m.contacts.Run(ctx) })
+	g.Go(func() error { return m.enrolment.Run(ctx) })
+	if m.world.Serve != nil {
+		g.Go(func() error { return m.world.Serve(ctx) })
+	}
+	g.Go(func() error { return m.agent.Run(ctx) })
 	return g.Wait()
 }
 

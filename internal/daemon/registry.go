@@ -1,12 +1,19 @@
 package daemon
 
 import (
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 
 	"aloft/component"
+	"aloft/internal/components/compound"
+	"aloft/internal/components/directory"
+	"aloft/internal/components/file"
+	"aloft/internal/components/pkg"
 	"aloft/internal/components/process"
+	"aloft/internal/components/software"
+	"aloft/internal/components/vm"
 	"aloft/internal/components/website"
 	"aloft/internal/host"
 )
@@ -45,14 +52,29 @@ func (r *registry) Names() []string { return slices.Sorted(maps.Keys(r.managers)
 
 // Class describes the component class that sfClass names.
 func Class(name string) (component.Class, bool) {
-	return newRegistry(machineManagers(nil, "")...).Class(strings.TrimSpace(name))
+	return newRegistry(append(machineManagers(tools{}, ""), vm.New(vm.Config{}))...).Class(strings.TrimSpace(name))
+}
+
+// tools are what managers share to act on their host.
+type tools struct {
+	processes *host.Processes
+	packages  *host.Packages
+}
+
+func newTools(log *slog.Logger) tools {
+	return tools{processes: host.NewProcesses(log), packages: host.NewPackages(log)}
 }
 
 // machineManagers are the managers of the classes that act on the machine a
 // component is placed on. To add one, add it here.
-func machineManagers(p *host.Processes, binary string) []component.Manager {
+func machineManagers(t tools, binary string) []component.Manager {
 	return []component.Manager{
-		process.New(p),
-		website.New(p, binary),
+		compound.New(),
+		directory.New(),
+		file.New(),
+		pkg.New(t.packages),
+		process.New(t.processes),
+		software.New(),
+		website.New(t.processes, binary),
 	}
 }

@@ -21,7 +21,7 @@ import (
 // daemon as a whole. It implements server.Service.
 type service struct {
 	*control.Control
-	m *manager
+	m *Manager
 }
 
 // MissingBlobs returns those of the digests whose content is not here.
@@ -289,10 +289,10 @@ func (s service) Daemon(ctx context.Context) (*api.DaemonStatus, error) {
 		return nil, err
 	}
 	status := &api.DaemonStatus{
-		PID: os.Getpid(), Roles: []string{"manage", "host"}, Version: s.m.options.Version, Home: s.m.home.dir, HomeID: s.m.home.id,
+		PID: os.Getpid(), Roles: []string{"manage", "host"}, Version: s.m.world.Build, Home: s.m.world.Dir, HomeID: s.m.world.HomeID,
 		Machines: len(machines), Systems: len(systems),
 	}
-	if contacts := s.m.gateways.contacts(); len(contacts) > 0 {
+	if contacts := s.m.world.Gateways.Contacts(); len(contacts) > 0 {
 		status.Address = contacts[0]
 	}
 	return status, nil
