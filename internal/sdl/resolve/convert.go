@@ -28,12 +28,35 @@ func (r *resolver) conversion(linked bool) {
 	if r.stopped || r.res.Diagnostics.Errors() > 0 {
 		return
 	}
+	if linked && pathBytes(root, 0, maxPathBytes) < 0 {
+		r.tooDeep(r.top().at, r.top())
+		return
+	}
 	r.res.Tree = root
 	r.res.isConfig = r.config != nil
 	if linked && r.config != nil {
 		r.res.Description = &model.Description{Root: root}
 		r.checkLazy(r.res.Description)
 	}
+}
+
+// maxPathBytes bounds the paths of a result's components taken together: they
+// grow with the depth.
+const maxPathBytes = 256 << 20
+
+// pathBytes returns what is left of budget after the paths of the components
+// in c, whose own path has length bytes; below zero it stops early.
+func pathBytes(c *value.Component, length, budget int) int {
+	budget -= length
+	for a := range c.All() {
+		if budget < 0 {
+			break
+		}
+		if child, isComponent := a.Value.(*value.Component); isComponent && !child.Data {
+			budget = pathBytes(child, length+len(a.Name)+1, budget)
+		}
+	}
+	return budget
 }
 
 // convert returns the immutable form of n. A component shared by several places

@@ -95,6 +95,9 @@ func TestHostileDescriptionsEndInADiagnostic(t *testing.T) {
 		{"a template that contains its heir by a link", "sfConfig extends { a extends { l b; } b extends a; }", diag.ReferenceCycle},
 		{"lazy vectors doubled", "sfConfig extends { a0 1;\n" + repeat(60, "a#1 [ LAZY a#, LAZY a# ];\n") + "}", ""},
 		{"path names that wait for one another", "sfConfig extends {\n" + repeat(2_000, "a#:b 1;\n") + "}", diag.PlaceNotFound},
+		{"nested deep", "sfConfig " + strings.Repeat("extends { a ", 9_900) + "1;" + strings.Repeat("}", 9_900), ""},
+		{"many names below a deep nest", "sfConfig " + strings.Repeat("extends { a ", 9_900) + "extends { " + repeat(50_000, "b# extends {} ") + " x LAZY y; }" + strings.Repeat("}", 9_900), diag.TooDeep},
+		{"many links below a deep nest", "sfConfig " + strings.Repeat("extends { a ", 9_900) + "extends { b extends {} " + repeat(50_000, "c# b; ") + "}" + strings.Repeat("}", 9_900), diag.TooDeep},
 		{"a large Set of Sets", "#include \"functions.sf\"\nsfConfig extends { s extends Set { setSize 100000; setElem extends { v extends Set { setSize 100000; setElem extends {} } } } }", diag.TooDeep},
 	} {
 		t.Run(c.name, func(t *testing.T) {

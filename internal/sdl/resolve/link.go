@@ -246,7 +246,11 @@ func (r *resolver) lookUp(s slot, t *ref) (term, outcome) {
 		return a.v, done
 	case model.Whole:
 		r.warnOwnParameter(s, t, out)
-		if s.n.within(out.Component) {
+		in, levels := s.n.climb(out.Component)
+		if !r.spend(levels / 16) {
+			return nil, failed
+		}
+		if in {
 			r.ancestorLink(s, t, out.Component)
 			return nil, failed
 		}

@@ -78,6 +78,11 @@ func (r *resolver) include(f *file, inc *syntax.Include) *file {
 	g := &file{from: f, at: inc.FileSpan, codebase: f.codebase}
 	if inc.HasCodebase {
 		g.codebase = append(append([]string(nil), f.codebase...), strings.Fields(inc.Codebase)...)
+		if isURL(inc.Codebase) && r.opts.Fetch == nil {
+			d := diag.New(diag.IncludeURL, inc.Span, "remote codebase not searched: "+inc.Codebase)
+			d.Severity, d.Hints = diag.Note, []string{"allow it with --allow-url-include"}
+			r.report(f, d)
+		}
 	}
 	if isURL(inc.File) {
 		return r.fetchInclude(g, inc)
@@ -100,6 +105,9 @@ func (r *resolver) include(f *file, inc *syntax.Include) *file {
 			return nil
 		}
 		searched = append(searched, c.display())
+	}
+	if h, text := r.fetchCodebase(g, inc.File); h != nil {
+		return r.parse(h, text)
 	}
 	if inc.Optional {
 		return nil
@@ -314,6 +322,25 @@ func (r *resolver) fetchInclude(g *file, inc *syntax.Include) *file {
 	}
 	g.name, g.folder, g.dir = inc.File, g.from.folder, g.from.dir
 	return r.parse(g, text)
+}
+
+// fetchCodebase looks for name under the remote codebases, if these are
+// allowed.
+func (r *resolver) fetchCodebase(g *file, name string) (*file, []byte) {
+	if r.opts.Fetch == nil {
+		return nil, nil
+	}
+	for _, base := range g.codebase {
+		if !isURL(base) {
+			continue
+		}
+		url := strings.TrimSuffix(base, "/") + "/" + strings.TrimPrefix(name, "/")
+		if text, err := r.opts.Fetch(r.ctx, url); err == nil {
+			g.name, g.folder, g.dir = url, g.from.folder, g.from.dir
+			return g, text
+		}
+	}
+	return nil, nil
 }
 
 func isURL(name string) bool {

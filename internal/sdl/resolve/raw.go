@@ -99,7 +99,22 @@ func (r *resolver) attribute(f *file, src *syntax.Attribute, owner *node) attr {
 		a.tags = slices.Compact(a.tags)
 	}
 	a.v = r.expr(f, src.Value, owner, name)
+	if strings.HasPrefix(name, "sf") && javaOnly(name) {
+		d := diag.New(diag.AttributeNoEffect, src.NameSpan, fmt.Sprintf("%s has no effect: it configures the Java processes of the original", name))
+		d.Attribute, d.Hints = name, []string{"leave it out"}
+		r.report(f, d)
+	}
 	return a
+}
+
+// javaOnly reports whether name is an attribute that is accepted without
+// effect (sdl.md section 16).
+func javaOnly(name string) bool {
+	switch name {
+	case "sfRootLocatorPort", "sfProcessAllow", "sfProcessTimeout", "sfSubprocessGCTimeout", "sfDiagnosticsReport":
+		return true
+	}
+	return strings.HasPrefix(name, "sfProcessJava") || strings.HasPrefix(name, "sfProcessClass")
 }
 
 func (r *resolver) freshName() string {

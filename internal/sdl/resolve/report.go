@@ -20,7 +20,7 @@ func (r *resolver) diagnostic(code diag.Code, at diag.Span, n *node, text string
 	for m := n; m != nil && m.parent != nil; m = m.parent {
 		if m.at.Pos.IsValid() && at.Pos.IsValid() && !contains(m.at, at.Pos) && m.op == syntax.NotOp {
 			top := m
-			for p := m.parent; p != nil && p.parent != nil && p.at.Pos.IsValid() && !contains(p.at, m.at.Pos); p = p.parent {
+			for p := m.parent; p != nil && p.parent != nil && p.at.Pos.IsValid() && !contains(p.at, top.at.Pos); p = p.parent {
 				top = p
 			}
 			d.Related = append(d.Related, diag.Related{Span: top.at, Message: "used in " + nodeName(top) + " here"})
@@ -162,6 +162,9 @@ func (r *resolver) prototypeHints(n *node, out model.Outcome[*node], link []valu
 	var hints []string
 	if p.Kind == value.PartAttrib || p.Kind == value.PartHere {
 		for _, name := range r.near(p, out) {
+			if name == n.name && len(link) == 1 {
+				continue // it would extend itself
+			}
 			parts := append([]value.Part(nil), link...)
 			parts[out.At].Name = name
 			hints = append(hints, "did you mean "+linkText(parts)+"?")

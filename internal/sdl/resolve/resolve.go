@@ -73,7 +73,7 @@ type Options struct {
 	// MaxSteps bounds the work: attributes copied, values computed. 0 means
 	// DefaultMaxSteps.
 	MaxSteps int
-	// Log is called for each tree that phase print writes; may be nil.
+	// Print is given each tree that the phase print writes; may be nil.
 	Print func(text string)
 }
 

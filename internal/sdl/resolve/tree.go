@@ -130,12 +130,19 @@ func (n *node) setAttrs(attrs []attr) {
 
 // within reports whether n is m or lies inside it.
 func (n *node) within(m *node) bool {
+	in, _ := n.climb(m)
+	return in
+}
+
+// climb is within, and counts the levels.
+func (n *node) climb(m *node) (in bool, levels int) {
 	for ; n != nil; n = n.parent {
 		if n == m {
-			return true
+			return true, levels
 		}
+		levels++
 	}
-	return false
+	return false, levels
 }
 
 // path returns the place of n as diagnostics name it; "" for the top.
