@@ -128,7 +128,9 @@ func (v *view) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		v.now = time.Time(m)
 		return v, next()
 	case tea.WindowSizeMsg:
-		v.width, v.height = m.Width, m.Height
+		if m.Width > 0 && m.Height > 0 { // some terminals do not know theirs
+			v.width, v.height = m.Width, m.Height
+		}
 	case api.Event:
 		v.event(m)
 	}
