@@ -114,7 +114,7 @@ func TestLightMachineSeesNothingPrivateOfTheHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	config := w.config
-	config.Home, config.ID = other, "0"+w.config.ID[1:]
+	config.Home, config.ID = other, newID()
 	d, err := New(config)
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +124,7 @@ func TestLightMachineSeesNothingPrivateOfTheHost(t *testing.T) {
 	// What is empty or absent is left out of the list: what it prints was seen.
 	for _, dir := range append([]string{other, w.config.Home}, light.Masked...) {
 		out := w.run(r, "find "+dir+" -mindepth 1 -type f 2>/dev/null")
-		for _, path := range strings.Fields(out) {
+		for path := range strings.FieldsSeq(out) {
 			if strings.HasPrefix(path, light.StatePath+"/") || strings.HasPrefix(path, filepath.Dir(light.LogPath)+"/") {
 				continue // its own
 			}

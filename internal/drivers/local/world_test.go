@@ -32,6 +32,8 @@ type world struct {
 	account provider.Account
 }
 
+func newID() string { return fmt.Sprintf("%08x", rand.Uint32()) }
+
 func newWorld(t testing.TB, form Form) *world {
 	t.Helper()
 	if form == Light && os.Geteuid() != 0 {
@@ -42,7 +44,7 @@ func newWorld(t testing.TB, form Form) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t, config: Config{
-		Home: t.TempDir(), ID: fmt.Sprintf("%08x", rand.Uint32()), Binary: binary, HostID: "host",
+		Home: t.TempDir(), ID: newID(), Binary: binary, HostID: "host",
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}}
 	w.account = provider.Account{Name: "local", Settings: map[string]string{FormSetting: string(form)}}
