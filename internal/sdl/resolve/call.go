@@ -17,23 +17,39 @@ type function func(c *call) (term, outcome, *fault)
 // call is one evaluation of a function, while a description is resolved or on
 // a machine.
 type call struct {
-	class  string   // native name
-	names  []string // parameters, in order
-	get    func(i int) (term, outcome)
-	spend  func(n int) bool // counts work; false: give up
-	warn   func(code diag.Code, text string)
-	env    *ambient
-	freeze func(term) value.Value
+	operands
+	class string   // native name
+	names []string // parameters, in order
+	env   *ambient
 	// site is where the function stands, nil on a machine.
 	site *site
 }
 
-// site is what only functions evaluated by the resolver may use.
-type site struct {
-	r *resolver
-	s slot
-	n *node // the function's own component
+// operands is what a function is evaluated on.
+type operands interface {
+	get(i int) (term, outcome)
+	spend(n int) bool // counts work; false: give up
+	warn(code diag.Code, text string)
+	freeze(t term) value.Value
 }
+
+// site is a function in a description that is being resolved.
+type site struct {
+	r     *resolver
+	s     slot
+	n     *node // the function's own component
+	where []int // the attributes of n that are operands
+}
+
+func (o *site) get(i int) (term, outcome) { return o.r.attr(slot{o.n, o.where[i]}) }
+
+func (o *site) spend(n int) bool { return o.r.spend(n) }
+
+func (o *site) warn(code diag.Code, text string) {
+	o.r.report(nil, o.r.attrDiagnostic(code, o.s, text))
+}
+
+func (o *site) freeze(t term) value.Value { return o.r.freeze(t) }
 
 // ambient is what functions draw from besides their operands.
 type ambient struct {
@@ -155,16 +171,14 @@ func (r *resolver) function(s slot, t *ref) (term, outcome) {
 		r.report(nil, d)
 		return nil, failed
 	}
-	c := &call{class: native(class), spend: r.spend, env: r.ambient(), freeze: r.freeze, site: &site{r, s, n}}
-	c.warn = func(code diag.Code, text string) { r.report(nil, r.attrDiagnostic(code, s, text)) }
-	where := make([]int, 0, len(n.attrs))
+	o := &site{r: r, s: s, n: n, where: make([]int, 0, len(n.attrs))}
+	c := &call{operands: o, class: native(class), names: make([]string, 0, len(n.attrs)), env: r.ambient(), site: o}
 	for i := range n.attrs {
 		if isParameter(n.attrs[i].name) {
-			where = append(where, i)
+			o.where = append(o.where, i)
 			c.names = append(c.names, n.attrs[i].name)
 		}
 	}
-	c.get = func(i int) (term, outcome) { return r.attr(slot{n, where[i]}) }
 	v, how, wrong := f(c)
 	switch {
 	case wrong != nil:

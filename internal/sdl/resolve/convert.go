@@ -78,7 +78,7 @@ func (r *resolver) convert(n *node, linked bool, depth int) *value.Component {
 	}
 	n.mark = markOpen
 	n.size = 1
-	attrs := make([]value.Attr, 0, len(n.attrs))
+	first := len(r.scratch) // what the components around n have is below
 	for i := range n.attrs {
 		a := &n.attrs[i]
 		if linked && (hasTag(a.tags, "sfTemp") || a.v == term(dropped{})) {
@@ -88,7 +88,7 @@ func (r *resolver) convert(n *node, linked bool, depth int) *value.Component {
 		if v == nil {
 			continue // reported
 		}
-		attrs = append(attrs, value.Attr{Name: shownName(a.name), Value: v, Tags: a.tags, Pos: a.span().Pos})
+		r.scratch = append(r.scratch, value.Attr{Name: shownName(a.name), Value: v, Tags: a.tags, Pos: a.span().Pos})
 		n.size = min(n.size+1, maxSize+1)
 	}
 	if n.size > maxSize && !r.stopped {
@@ -98,7 +98,9 @@ func (r *resolver) convert(n *node, linked bool, depth int) *value.Component {
 		r.report(nil, d)
 		return nil
 	}
-	n.out = value.NewComponent(n.data, attrs...)
+	n.out = value.NewComponent(n.data, r.scratch[first:]...)
+	clear(r.scratch[first:])
+	r.scratch = r.scratch[:first]
 	n.mark = markDone
 	return n.out
 }

@@ -63,30 +63,18 @@ func (e *evaluation) function(body *value.Component, depth int) (term, error) {
 	if !known {
 		return nil, fmt.Errorf("evaluate function: unknown function class %q", string(name))
 	}
-	var attrs []value.Attr
-	c := &call{class: native(string(name)), spend: e.spend, env: e.env, freeze: frozen}
-	c.warn = func(diag.Code, string) {}
+	o := &lateOperands{e: e, depth: depth}
+	c := &call{operands: o, class: native(string(name)), env: e.env}
 	for a := range body.All() {
 		if isParameter(a.Name) && a.Name != "sfFunctionLazy" {
-			attrs = append(attrs, a)
+			o.attrs = append(o.attrs, a)
 			c.names = append(c.names, a.Name)
 		}
 	}
-	var failure error
-	c.get = func(i int) (term, outcome) {
-		t, err := e.operand(attrs[i].Value, depth)
-		if err != nil {
-			if failure == nil {
-				failure = fmt.Errorf("operand %s of %s: %w", shownOperand(attrs[i].Name), c.class, err)
-			}
-			return nil, failed
-		}
-		return t, done
-	}
 	v, _, wrong := f(c)
 	switch {
-	case failure != nil:
-		return nil, failure
+	case o.failure != nil:
+		return nil, fmt.Errorf("operand %s of %s: %w", shownOperand(o.failed), c.class, o.failure)
 	case wrong != nil:
 		return nil, fmt.Errorf("evaluate function: %w", wrong)
 	case e.budget < 0:
@@ -98,6 +86,34 @@ func (e *evaluation) function(body *value.Component, depth int) (term, error) {
 	}
 	return v, nil
 }
+
+// lateOperands are the operands of a function on a machine.
+type lateOperands struct {
+	e       *evaluation
+	attrs   []value.Attr
+	depth   int
+	failed  string // the operand that failed first
+	failure error
+}
+
+func (o *lateOperands) get(i int) (term, outcome) {
+	t, err := o.e.operand(o.attrs[i].Value, o.depth)
+	if err == nil {
+		return t, done
+	}
+	if o.failure == nil {
+		o.failed, o.failure = o.attrs[i].Name, err
+	}
+	return nil, failed
+}
+
+func (o *lateOperands) spend(n int) bool { return o.e.spend(n) }
+
+// warn does nothing: what there was to warn of was said when the description
+// was resolved.
+func (o *lateOperands) warn(diag.Code, string) {}
+
+func (o *lateOperands) freeze(t term) value.Value { return frozen(t) }
 
 // operand returns the value of v, an operand.
 func (e *evaluation) operand(v value.Value, depth int) (term, error) {

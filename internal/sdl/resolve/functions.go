@@ -90,7 +90,7 @@ func (r *resolver) act(n *node, prefix string) (term, bool) {
 // construct makes a function of n, without the attributes that asked for it.
 func (r *resolver) construct(n *node, prefix string) term {
 	f := &ref{apply: n, at: n.at}
-	kept := make([]attr, 0, len(n.attrs))
+	kept := n.attrs[:0]
 	class := -1
 	for _, a := range n.attrs {
 		if strings.HasPrefix(a.name, syntax.PhaseFunction) || strings.HasPrefix(a.name, prefix) {

@@ -34,6 +34,8 @@ type linking struct {
 	trail []slot // attributes under way
 	env   *ambient
 	late  bool // a LAZY reference is in the result
+
+	scratch []value.Attr // of the components being converted
 }
 
 // slot is an attribute in its place.

@@ -114,9 +114,9 @@ func (r *resolver) mergeType(n *node) bool {
 				ok = false
 				continue
 			}
-			attrs = r.copyAttrs(found.attrs, n)
+			attrs = found.attrs
 		}
-		ok = r.mergeProto(n, p, attrs, override) && ok
+		ok = r.mergeProto(n, attrs, p.link != nil, override) && ok
 		if i > 0 {
 			for j := range attrs {
 				if hasTag(attrs[j].tags, "sfOverride") {
@@ -144,13 +144,18 @@ func (r *resolver) mergeType(n *node) bool {
 	return ok
 }
 
-// mergeProto puts attrs, of prototype p, before those n already has from later
-// prototypes, whose values win but take the earlier places.
-func (r *resolver) mergeProto(n *node, p *proto, attrs []attr, override map[string]*attr) bool {
+// mergeProto puts attrs, of a prototype, before those n already has from later
+// prototypes, whose values win but take the earlier places. Those of another
+// component are copied.
+func (r *resolver) mergeProto(n *node, attrs []attr, foreign bool, override map[string]*attr) bool {
 	if len(n.attrs) == 0 {
+		if foreign {
+			attrs = r.copyAttrs(attrs, n)
+		}
 		n.setAttrs(attrs)
 		return true
 	}
+	r.memory -= len(attrs)
 	if !r.spend(len(attrs) + len(n.attrs)) {
 		return false
 	}
@@ -163,6 +168,9 @@ func (r *resolver) mergeProto(n *node, p *proto, attrs []attr, override map[stri
 		at := n.find(a.name)
 		if at < 0 {
 			merged = append(merged, *a)
+			if last := &merged[len(merged)-1]; foreign {
+				last.v = r.copyTerm(last.v, n, last.name)
+			}
 			continue
 		}
 		later := n.attrs[at]
