@@ -143,7 +143,7 @@ func (a *app) tell(err error) {
 		switch {
 		case len(e.Nearest) > 0:
 			remedy = "did you mean " + strings.Join(e.Nearest, " or ") + "?"
-		case e.Kind == api.KindConflict && e.Revision > 0:
+		case e.Kind == api.KindConflict && e.Revision > 0 && !strings.Contains(text, fmt.Sprintf("revision %d", e.Revision)):
 			text += fmt.Sprintf(" (revision %d, since %s)", e.Revision, e.Since.Local().Format("2006-01-02 15:04:05"))
 		}
 		if err := a.printDiagnostics(diagnostics(e.Diagnostics), "text"); err != nil {

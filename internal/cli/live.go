@@ -222,13 +222,15 @@ func (v *view) line(r *row, width int) string {
 	}
 	// Cut before painting, so that escape sequences stay whole.
 	head := fmt.Sprintf("  %-*s  ", width, r.path)
-	state := fmt.Sprintf("%-13s", r.state)
-	tail := strings.TrimSpace(elapsed + "  " + oneLine(text))
-	if free := v.width - utf8.RuneCountInString(head+state) - 3; utf8.RuneCountInString(tail) > free {
-		tail = string([]rune(tail)[:max(0, free)])
-	}
-	return strings.TrimRight(head+v.palette.state(strings.TrimRight(state, " "))+strings.Repeat(" ", len(state)-len(strings.TrimRight(state, " ")))+"  "+v.palette.faint(tail), " ")
+	pad := strings.Repeat(" ", max(0, stateWidth-len(r.state))+2)
+	tail := []rune(strings.TrimSpace(elapsed + "  " + oneLine(text)))
+	free := v.width - utf8.RuneCountInString(head) - len(r.state) - len(pad) - 1
+	tail = tail[:min(len(tail), max(0, free))]
+	return strings.TrimRight(head+v.palette.state(r.state)+pad+v.palette.faint(string(tail)), " ")
 }
+
+// stateWidth is the length of the longest name of a state.
+const stateWidth = len(api.ComponentReconfiguring)
 
 func seconds(d time.Duration) string {
 	if d < 0 {

@@ -59,8 +59,15 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 func serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger, owner uint32) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	// Shutdown forgets connections that were upgraded; their commands hold
+	// this lock too.
+	var inFlight sync.RWMutex
 	s := &http.Server{
-		Handler:           onlyFor(owner, h),
+		Handler: onlyFor(owner, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			inFlight.RLock()
+			defer inFlight.RUnlock()
+			h.ServeHTTP(w, r)
+		})),
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
@@ -78,6 +85,8 @@ func serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 		if s.Shutdown(soon) != nil {
 			s.Close()
 		}
+		inFlight.Lock()
+		defer inFlight.Unlock()
 	}()
 	err := s.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) {

@@ -8,8 +8,10 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"aloft/api"
@@ -189,4 +191,29 @@ func TestLeavingEndsTheCommandEvenWhenItReadsNothing(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	<-ended
+}
+
+func TestServeWaitsForCommandsThatRun(t *testing.T) {
+	running := make(chan struct{})
+	var ended atomic.Bool
+	c, stop := startAt(t, filepath.Join(t.TempDir(), "s"), &stub{exec: func(ctx context.Context, _ string, _ api.ExecRequest, _ api.ExecStreams) (int, error) {
+		close(running)
+		<-ctx.Done()
+		for range 1000 {
+			runtime.Gosched()
+		}
+		ended.Store(true)
+		return 0, ctx.Err()
+	}}, uint32(os.Geteuid()))
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		_, _ = c.Exec(context.Background(), "m", api.ExecRequest{Command: []string{"sleep"}}, api.ExecStreams{Stdout: io.Discard, Stderr: io.Discard})
+	}()
+	<-running
+	stop()
+	if !ended.Load() {
+		t.Error("Serve returned while a command ran")
+	}
+	<-asked
 }
