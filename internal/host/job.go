@@ -50,7 +50,7 @@ func (j *job) adopt(ctx context.Context) (bool, error) {
 		return false, nil
 	case ok && rec.Spec == j.spec.digest():
 		j.child = c
-		return true, j.spec.Limits.apply(c.pid)
+		return true, j.limit()
 	case ok:
 		c.release()
 	}
@@ -97,7 +97,7 @@ func (j *job) begin(ctx context.Context) (err error) {
 	defer null.Close()
 
 	j.record.Phase, j.record.Pid, j.record.Start, j.record.Boot = phaseStarting, 0, 0, boot
-	j.record.Spec, j.record.Ready, j.record.Output = j.spec.digest(), false, st.Size()
+	j.record.Spec, j.record.Ready, j.record.Output, j.record.Limited = j.spec.digest(), false, st.Size(), false
 	if err := j.record.write(j.folder); err != nil {
 		return err
 	}
@@ -124,7 +124,22 @@ func (j *job) begin(ctx context.Context) (err error) {
 	if err := j.record.write(j.folder); err != nil {
 		return err
 	}
-	return j.spec.Limits.apply(pid)
+	return j.limit()
+}
+
+// limit gives the process its limits. One that never had any is left alone,
+// since changing another user's takes a right that not every root has.
+func (j *job) limit() error {
+	if len(j.spec.Limits) == 0 && !j.record.Limited {
+		return nil
+	}
+	limited := j.record.Limited
+	if j.record.Limited = true; !limited {
+		if err := j.record.write(j.folder); err != nil {
+			return err
+		}
+	}
+	return j.spec.Limits.apply(j.child.pid, limited)
 }
 
 // settle waits until the process is ready. If it ends first, or does not get
@@ -182,6 +197,10 @@ func (j *job) stop(ctx context.Context) error {
 	}
 	if j.child != nil {
 		if err := j.child.signal(j.spec.StopSignal); err != nil {
+			return err
+		}
+		// One that was stopped (SIGSTOP) hears of it only when it goes on.
+		if err := j.child.signal(syscall.SIGCONT); err != nil {
 			return err
 		}
 		patience, cancel := context.WithTimeout(ctx, j.spec.StopTimeout)

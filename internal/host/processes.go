@@ -189,6 +189,16 @@ func (p *Processes) Alive(folder string) error {
 	return nil
 }
 
+// Pid returns the process of folder, or 0 if none runs.
+func (p *Processes) Pid(folder string) int {
+	c, err := current(folder)
+	if err != nil {
+		return 0
+	}
+	defer c.release()
+	return c.pid
+}
+
 func current(folder string) (*child, error) {
 	rec, err := readRecord(folder)
 	if err != nil {

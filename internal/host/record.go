@@ -28,7 +28,8 @@ type processRecord struct {
 	Pid      int         `json:"pid,omitempty"`
 	Start    uint64      `json:"start,omitempty"` // clock ticks after boot
 	Boot     string      `json:"boot,omitempty"`
-	Spec     string      `json:"spec"` // digest of what a running process cannot change
+	Spec     string      `json:"spec"`              // digest of what a running process cannot change
+	Limited  bool        `json:"limited,omitempty"` // its limits are not the daemon's
 	Ready    bool        `json:"ready,omitempty"`
 	Output   int64       `json:"output"` // size of the log when the process was made
 	Restarts []time.Time `json:"restarts,omitempty"`

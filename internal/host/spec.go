@@ -141,6 +141,13 @@ func (s *Spec) launch(command []string) (launch, error) {
 	env := map[string]string{
 		"PATH": DefaultPath, "HOME": u.Home, "USER": u.Name, "LOGNAME": u.Name, "LANG": "C.UTF-8", "PWD": s.Dir,
 	}
+	// By these a process is known to belong to its machine, whatever became of
+	// its parents (they are the local driver's).
+	for _, name := range []string{"ALOFT_HOST_HOME", "ALOFT_MACHINE"} {
+		if v := os.Getenv(name); v != "" {
+			env[name] = v
+		}
+	}
 	maps.Copy(env, s.Env)
 	for _, k := range slices.Sorted(maps.Keys(env)) {
 		l.env = append(l.env, k+"="+env[k])
@@ -222,26 +229,27 @@ func (l Limits) Set(name string, n int) error {
 	return nil
 }
 
-// apply sets the limits of a running process. Only root can set, and later
-// raise, the hard ones.
-func (l Limits) apply(pid int) error {
+// apply sets the limits of a running process, and, if reset, the others to
+// the daemon's own. Only root can set, and later raise, the hard ones.
+func (l Limits) apply(pid int, reset bool) error {
 	for name, known := range limitNumbers {
-		var own unix.Rlimit
-		if err := unix.Prlimit(0, known.resource, nil, &own); err != nil {
+		want, given := l[known.resource]
+		// Go raises the number of its own files; a child starts with the original.
+		if !given && (!reset || known.resource == unix.RLIMIT_NOFILE) {
+			continue
+		}
+		var limit unix.Rlimit
+		if err := unix.Prlimit(0, known.resource, nil, &limit); err != nil {
 			return err
 		}
-		want, given := l[known.resource]
-		if !given && known.resource == unix.RLIMIT_NOFILE {
-			continue // Go raises its own; a child starts with the original
-		}
 		if given {
-			own.Cur = want
+			limit.Cur = want
 			if os.Geteuid() == 0 {
-				own.Max = want
+				limit.Max = want
 			}
 		}
-		if err := unix.Prlimit(pid, known.resource, &own, nil); err != nil && err != unix.ESRCH {
-			return fmt.Errorf("limit %s to %d: %w", name, own.Cur, err)
+		if err := unix.Prlimit(pid, known.resource, &limit, nil); err != nil && err != unix.ESRCH {
+			return fmt.Errorf("limit %s to %d: %w", name, limit.Cur, err)
 		}
 	}
 	return nil

@@ -1,0 +1,193 @@
+package redis_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"aloft/component"
+	"aloft/component/componenttest"
+	"aloft/internal/components/redis"
+	"aloft/internal/host"
+	"aloft/value"
+)
+
+func TestMain(m *testing.M) {
+	componenttest.EnterOwnRoot()
+	goleak.VerifyTestMain(m)
+}
+
+func attrs(pairs ...any) *value.Component {
+	c := value.NewComponent(false)
+	for i := 0; i < len(pairs); i += 2 {
+		c.Set(value.Attr{Name: pairs[i].(string), Value: pairs[i+1].(value.Value)})
+	}
+	return c
+}
+
+func daemon(t testing.TB) (component.Manager, func()) {
+	log := slog.New(slog.DiscardHandler)
+	p := host.NewProcesses(log)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); p.Run(ctx) }()
+	return redis.New(p, host.NewPackages(log)), func() { cancel(); <-done }
+}
+
+func freePort(t *testing.T) value.Integer {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return value.Integer(l.Addr().(*net.TCPAddr).Port)
+}
+
+// ask sends inline commands and returns the last reply.
+func ask(t testing.TB, port value.Value, commands ...string) string {
+	t.Helper()
+	c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), 5*time.Second)
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(5 * time.Second))
+	r := bufio.NewReader(c)
+	var reply string
+	for _, cmd := range commands {
+		fmt.Fprintf(c, "%s\r\n", cmd)
+		reply, err = r.ReadString('\n')
+		if err != nil {
+			t.Error(err)
+		}
+		if strings.HasPrefix(reply, "$") {
+			reply, _ = r.ReadString('\n')
+		} else if strings.HasPrefix(reply, "*2") {
+			for range 4 {
+				reply, _ = r.ReadString('\n')
+			}
+		}
+	}
+	return strings.TrimSpace(reply)
+}
+
+func TestSuite(t *testing.T) {
+	if !componenttest.OwnRoot(t) {
+		return
+	}
+	port, other := freePort(t), freePort(t)
+	nasty := value.String(`p"w\ #'$(x)` + "\x01é")
+	componenttest.Run(t, daemon, componenttest.Case{
+		Name:    "redis",
+		Machine: component.Machine{Folder: "/", Isolation: true, Address: "127.0.0.1", Hostname: "m"},
+		Slow:    true,
+		Attrs:   attrs("port", port),
+		Changes: []*value.Component{
+			attrs("port", port, "maxMemory", value.String("64mb"), "appendOnly", value.Bool(true)),
+			attrs("port", port, "password", nasty),
+			attrs("port", other, "password", nasty, "bind", value.String("0.0.0.0")),
+			attrs("port", other, "password", value.String("plain")),
+		},
+		Check: func(t testing.TB, c *component.Call) {
+			port, _ := c.Attrs.Get("port")
+			password, _ := c.Attrs.Get("password")
+			switch password {
+			case nil:
+				want := "0"
+				if m, _ := c.Attrs.Get("maxMemory"); m != nil {
+					want = "67108864"
+				}
+				if got := ask(t, port, "CONFIG GET maxmemory"); got != want {
+					t.Errorf("maxmemory %s, want %s", got, want)
+				}
+			case value.String("plain"):
+				if got := ask(t, port, "AUTH plain", "PING"); got != "+PONG" {
+					t.Errorf("with the password: %s", got)
+				}
+			default:
+				if got := ask(t, port, "PING"); !strings.HasPrefix(got, "-NOAUTH") {
+					t.Errorf("without the password: %s", got)
+				}
+			}
+			if uri := c.Env.(*componenttest.Env).Outputs()["uri"]; uri != value.String(fmt.Sprintf("redis://127.0.0.1:%d", port)) {
+				t.Errorf("uri %v", uri)
+			}
+		},
+		Break: func(t testing.TB, c *component.Call) {
+			if err := host.NewProcesses(slog.New(slog.DiscardHandler)).Signal(c.WorkDir, syscall.SIGSTOP); err != nil {
+				t.Error(err)
+			}
+		},
+		Gone: func(t testing.TB, c *component.Call) {
+			for _, pattern := range []string{"/etc/redis/aloft-*", "/var/lib/redis/aloft-*"} {
+				if left, _ := filepath.Glob(pattern); len(left) > 0 {
+					t.Errorf("left over: %s", left)
+				}
+			}
+		},
+	})
+}
+
+func TestDataOutlivesARestartAndAReplicaCopiesIt(t *testing.T) {
+	if !componenttest.OwnRoot(t) {
+		return
+	}
+	m, end := daemon(t)
+	defer end()
+	call := func(path string, a *value.Component) *component.Call {
+		return &component.Call{
+			System: "s", Path: value.Path(path), Attrs: a, WorkDir: t.TempDir(), Env: componenttest.NewEnv(t, m.Class()),
+			Machine: component.Machine{Folder: "/", Isolation: true, Address: "127.0.0.1", Hostname: "m"},
+		}
+	}
+	run := func(c *component.Call) {
+		t.Helper()
+		if err := m.Deploy(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Start(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	port, next, copyPort := freePort(t), freePort(t), freePort(t)
+	one := call("a:redis", attrs("port", port, "password", value.String("pw"), "appendOnly", value.Bool(true)))
+	run(one)
+	ask(t, port, "AUTH pw", "SET greeting hello")
+	one.Old, one.Attrs = one.Attrs, attrs("port", next, "password", value.String("pw"), "appendOnly", value.Bool(true))
+	if err := m.Reconfigure(t.Context(), one); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(t, next, "AUTH pw", "GET greeting"); got != "hello" {
+		t.Errorf("after a restart: %q", got)
+	}
+	two := call("b:redis", attrs("port", copyPort, "replicaOf",
+		attrs("sfClass", value.String("Redis"), "host", value.String("127.0.0.1"), "port", next, "password", value.String("pw"))))
+	run(two)
+	deadline := time.Now().Add(20 * time.Second)
+	for ask(t, copyPort, "GET greeting") != "hello" {
+		if time.Now().After(deadline) {
+			t.Fatal("the replica never copied")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	for _, c := range []*component.Call{two, one} {
+		if err := m.Terminate(t.Context(), c); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Stat("/etc/redis/redis.conf"); err != nil {
+		t.Errorf("the distribution's own configuration: %v", err)
+	}
+}
