@@ -7,17 +7,34 @@ import (
 	"aloft/internal/sdl/diag"
 )
 
-// operands builds the component of an operator (sdl.md section 10).
+// operands builds the component of an operator (sdl.md section 10). There are
+// many of them, so its parts are made together.
 func operands(op Op, at diag.Span, items ...Item) *Component {
+	parts := &struct {
+		c Component
+		p [1]Proto
+		b Body
+	}{}
 	head := opHeads[op]
-	body := &Body{At: at, Items: make([]Item, 0, len(items)+2)}
-	body.Items = append(append(body.Items, head[0], head[1]), items...)
-	return &Component{At: at, Data: true, Op: op, Protos: []Proto{{At: at, Body: body}}}
+	all := make([]Item, 0, len(items)+2)
+	parts.b = Body{At: at, Items: append(append(all, head[0], head[1]), items...)}
+	parts.p[0] = Proto{At: at, Body: &parts.b}
+	parts.c = Component{At: at, Data: true, Op: op, Protos: parts.p[:]}
+	return &parts.c
 }
 
 func named(name string, e Expr) Item { return &Attribute{Name: name, Value: e} }
 
-func fresh(e Expr) Item { return &Attribute{Fresh: true, Value: e} }
+// fresh gives each operand a name to be chosen.
+func fresh(list []Expr) []Item {
+	attrs := make([]Attribute, len(list))
+	items := make([]Item, len(list))
+	for i, e := range list {
+		attrs[i] = Attribute{Fresh: true, Value: e}
+		items[i] = &attrs[i]
+	}
+	return items
+}
 
 // parens reads ( … ): a component, an operation, or just a value.
 func (p *parser) parens() (Expr, bool) {
@@ -103,11 +120,7 @@ func (p *parser) operation(open diag.Span) (Expr, bool) {
 	if op.Binary() {
 		return operands(op, open, named("left", list[0]), named("right", list[1])), true
 	}
-	items := make([]Item, len(list))
-	for i, e := range list {
-		items[i] = fresh(e)
-	}
-	return operands(op, open, items...), true
+	return operands(op, open, fresh(list)...), true
 }
 
 // mixed reports that next follows operands of op.
@@ -134,13 +147,13 @@ func (p *parser) vectorOf() (Expr, bool) {
 	}
 	defer p.leave()
 	p.next()
-	var items []Item
-	for p.tok.kind != tRBracket || len(items) > 0 {
+	var list []Expr
+	for p.tok.kind != tRBracket || len(list) > 0 {
 		e, ok := p.simple()
 		if !ok {
 			return nil, false
 		}
-		items = append(items, fresh(e))
+		list = append(list, e)
 		if p.tok.kind != tComma {
 			break
 		}
@@ -153,7 +166,7 @@ func (p *parser) vectorOf() (Expr, bool) {
 		}
 		return d
 	})
-	return operands(OpVector, p.since(open), items...), ok
+	return operands(OpVector, p.since(open), fresh(list)...), ok
 }
 
 func (p *parser) ifThenElse() (Expr, bool) {

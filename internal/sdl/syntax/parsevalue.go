@@ -2,6 +2,7 @@ package syntax
 
 import (
 	"fmt"
+	"slices"
 
 	"aloft/internal/sdl/diag"
 	"aloft/value"
@@ -30,25 +31,27 @@ func (p *parser) component() (Expr, bool) {
 		c.Data = true
 		p.next()
 	}
+	var few [4]Proto // as many as there are as a rule, to make the slice once
+	protos := few[:0]
 	for {
 		proto, ok := p.proto()
 		if !ok {
 			return nil, false
 		}
-		c.Protos = append(c.Protos, proto)
-		if p.tok.kind == tComma {
-			p.next()
-			continue
+		protos = append(protos, proto)
+		if p.tok.kind != tComma {
+			break
 		}
-		break
+		p.next()
 	}
 	if p.tok.kind == tLBrace { // the comma before the last body may be left out
 		proto, ok := p.proto()
 		if !ok {
 			return nil, false
 		}
-		c.Protos = append(c.Protos, proto)
+		protos = append(protos, proto)
 	}
+	c.Protos = slices.Clone(protos)
 	c.At = p.since(c.At)
 	return c, true
 }
@@ -316,7 +319,8 @@ func (p *parser) target() (r *Reference, ok bool) {
 }
 
 func (p *parser) link() ([]value.Part, bool) {
-	var parts []value.Part
+	var few [4]value.Part
+	parts := few[:0]
 	for {
 		part, ok := p.part(len(parts))
 		if !ok {
@@ -324,7 +328,7 @@ func (p *parser) link() ([]value.Part, bool) {
 		}
 		parts = append(parts, part)
 		if p.tok.kind != tColon {
-			return parts, true
+			return slices.Clone(parts), true
 		}
 		p.next()
 	}
