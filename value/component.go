@@ -28,7 +28,7 @@ const scanLimit = 8
 // NewComponent returns a component with the given attributes; a later one of
 // the same name replaces an earlier one in its place.
 func NewComponent(data bool, attrs ...Attr) *Component {
-	c := &Component{Data: data, attrs: make([]Attr, 0, len(attrs))}
+	c := &Component{Data: data, attrs: slices.Grow([]Attr(nil), len(attrs))}
 	for _, a := range attrs {
 		c.Set(a)
 	}
