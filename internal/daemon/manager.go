@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
 	"aloft/api/peerpb"
@@ -93,7 +92,7 @@ func NewManager(ctx context.Context, w ManagerWorld) (_ *Manager, err error) {
 		Store: w.Store, Blobs: kept{m.blobs}, Machines: sessions{m}, Providers: w.Providers,
 		Accounts: func(string) *provider.Account { return nil },
 		Classes:  m.classes, Host: plan.Host{MachineID: w.MachineID, Hostname: w.Hostname, Addresses: []string{w.Address, "localhost"}},
-		Epoch: epoch, Sign: m.identity.Sign, NewID: uuid.NewString,
+		Epoch: epoch, Sign: m.identity.Sign, NewID: w.NewID,
 		Emit: m.events.Emit, Cursor: m.events.Cursor, Log: w.Log,
 	})
 	if err != nil {

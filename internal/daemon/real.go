@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
 	"aloft/client"
@@ -52,7 +53,7 @@ func runManager(ctx context.Context, h *home, o Options, log *slog.Logger) (err 
 			Managers: machineManagers(t, binary), Serve: t.processes.Run, Build: o.Version, Log: log,
 		},
 		HomeID: h.id, MachineID: h.machine, Store: rows, Providers: []provider.Provider{driver},
-		Gateways: newGateways(driver, h.path("packages"), o.Environ, log),
+		Gateways: newGateways(driver, h.path("packages"), o.Environ, log), NewID: uuid.NewString,
 	})
 	if err != nil {
 		return err

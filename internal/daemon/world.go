@@ -41,6 +41,7 @@ type ManagerWorld struct {
 	Store     store.KV
 	Providers []provider.Provider // enabled modules, in order of preference
 	Gateways  Gateways
+	NewID     func() string // of plans and machines (UUIDs)
 }
 
 // MachineWorld is what the daemon of a machine finds around it.

@@ -1,0 +1,549 @@
+// Package sim tests whole deployments in one process and in fake time: a
+// managing daemon and the daemons of machines, wired by their own constructors,
+// in a world where only disk, network, provider and the component class Probe
+// are simulated. It tests no real process, network or file system.
+package sim
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+
+	"aloft/api"
+	"aloft/component"
+	"aloft/internal/components/compound"
+	"aloft/internal/daemon"
+	cloud "aloft/internal/drivers/sim"
+	"aloft/internal/peer"
+	"aloft/internal/provision"
+	"aloft/internal/sdl/resolve"
+	"aloft/internal/server"
+	"aloft/internal/store"
+	"aloft/provider"
+	"aloft/value"
+)
+
+var (
+	onlySeed = flag.Uint64("sim.seed", 0, "run scenarios over seeds with this seed alone")
+	verbose  = flag.Bool("sim.log", false, "print the daemons' logs of a failed scenario")
+)
+
+// world is everything around the daemons.
+type world struct {
+	t     *testing.T
+	seed  uint64
+	dir   string
+	net   *peer.Network
+	cloud *cloud.Cloud
+	rows  *store.Memory
+	stage *stage
+	log   *slog.Logger
+
+	ids sync.Mutex
+	rng *rand.Rand // guarded by ids
+
+	managerDisk *disk
+	boss        *process
+	manager     *daemon.Manager
+
+	mu       sync.Mutex
+	machines map[string]*machine // by ref; guarded by mu
+	closed   bool                // guarded by mu
+}
+
+// machine is a machine of the cloud, with its disk.
+type machine struct {
+	resource provider.Resource
+	userData []byte
+	dir      string
+	disk     *disk
+	daemon   *process // nil: none runs
+	on       bool     // it has power and gets its daemon back
+}
+
+// process is one daemon from its start to its end.
+type process struct {
+	power  *power
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error // of Run; to be read after done
+}
+
+// end kills the daemon and returns when nothing of it runs any more.
+func (p *process) end() {
+	p.power.cut()
+	p.cancel()
+	<-p.done
+}
+
+// options says what kind of world it is.
+type options struct {
+	seed   uint64
+	cloud  cloud.Config
+	random time.Duration // probes take up to this where they say nothing
+}
+
+// scenario runs f in a world of its own, in fake time.
+func scenario(t *testing.T, o options, f func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, o)
+		defer w.close()
+		w.startManager()
+		f(w)
+	})
+}
+
+// overSeeds runs a scenario for each of n seeds, or for the one that was asked
+// for.
+func overSeeds(t *testing.T, n int, f func(t *testing.T, seed uint64)) {
+	if testing.Short() {
+		n = (n + 3) / 4
+	}
+	for i := range n {
+		seed := uint64(i + 1)
+		if *onlySeed != 0 {
+			seed = *onlySeed
+			if i > 0 {
+				return
+			}
+		}
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Cleanup(func() {
+				if t.Failed() {
+					name, _, _ := strings.Cut(t.Name(), "/")
+					t.Logf("to repeat it: go test ./test/sim -run '^%s$' -sim.seed %d -sim.log", name, seed)
+				}
+			})
+			f(t, seed)
+		})
+	}
+}
+
+func newWorld(t *testing.T, o options) *world {
+	w := &world{
+		t: t, seed: o.seed, dir: t.TempDir(), net: peer.NewNetwork(o.seed), rows: store.NewMemory(), stage: newStage(o.seed),
+		rng: rand.New(rand.NewPCG(o.seed, 1)), managerDisk: newDisk(), machines: map[string]*machine{},
+	}
+	w.stage.random = o.random
+	var text lockedBuffer
+	w.log = slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Duration("at", a.Value.Time().Sub(w.stage.begun))
+		}
+		return a
+	}}))
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, c := range w.stage.trace() {
+				t.Log(c)
+			}
+			if *verbose {
+				t.Logf("daemons:\n%s", text.String())
+			}
+		}
+	})
+	c := o.cloud
+	c.Seed = o.seed
+	c.OnRunning, c.OnGone = w.machineRuns, w.machineGone
+	w.cloud = cloud.NewCloud(c)
+	w.net.Delay(time.Millisecond, 5*time.Millisecond)
+	return w
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (w *world) close() {
+	w.boss.end()
+	w.cloud.Close()
+	w.mu.Lock()
+	w.closed = true
+	var running []*process
+	for _, m := range w.machines {
+		if m.daemon != nil {
+			running = append(running, m.daemon)
+		}
+		w.stage.gone(m.resource.Ref)
+	}
+	w.mu.Unlock()
+	for _, p := range running {
+		p.end()
+	}
+	w.rows.Close()
+}
+
+// newID draws a UUID from the seed.
+func (w *world) newID() string {
+	w.ids.Lock()
+	defer w.ids.Unlock()
+	var id uuid.UUID
+	for i := range id {
+		id[i] = byte(w.rng.Uint32())
+	}
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
+	return id.String()
+}
+
+// The managing daemon's names.
+const (
+	managerHost = "manager"
+	managerID   = "00000000-0000-4000-8000-000000000001"
+	homeID      = "51a00001"
+)
+
+// gateways let machines reach the manager under its name on the network. It
+// implements daemon.Gateways.
+type gateways struct{ host *peer.Host }
+
+func (g gateways) Run(ctx context.Context, serve func(context.Context, net.Listener) error) error {
+	return serve(ctx, g.host.Listen())
+}
+
+func (g gateways) Open(context.Context) (daemon.Gateway, error) {
+	return daemon.Gateway{Contact: g.Contacts()[0], Isolation: true}, nil
+}
+
+func (gateways) Contacts() []string { return []string{managerHost + ":7400"} }
+
+// start runs a daemon that build makes.
+func start(power *power, build func(context.Context) (interface{ Run(context.Context) error }, error)) *process {
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &process{power: power, cancel: cancel, done: make(chan struct{})}
+	d, err := build(ctx)
+	if err != nil {
+		p.err = err
+		close(p.done)
+		return p
+	}
+	go func() {
+		defer close(p.done)
+		p.err = d.Run(ctx)
+	}()
+	return p
+}
+
+// startManager starts the managing daemon on the disk it has.
+func (w *world) startManager() { w.powerManager(&power{}) }
+
+func (w *world) powerManager(supply *power) {
+	host := w.net.Host(managerHost)
+	w.boss = start(supply, func(ctx context.Context) (interface{ Run(context.Context) error }, error) {
+		m, err := daemon.NewManager(ctx, daemon.ManagerWorld{
+			World: daemon.World{
+				Dir: filepath.Join(w.dir, "manager"), Journal: drive{w.managerDisk, supply}, Network: host,
+				Hostname: managerHost, Address: "127.0.0.1", Isolation: true, Managers: w.managers(""), Log: w.log.With("at", managerHost),
+			},
+			HomeID: homeID, MachineID: managerID, Store: powered{w.rows, supply}, Providers: []provider.Provider{w.cloud.Driver()},
+			Gateways: gateways{host}, NewID: w.newID,
+		})
+		if err == nil {
+			w.manager = m
+		}
+		return m, err
+	})
+	if w.boss.err != nil && !errors.Is(w.boss.err, errPower) {
+		w.t.Fatalf("start the manager: %v", w.boss.err)
+	}
+}
+
+func (w *world) managers(ref string) []component.Manager {
+	return []component.Manager{compound.New(), &probe{stage: w.stage, ref: ref}}
+}
+
+// restartManager kills the managing daemon and starts it again.
+func (w *world) restartManager() {
+	w.boss.end()
+	w.startManager()
+}
+
+// machineRuns is told by the cloud.
+func (w *world) machineRuns(r provider.Resource, userData []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m := w.machines[r.Ref]
+	if m == nil {
+		m = &machine{userData: userData, dir: filepath.Join(w.dir, r.Ref), disk: newDisk()}
+		w.machines[r.Ref] = m
+	}
+	m.resource, m.on = r, true
+	w.startMachine(m, &power{})
+}
+
+// machineGone is told by the cloud; it must not block.
+func (w *world) machineGone(r provider.Resource) {
+	w.mu.Lock()
+	m := w.machines[r.Ref]
+	m.on = false
+	p := m.daemon
+	m.daemon = nil
+	w.mu.Unlock()
+	p.power.cut()
+	p.cancel()
+	w.stage.gone(r.Ref)
+}
+
+// startMachine starts a machine's daemon. The lock is held.
+func (w *world) startMachine(m *machine, supply *power) {
+	if w.closed || !m.on {
+		return
+	}
+	before := m.daemon
+	host := w.net.Host(m.resource.Address)
+	m.daemon = start(supply, func(ctx context.Context) (interface{ Run(context.Context) error }, error) {
+		if before != nil {
+			<-before.done
+		}
+		return daemon.NewMachine(ctx, daemon.MachineWorld{
+			World: daemon.World{
+				Dir: m.dir, Journal: drive{m.disk, supply}, Network: host, Hostname: m.resource.Hostname, Address: m.resource.Address,
+				Managers: w.managers(m.resource.Ref), Log: w.log.With("at", m.resource.Ref),
+			},
+			UserData: m.userData, Listener: host.Listen(),
+		})
+	})
+}
+
+// machine returns the running machine called SYSTEM/PATH.
+func (w *world) machine(name string) *machine {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, m := range w.machines {
+		if m.on && m.resource.Mark.System+"/"+m.resource.Mark.Path == name {
+			return m
+		}
+	}
+	w.t.Fatalf("no machine %s runs", name)
+	return nil
+}
+
+// restartMachine kills the daemon of a machine and starts it again after a
+// pause.
+func (w *world) restartMachine(m *machine, pause time.Duration) {
+	w.mu.Lock()
+	p := m.daemon
+	w.mu.Unlock()
+	p.end()
+	time.Sleep(pause)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if m.daemon == p {
+		w.startMachine(m, &power{})
+	}
+}
+
+func (w *world) service() server.Service { return w.manager.Service() }
+
+// prelude names the classes, as the library does.
+const prelude = `
+VM extends { sfClass "VM"; cloudProvider "sim"; }
+Probe extends { sfClass "Probe"; }
+Compound extends { sfClass "Compound"; }
+`
+
+// request resolves the text of a description.
+func (w *world) request(text string) api.PlanRequest {
+	w.t.Helper()
+	source := resolve.Source{Name: "sys.sf", Folder: resolve.Folder{FS: fstest.MapFS{"sys.sf": {Data: []byte(prelude + text)}}}}
+	res, err := resolve.Resolve(context.Background(), source, resolve.Options{Now: time.Now()})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if res.Diagnostics.Errors() > 0 {
+		for _, d := range res.Diagnostics.All() {
+			w.t.Error(d)
+		}
+		w.t.FailNow()
+	}
+	wire, err := value.Encode(res.Description.Root)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return api.PlanRequest{Name: "sys", File: "/sys.sf", Description: wire}
+}
+
+// apply plans and applies a request without waiting for its end.
+func (w *world) apply(r api.PlanRequest) (*api.Plan, error) {
+	p, err := w.service().Plan(w.t.Context(), r)
+	if err != nil || p.Attached || p.Empty {
+		return p, err
+	}
+	_, err = w.service().Apply(w.t.Context(), r.Name, p.ID)
+	return p, err
+}
+
+// begin applies a description.
+func (w *world) begin(text string) *api.Plan {
+	w.t.Helper()
+	p, err := w.apply(w.request(text))
+	if err != nil {
+		w.t.Fatalf("up: %v%s", err, details(err))
+	}
+	return p
+}
+
+func details(err error) (text string) {
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		for _, d := range e.Diagnostics {
+			text += fmt.Sprintf("\n%+v", d)
+		}
+	}
+	return text
+}
+
+// patience is how long a deployment may take, in fake time.
+const patience = 6 * time.Hour
+
+// end waits for the end of the newest deployment, in whichever daemon.
+func (w *world) end() *api.Deployment {
+	w.t.Helper()
+	for began := time.Now(); time.Since(began) < patience; time.Sleep(100 * time.Millisecond) {
+		if d, err := w.service().Deployment(context.Background(), "sys"); err == nil && d.Ended() {
+			return d
+		}
+	}
+	d, err := w.service().Deployment(context.Background(), "sys")
+	w.t.Fatalf("the deployment does not end: %+v, %v", d, err)
+	return nil
+}
+
+// up deploys a description and waits for the end.
+func (w *world) up(text string) *api.Deployment {
+	w.t.Helper()
+	if p := w.begin(text); p.Empty {
+		w.t.Fatal("up: no changes")
+	}
+	return w.end()
+}
+
+// runs is up for a description that is expected to run.
+func (w *world) runs(text string) {
+	w.t.Helper()
+	if d := w.up(text); d.State != api.DeploymentDone {
+		w.t.Fatalf("up ended %s: %+v", d.State, d.Failures)
+	}
+	w.expectState(api.SystemRunning)
+}
+
+// down terminates the system and checks that nothing is left of it.
+func (w *world) down(now bool) {
+	w.t.Helper()
+	p, err := w.apply(api.PlanRequest{Name: "sys", Down: true, Now: now})
+	if err != nil {
+		w.t.Fatalf("down: %v", err)
+	}
+	if d := w.end(); d.State != api.DeploymentDone {
+		w.t.Fatalf("down (plan %s) ended %s: %+v", p.ID, d.State, d.Failures)
+	}
+	w.expectNothing()
+}
+
+// expectNothing checks that there is no machine and nothing on one, and that
+// the ledger's sums are right.
+func (w *world) expectNothing() {
+	w.t.Helper()
+	time.Sleep(time.Minute) // for destructions that are finished afterwards
+	if left := w.cloud.Resources(); len(left) > 0 {
+		w.t.Errorf("machines are left over: %+v", left)
+	}
+	if live := w.stage.live(); len(live) > 0 {
+		w.t.Errorf("components are left over: %v", live)
+	}
+	w.balance(0)
+}
+
+// balance checks the ledger: machines created = in use + destroyed.
+func (w *world) balance(inUse int) {
+	w.t.Helper()
+	ledger := provision.LedgerOf(w.managerDisk.readOnly(), "machine/")
+	p, err := provision.New(provision.Config{Home: homeID, Vendors: provision.Fixed{w.cloud.Driver()}, Ledger: ledger, Log: w.log})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r, err := p.Sweep(context.Background(), "", false)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if r.Created != r.InUse+r.Destroyed || r.InUse != inUse || len(r.Strays) > 0 || len(r.Missing) > 0 {
+		w.t.Errorf("ledger: created %d, in use %d (want %d), destroyed %d, strays %v, missing %v", r.Created, r.InUse, inUse, r.Destroyed, r.Strays, r.Missing)
+	}
+}
+
+// states returns the state of each component by path.
+func (w *world) states() map[string]string {
+	w.t.Helper()
+	st, err := w.service().Status(context.Background(), "sys")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	states := map[string]string{}
+	for _, c := range st.Components {
+		states[c.Path] = c.State
+	}
+	return states
+}
+
+// expectState checks the state of the system, and when it runs that of each
+// component; states come a moment after facts.
+func (w *world) expectState(want string) {
+	w.t.Helper()
+	time.Sleep(2 * time.Second)
+	st, err := w.service().Status(context.Background(), "sys")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if st.State != want {
+		w.t.Errorf("the system is %s, want %s: %+v", st.State, want, st.Components)
+	}
+}
+
+// expectLive checks what is deployed on the machines.
+func (w *world) expectLive(want ...string) {
+	w.t.Helper()
+	slices.Sort(want)
+	if got := w.stage.live(); !slices.Equal(got, want) {
+		w.t.Errorf("on the machines are %v, want %v", got, want)
+	}
+}
+
+// expectStates checks the states of some components.
+func (w *world) expectStates(want map[string]string) {
+	w.t.Helper()
+	got := w.states()
+	for _, path := range slices.Sorted(maps.Keys(want)) {
+		if got[path] != want[path] {
+			w.t.Errorf("%s is %q, want %q", path, got[path], want[path])
+		}
+	}
+}
