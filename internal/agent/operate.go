@@ -117,10 +117,16 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 	if was == nil {
 		was = value.NewComponent(false)
 	}
-	c.state = during
+	// A running component that is started is adopted: nothing of it changes.
+	adopted := action == plan.Start && c.state == inventory.Running
+	if !adopted {
+		c.state = during
+	}
 	t.mu.Unlock()
-	t.event(c.path, "", event.ComponentState, string(during), 0)
-	t.changed(c.path)
+	if !adopted {
+		t.event(c.path, "", event.ComponentState, string(during), 0)
+		t.changed(c.path)
+	}
 
 	attrs := was
 	if action != plan.Terminate {
@@ -148,6 +154,7 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 		if err := os.RemoveAll(call.WorkDir); err != nil {
 			return fmt.Errorf("remove its folder: %w", err)
 		}
+		_ = os.Remove(filepath.Dir(call.WorkDir)) // the system's folder goes with its last component
 	}
 	t.mu.Lock()
 	c.state, c.reason, c.record = after, "", nil
@@ -166,7 +173,9 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 	}
 	notify := env.notify
 	t.mu.Unlock()
-	t.event(c.path, "", event.ComponentState, string(after), 0)
+	if !adopted {
+		t.event(c.path, "", event.ComponentState, string(after), 0)
+	}
 	t.changed(c.path)
 	for _, ref := range notify {
 		t.reload(ctx, c, ref)

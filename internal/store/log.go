@@ -21,6 +21,14 @@ func level(l zapcore.Level) slog.Level {
 	return slog.LevelDebug
 }
 
+// usual are errors to etcd that are the ordinary course of a member that is
+// founded, or closed.
+var usual = map[string]bool{
+	"failed to update storage version":              true, // before the first snapshot there is none
+	"setting up serving from embedded etcd failed.": true, // its listener was closed
+	"failed to serve peer traffic, listener closed": true,
+}
+
 // Enabled is part of zapcore.Core.
 func (c core) Enabled(l zapcore.Level) bool {
 	return l > zapcore.DebugLevel && c.log.Enabled(context.Background(), level(l))
@@ -49,7 +57,11 @@ func (c core) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	for _, f := range fields {
 		f.AddTo(m)
 	}
-	c.log.LogAttrs(context.Background(), level(e.Level), "etcd",
+	at := level(e.Level)
+	if usual[e.Message] {
+		at = slog.LevelDebug
+	}
+	c.log.LogAttrs(context.Background(), at, "etcd",
 		slog.String("message", e.Message), slog.Any("fields", m.Fields))
 	return nil
 }

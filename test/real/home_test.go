@@ -247,13 +247,20 @@ func get(t *testing.T, url string) string {
 }
 
 // bearers returns the processes that belong to a home: those whose arguments
-// or environment name its id.
+// or environment name its id, and those in the process namespace of one of its
+// machines.
 func bearers(t *testing.T, id string) (pids []int) {
 	t.Helper()
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		t.Fatal(err)
 	}
+	own, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spaces := map[string]bool{} // of the home's machines
+	var others []string
 	for _, dir := range dirs {
 		pid, _ := strconv.Atoi(filepath.Base(dir))
 		if pid == os.Getpid() || !alive(pid) {
@@ -261,7 +268,18 @@ func bearers(t *testing.T, id string) (pids []int) {
 		}
 		args, _ := os.ReadFile(dir + "/cmdline")
 		env, _ := os.ReadFile(dir + "/environ")
-		if bytes.Contains(args, []byte(id)) || bytes.Contains(env, []byte("ALOFT_HOST_HOME="+id)) {
+		if !bytes.Contains(args, []byte(id)) && !bytes.Contains(env, []byte("ALOFT_HOST_HOME="+id)) {
+			others = append(others, dir)
+			continue
+		}
+		pids = append(pids, pid)
+		if space, err := os.Readlink(dir + "/ns/pid"); err == nil && space != own {
+			spaces[space] = true
+		}
+	}
+	for _, dir := range others {
+		if space, err := os.Readlink(dir + "/ns/pid"); err == nil && spaces[space] {
+			pid, _ := strconv.Atoi(filepath.Base(dir))
 			pids = append(pids, pid)
 		}
 	}
