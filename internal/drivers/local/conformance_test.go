@@ -23,6 +23,7 @@ func TestConformance(t *testing.T) {
 						return w.d
 					},
 					Account:  w.account,
+					Home:     w.config.ID,
 					Need:     provider.Need{Name: "m", Cores: 1, Memory: 256},
 					UserData: []byte("token"),
 					Limit:    30 * time.Second,

@@ -10,8 +10,7 @@
 // Machines are not children of the daemon that makes them in any sense that
 // matters: they outlive it.
 //
-// The package starts no goroutine that outlives the call that started it, but
-// those which a caller's canceled call leaves to finish an undo.
+// The package starts no goroutine that outlives the call that started it.
 package local
 
 import (

@@ -215,11 +215,8 @@ func read(file string) (Entry, error) {
 	if err != nil {
 		return e, err
 	}
-	if err := json.Unmarshal(b[:n], &e); err != nil {
-		return e, err
-	}
-	if _, err := names.ParseHome(string(e.ID)); err != nil {
-		return e, err
+	if e, err = parse(b[:n]); err != nil {
+		return e, fmt.Errorf("entry %s: %w", file, err)
 	}
 	home, err := os.Lstat(e.Path)
 	if err != nil {
@@ -227,6 +224,26 @@ func read(file string) (Entry, error) {
 	}
 	if !fi.Mode().IsRegular() || !home.IsDir() || owner(fi) != owner(home) {
 		return e, fmt.Errorf("entry %s: not by the owner of %s", file, e.Path)
+	}
+	return e, nil
+}
+
+// parse reads an entry as another home wrote it.
+func parse(b []byte) (Entry, error) {
+	var e Entry
+	if err := json.Unmarshal(b, &e); err != nil {
+		return e, err
+	}
+	if _, err := names.ParseHome(string(e.ID)); err != nil {
+		return e, err
+	}
+	if !filepath.IsAbs(e.Path) {
+		return e, fmt.Errorf("state folder %q: not a full path", e.Path)
+	}
+	for kind, p := range e.Networks {
+		if !p.IsValid() || !p.Addr().Is4() {
+			return e, fmt.Errorf("network %s for %s: not one of IPv4", p, kind)
+		}
 	}
 	return e, nil
 }

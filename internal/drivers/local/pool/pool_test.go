@@ -1,7 +1,9 @@
 package pool
 
 import (
+	"encoding/json"
 	"errors"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -110,6 +112,24 @@ func TestAnEntrySpeaksOnlyForItsOwnersFolder(t *testing.T) {
 	if others, err := registry(dir, "00000002", t.TempDir()).Others(); err != nil || len(others) != 0 {
 		t.Errorf("others: %+v, %v", others, err)
 	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(`{"id":"0123abcd","path":"/h","networks":{"light":"10.88.0.0/20"}}`))
+	f.Add([]byte(`{"id":"0123abcd","path":"h","networks":{"light":"::/0"}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, err := parse(b)
+		if err != nil {
+			return
+		}
+		out, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := parse(out); err != nil || again.ID != e.ID || again.Path != e.Path || !maps.Equal(again.Networks, e.Networks) {
+			t.Errorf("%s read as %+v, then as %+v, %v", b, e, again, err)
+		}
+	})
 }
 
 func TestNth(t *testing.T) {
