@@ -206,17 +206,6 @@ func classFirst(c *value.Component) *value.Component {
 	return value.NewComponent(c.Data, attrs...)
 }
 
-// containment reports a link, found at s, to a component that contains s by
-// way of other links.
-func (r *resolver) containment(s slot, t *node) {
-	d := r.attrDiagnostic(diag.ReferenceCycle, s, fmt.Sprintf("cyclic reference: %s contains %s by this link", nodeName(t), nodeName(s.n)))
-	if t.at.Pos.IsValid() {
-		d.Related = append(d.Related, diag.Related{Span: t.at, Message: nodeName(t) + " is written here"})
-	}
-	d.Hints = []string{"a LAZY reference refers to it without containing it"}
-	r.report(nil, d)
-}
-
 // convertAsIs returns the immutable form of n between phases.
 func (r *resolver) convertAsIs(n *node) *value.Component { return r.convert(n, false, 0) }
 

@@ -102,7 +102,7 @@ func TestHostileDescriptionsEndInADiagnostic(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			res := resolveText(t, c.text, Options{MaxSteps: 1_000_000})
+			res := resolveText(t, c.text, Options{MaxSteps: 500_000})
 			if c.code == "" {
 				if res.Description == nil {
 					t.Errorf("does not resolve: %v", first(res))

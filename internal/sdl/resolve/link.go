@@ -2,7 +2,6 @@ package resolve
 
 import (
 	"fmt"
-	"strings"
 
 	"aloft/internal/model"
 	"aloft/internal/sdl/diag"
@@ -368,50 +367,4 @@ func (r *resolver) warnOwnParameter(s slot, t *ref, out model.Outcome[*node]) {
 func (r *resolver) findsOwnParameter(s slot, t *ref) bool {
 	p := t.parts[0]
 	return s.n.op != syntax.NotOp && p.Kind == value.PartAttrib && ownParameters[p.Name] && s.n.find(p.Name) >= 0
-}
-
-// ancestorLink reports a link to a component that holds the link (LK10).
-func (r *resolver) ancestorLink(s slot, t *ref, c *node) {
-	what := "the component it is in"
-	if c != s.n {
-		what = "a component that contains it"
-	}
-	d := r.attrDiagnostic(diag.ReferenceCycle, s, fmt.Sprintf("cyclic reference: %s is %s", linkText(t.parts), what))
-	d.Related = []diag.Related{{Span: c.at, Message: nodeName(c) + " is written here"}}
-	if !c.at.Pos.IsValid() {
-		d.Related = nil
-	}
-	d.Hints = []string{"LAZY " + linkText(t.parts) + " refers to it without containing it"}
-	r.report(nil, d)
-}
-
-// maxTrail is the number of steps of a cycle that are shown.
-const maxTrail = 20
-
-// linkCycle reports that the attribute at s, which is under way, needs itself.
-func (r *resolver) linkCycle(s slot) {
-	start := len(r.trail) - 1
-	for start > 0 && r.trail[start] != s {
-		start--
-	}
-	cycle := r.trail[start:]
-	var steps []string
-	for _, q := range cycle[:min(len(cycle), maxTrail)] {
-		steps = append(steps, shownName(q.String()))
-	}
-	if len(cycle) > maxTrail {
-		steps = append(steps, fmt.Sprintf("… %d more …", len(cycle)-maxTrail))
-	}
-	last := cycle[len(cycle)-1]
-	d := r.attrDiagnostic(diag.ReferenceCycle, last, "cyclic reference: "+strings.Join(append(steps, steps[0]), " -> "))
-	for _, q := range cycle[:min(len(cycle), maxTrail)] {
-		d.Related = append(d.Related, diag.Related{Span: q.attr().span(), Message: shownName(q.String()) + " needs the next"})
-	}
-	if t, isRef := last.attr().v.(*ref); isRef && t.apply == nil && len(t.parts) > 0 {
-		switch word := t.parts[0]; {
-		case r.findsOwnParameter(last, t), len(cycle) == 1 && word.Kind == value.PartAttrib && word.Name == last.attr().name:
-			d.Hints = []string{"did you mean PARENT:" + linkText(t.parts) + "?"}
-		}
-	}
-	r.report(nil, d)
 }

@@ -134,13 +134,13 @@ var errOutside = errors.New("outside the allowed folders")
 // candidate is a file that an include may mean.
 type candidate struct {
 	folder *Folder
-	name   string // below folder, clean; "" if it leads out
-	raw    string // as joined, for messages and for files outside
+	name   string // clean; below folder, or absolute
+	out    bool   // name is absolute or leads out of folder
 }
 
 func (c candidate) display() string {
-	if c.name == "" {
-		return c.raw
+	if path.IsAbs(c.name) {
+		return c.name
 	}
 	return path.Join(c.folder.Name, c.name)
 }
@@ -150,14 +150,10 @@ func (r *resolver) candidates(f, g *file, name string) []candidate {
 	var list []candidate
 	add := func(folder *Folder, dir, name string) {
 		joined := path.Join(dir, name)
-		c := candidate{folder: folder, name: joined, raw: joined}
-		if !fs.ValidPath(joined) || joined == "." {
-			c.name, c.raw = "", path.Join(folder.Name, joined)
-		}
-		list = append(list, c)
+		list = append(list, candidate{folder: folder, name: joined, out: !fs.ValidPath(joined)})
 	}
 	if path.IsAbs(name) {
-		list = append(list, candidate{folder: f.folder, raw: name})
+		list = append(list, candidate{folder: f.folder, name: path.Clean(name), out: true})
 	} else {
 		add(f.folder, f.dir, name)
 	}
@@ -185,22 +181,18 @@ func (r *resolver) candidates(f, g *file, name string) []candidate {
 // readCandidate reads c. Only with the option set may it lie outside its
 // folder.
 func (r *resolver) readCandidate(c candidate) ([]byte, error) {
-	if c.name != "" {
+	if !c.out {
 		text, err := r.readFile(c.folder, c.name)
 		if err == nil || errors.Is(err, fs.ErrNotExist) || r.opts.Outside == nil && !escapes(err) {
 			return text, err
 		}
 	}
-	full := c.raw
+	full := c.name
 	if !path.IsAbs(full) {
-		if c.folder.Dir == "" {
-			return nil, errOutside
+		if c.folder.Dir == "" && r.main.Dir != "" {
+			return nil, fs.ErrNotExist // nothing is beside the library
 		}
-		rel := c.name
-		if rel == "" {
-			rel = strings.TrimPrefix(c.raw, c.folder.Name+"/")
-		}
-		full = path.Join(filepath.ToSlash(c.folder.Dir), rel)
+		full = path.Join("/", filepath.ToSlash(c.folder.Dir), c.name)
 	}
 	// An absolute name that lies in an allowed folder is allowed.
 	for _, folder := range r.folders() {
@@ -214,6 +206,11 @@ func (r *resolver) readCandidate(c candidate) ([]byte, error) {
 		}
 	}
 	if r.opts.Outside == nil {
+		// Only to say the right thing: /org/smartfrog/x.sf is no path of the
+		// file system, though it looks like one.
+		if _, err := os.Lstat(full); err != nil && r.main.Dir != "" {
+			return nil, fs.ErrNotExist
+		}
 		return nil, errOutside
 	}
 	return r.readFile(&Folder{Name: "/", FS: r.opts.Outside}, strings.TrimPrefix(full, "/"))
@@ -262,11 +259,13 @@ func (r *resolver) readFile(folder *Folder, name string) ([]byte, error) {
 // parseInclude completes g from the text found at c.
 func (r *resolver) parseInclude(g *file, c candidate, text []byte) *file {
 	g.name, g.folder, g.dir = c.display(), c.folder, path.Dir(c.name)
-	if c.name == "" {
-		g.dir = "."
-		if abs := path.Dir(c.raw); path.IsAbs(c.raw) && r.opts.Outside != nil {
-			g.folder, g.dir = &Folder{Name: "/", FS: r.opts.Outside, Dir: "/"}, strings.TrimPrefix(abs, "/")
+	if c.out && r.opts.Outside != nil {
+		full := c.name
+		if !path.IsAbs(full) {
+			full = path.Join(filepath.ToSlash(c.folder.Dir), full)
 		}
+		g.folder = &Folder{Name: "/", FS: r.opts.Outside, Dir: "/"}
+		g.dir = strings.TrimPrefix(path.Dir(full), "/")
 	}
 	return r.parse(g, text)
 }
