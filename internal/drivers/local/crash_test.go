@@ -250,7 +250,7 @@ func TestResidueIsFoundAndRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	left, err = w.d.Residue(t.Context(), other.config.ID)
-	if err != nil || len(left) < 3 {
+	if err != nil || len(left) < 4 || left[len(left)-1].Kind != ItemEntry {
 		t.Errorf("of the deleted home: %v, %v", left, err)
 	}
 	if err := w.d.Remove(t.Context(), left); err != nil {

@@ -24,13 +24,14 @@ const (
 	ItemGroup   = "control group"
 	ItemMount   = "mount"
 	ItemFolder  = "folder"
+	ItemEntry   = "entry among the homes"
 )
 
 // Item is something on this host that bears a home's id and belongs to no
 // machine of it.
 type Item struct {
 	Kind    string // one of the kinds above
-	Name    string // of a link or a group, path of a mount or folder, arguments of a process
+	Name    string // of a link or a group, path of a mount, folder or entry, arguments of a process
 	Home    string // the home's id
 	Process ident.Process
 }
@@ -78,6 +79,9 @@ func (d *Driver) Residue(ctx context.Context, id string) ([]Item, error) {
 			return nil, err
 		}
 		found = append(found, items...)
+	}
+	for _, file := range d.homes.Left(home) {
+		found = append(found, Item{Kind: ItemEntry, Name: file, Home: string(home)})
 	}
 	return found, nil
 }
@@ -260,6 +264,11 @@ func (d *Driver) remove(ctx context.Context, i Item) error {
 			return err
 		}
 		return nil
+	case ItemEntry:
+		if !slices.Contains(d.homes.Left(home), i.Name) {
+			return nil // gone, or its home is there again
+		}
+		return os.Remove(i.Name)
 	case ItemFolder:
 		dir, name := filepath.Split(i.Name)
 		if home != d.id || filepath.Clean(dir) != d.folder() && !strings.HasPrefix(name, probePrefix) {

@@ -135,6 +135,22 @@ func (r *Registry) Others() ([]Entry, error) {
 	return all, nil
 }
 
+// Left returns the files of entries with the id that count for nothing, because
+// their home is gone.
+func (r *Registry) Left(id names.Home) []string {
+	var left []string
+	for _, dir := range r.read {
+		file := filepath.Join(dir, string(id)+".json")
+		if _, err := os.Lstat(file); err != nil {
+			continue
+		}
+		if _, err := read(file); err != nil {
+			left = append(left, file)
+		}
+	}
+	return left
+}
+
 func (r *Registry) file() string { return filepath.Join(r.write, string(r.own.ID)+".json") }
 
 // locked runs f while no other home of the same kind of user does.

@@ -87,6 +87,12 @@ func TestHomesHaveDifferentNetworks(t *testing.T) {
 	if got, err := d.Claim(Loopback, first); err != nil || got != first {
 		t.Errorf("after the first home is gone: %s, %v; want %s", got, err, first)
 	}
+	if left := d.Left("00000001"); len(left) != 1 {
+		t.Errorf("entries of the home that is gone: %q", left)
+	}
+	if left := d.Left("00000002"); len(left) != 0 {
+		t.Errorf("entries of a home that exists: %q", left)
+	}
 	for _, r := range []*Registry{a, c, d} {
 		if err := r.Leave(); err != nil {
 			t.Error(err)
