@@ -22,6 +22,7 @@ import (
 // Owned is who owns a file and who may do what with it.
 type Owned struct {
 	Owner, Group string // "": the daemon's
+	Keep         bool   // "": that of the file which is there, if one is
 	Mode         fs.FileMode
 }
 
@@ -202,6 +203,15 @@ func (k Kept) Put(content []byte, o Owned) (changed bool, err error) {
 			return false, err
 		}
 		return false, o.apply(k.Path)
+	}
+	if info, err := os.Stat(k.Path); err == nil && o.Keep && os.Geteuid() == 0 {
+		st := info.Sys().(*syscall.Stat_t)
+		if uid < 0 {
+			uid = int(st.Uid)
+		}
+		if gid < 0 {
+			gid = int(st.Gid)
+		}
 	}
 	if err := writeAtomic(k.Path, content, o.Mode, uid, gid); err != nil {
 		return false, fmt.Errorf("write %s: %w", k.Path, err)

@@ -100,29 +100,60 @@ func check(attrs *value.Component, m component.Target) []component.Problem {
 	return problems
 }
 
-// Deploy checks that the program exists.
+// Deploy makes the folders that are the component's own. On a process machine,
+// which nothing is installed on, it also checks that user and program exist;
+// elsewhere a sibling may be about to bring them, and Start will tell.
 func (m *Manager) Deploy(ctx context.Context, c *component.Call) error {
-	s, err := spec(c, c.Attrs)
+	v := class.Values(c.Attrs)
+	command, user := v.Texts("command"), v.Text("user")
+	p, err := readPlaces(c, v)
 	if err != nil {
 		return err
 	}
 	c.Env.Output("workDir", value.String(c.WorkDir))
-	for _, dir := range []string{s.Dir, filepath.Dir(s.Output)} {
+	for _, dir := range []string{p.dir, filepath.Dir(p.output)} {
 		if rel, err := filepath.Rel(c.WorkDir, dir); err == nil && filepath.IsLocal(rel) {
 			if err := os.MkdirAll(dir, 0o755); err != nil {
 				return err
 			}
 		}
 	}
-	if _, err := host.LookupUser(s.User); err != nil {
+	if c.Machine.Isolation {
+		return nil
+	}
+	if _, err := host.LookupUser(user); err != nil {
 		return err
 	}
-	path := s.Env["PATH"]
-	if path == "" {
-		path = host.DefaultPath
+	if len(command) > 0 && strings.Contains(command[0], "/") {
+		return nil // a File may be about to bring it
 	}
-	_, err = host.FindProgram(s.Command, s.Dir, path)
+	if _, ok := v.Table("env").Get("PATH"); ok {
+		return nil // which may not be known yet
+	}
+	_, err = host.FindProgram(command, p.dir, host.DefaultPath)
 	return err
+}
+
+// places are where a process runs and writes.
+type places struct{ dir, output string }
+
+func readPlaces(c *component.Call, v *component.Values) (places, error) {
+	p := places{dir: c.WorkDir, output: filepath.Join(c.WorkDir, host.OutputFile)}
+	dir, file := v.Text("dir"), v.Text("logFile")
+	if err := v.Err(); err != nil {
+		return p, err
+	}
+	tree := host.TreeOf(c)
+	var err error
+	if dir != "" {
+		if p.dir, err = tree.Path(dir); err != nil {
+			return p, err
+		}
+	}
+	if file != "" {
+		p.output, err = tree.Path(file)
+	}
+	return p, err
 }
 
 // Start starts the program, or adopts it, and waits until it is ready.
@@ -224,6 +255,9 @@ func spec(c *component.Call, attrs *value.Component) (host.Spec, error) {
 		}
 	}
 	for a := range v.Table("env").All() {
+		if a.Value.Kind() == value.KindReference {
+			continue // still open in deploy; nothing is started with one
+		}
 		x, err := component.Text(a.Value)
 		if err != nil || strings.ContainsAny(a.Name, "=\x00") || strings.ContainsRune(x, 0) {
 			return s, fmt.Errorf("attribute env: %q cannot be an environment variable", a.Name)
@@ -246,17 +280,7 @@ func spec(c *component.Call, attrs *value.Component) (host.Spec, error) {
 	if err := s.RestartLimits(attrs); err != nil {
 		return s, err
 	}
-	tree := host.TreeOf(c)
-	s.Dir, s.Output = c.WorkDir, filepath.Join(c.WorkDir, host.OutputFile)
-	if dir := v.Text("dir"); dir != "" {
-		if s.Dir, err = tree.Path(dir); err != nil {
-			return s, err
-		}
-	}
-	if file := v.Text("logFile"); file != "" {
-		if s.Output, err = tree.Path(file); err != nil {
-			return s, err
-		}
-	}
-	return s, v.Err()
+	p, err := readPlaces(c, v)
+	s.Dir, s.Output = p.dir, p.output
+	return s, err
 }
