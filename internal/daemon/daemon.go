@@ -8,6 +8,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os"
 	"runtime"
 	"runtime/debug"
 )
@@ -35,6 +36,10 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer h.close()
 	if o.Machine {
+		// Components may run as users of their own, and have their folders in it.
+		if err := os.Chmod(o.Home, 0o711); err != nil {
+			return err
+		}
 		return runMachine(ctx, h, o, log)
 	}
 	return runManager(ctx, h, o, log)

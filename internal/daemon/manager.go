@@ -41,6 +41,7 @@ type Manager struct {
 	blobs     *blob.Blobs
 	identity  *identity.Manager
 	node      *peer.Node
+	self      *toSelf
 	reach     *peer.Reach
 	provision *provision.Provisioner
 	classes   *registry
@@ -66,6 +67,7 @@ func NewManager(ctx context.Context, w ManagerWorld) (_ *Manager, err error) {
 		return nil, fmt.Errorf("open the identity: %w", err)
 	}
 	m.node = peer.NewNode(peer.Config{Identity: m.identity, Log: w.Log, Build: w.Build, Host: w.Network})
+	m.self = &toSelf{node: m.node, id: w.MachineID}
 	m.reach = m.node.NewReach()
 	m.provision, err = provision.New(provision.Config{
 		Home: w.HomeID, Vendors: provision.Fixed(w.Providers), Ledger: provision.LedgerOf(w.Journal, "machine/"), Log: w.Log,
@@ -80,7 +82,7 @@ func NewManager(ctx context.Context, w ManagerWorld) (_ *Manager, err error) {
 	facts := component.Machine{Hostname: w.Hostname, Address: w.Address, Folder: "/", Isolation: w.Isolation}
 	m.agent, err = agent.New(ctx, agent.Config{
 		ID: w.MachineID, Build: w.Build, PID: os.Getpid(), Managers: m.classes.managers,
-		Journal: journal.New(w.Journal), Owner: toSelf{m.node}, Sources: kept{m.blobs},
+		Journal: journal.New(w.Journal), Owner: m.self, Sources: kept{m.blobs},
 		Verify:  func(p *peerpb.SignedPart) error { return verify(&m.identity.Member, p) },
 		Machine: func(string) component.Machine { return facts },
 		WorkDir: w.path("work"), Limit: max(operations(), hostOperations), Log: w.Log, ComponentLog: componentLog,

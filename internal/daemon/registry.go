@@ -8,10 +8,13 @@ import (
 
 	"aloft/component"
 	"aloft/internal/components/compound"
+	"aloft/internal/components/configfile"
 	"aloft/internal/components/directory"
 	"aloft/internal/components/file"
+	"aloft/internal/components/nginx"
 	"aloft/internal/components/pkg"
 	"aloft/internal/components/process"
+	"aloft/internal/components/redis"
 	"aloft/internal/components/software"
 	"aloft/internal/components/vm"
 	"aloft/internal/components/website"
@@ -70,10 +73,13 @@ func newTools(log *slog.Logger) tools {
 func machineManagers(t tools, binary string) []component.Manager {
 	return []component.Manager{
 		compound.New(),
+		configfile.New(),
 		directory.New(),
 		file.New(),
+		nginx.New(t.processes, t.packages),
 		pkg.New(t.packages),
 		process.New(t.processes),
+		redis.New(t.processes, t.packages),
 		software.New(),
 		website.New(t.processes, binary),
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 
 	"aloft/api/peerpb"
 	"aloft/internal/blob"
@@ -27,7 +28,7 @@ func (s sessions) Machine(ctx context.Context, id string) (peerpb.MachineClient,
 
 func (s sessions) session(ctx context.Context, id string) (peer.Session, error) {
 	if id == s.m.world.MachineID {
-		return s.m.node.Self(ctx)
+		return s.m.self.session(ctx)
 	}
 	return s.m.node.Wait(ctx, id)
 }
@@ -64,11 +65,26 @@ func (r reaching) Release(ctx context.Context, machineID, holder string) error {
 	return r.Provisioner.Release(ctx, machineID, holder)
 }
 
-// toSelf reports to the manager that this very daemon is.
-type toSelf struct{ node *peer.Node }
+// toSelf is the one session of a manager with itself. It reports to the manager
+// that this very daemon is.
+type toSelf struct {
+	node *peer.Node
+	id   string
 
-func (t toSelf) Report(ctx context.Context, r *peerpb.ReportRequest) error {
-	s, err := t.node.Self(ctx)
+	making sync.Mutex // one is made at a time
+}
+
+func (t *toSelf) session(ctx context.Context) (peer.Session, error) {
+	t.making.Lock()
+	defer t.making.Unlock()
+	if s, ok := t.node.Session(t.id); ok {
+		return s, nil
+	}
+	return t.node.Self(ctx)
+}
+
+func (t *toSelf) Report(ctx context.Context, r *peerpb.ReportRequest) error {
+	s, err := t.session(ctx)
 	if err != nil {
 		return err
 	}
