@@ -186,6 +186,11 @@ func TestAbsoluteSaysWhereAPathEnds(t *testing.T) {
 			"did you mean LAZY ATTRIB port?", true,
 		},
 		{
+			"a name misspelt", "vmA:software:mysl:port",
+			"LAZY reference cannot resolve: vmA:software:mysl:port: mysl not found in sfConfig:vmA:software, and a later word does not climb",
+			"did you mean LAZY vmA:software:mysql:port?", false,
+		},
+		{
 			"through a value", "PARENT:port:x",
 			"LAZY reference cannot resolve: PARENT:port:x: port of sfConfig:vmB:software:tomcat, before x, is not a component", "", false,
 		},

@@ -2,8 +2,10 @@ package model
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"aloft/internal/sdl/diag"
 	"aloft/value"
 )
 
@@ -23,7 +25,26 @@ func (a *absolute) unresolved(p place, r *value.Reference, out Outcome[*scope]) 
 			text += ", and a later word does not climb"
 		}
 	}
-	a.problem(p, text, a.proposals(p.s, r, out.At)...)
+	hints := a.proposals(p.s, r, out.At)
+	if len(hints) == 0 && isWord(r.Parts[out.At]) {
+		hints = a.nearest(r, out)
+	}
+	a.problem(p, text, hints...)
+}
+
+// nearest proposes the names that look like the one that r ends at, among
+// those of the component it ends in.
+func (a *absolute) nearest(r *value.Reference, out Outcome[*scope]) []string {
+	var names, hints []string
+	for at := range out.In.comp.All() {
+		names = append(names, at.Name)
+	}
+	for _, name := range diag.Nearest(r.Parts[out.At].Name, names) {
+		parts := slices.Clone(r.Parts)
+		parts[out.At].Name = name
+		hints = append(hints, "did you mean LAZY "+partsText(parts)+"?")
+	}
+	return hints
 }
 
 // problem reports a mistake written in the attribute at p, if that is the one
