@@ -144,7 +144,8 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 	if action == plan.Reconfigure {
 		call.Old = was
 	}
-	if err := os.MkdirAll(call.WorkDir, 0o700); err != nil {
+	// Readable for all: a component may run as a user of its own.
+	if err := os.MkdirAll(call.WorkDir, 0o755); err != nil {
 		return fmt.Errorf("make its folder: %w", err)
 	}
 	if err := lifecycle.Do(ctx, m, action, call, lifecycle.Limit(&class, attrs, action)); err != nil {
