@@ -1,6 +1,8 @@
 package resolve
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -47,5 +49,32 @@ func TestEveryFileOfTheLibraryResolves(t *testing.T) {
 		for _, d := range res.Diagnostics.All() {
 			t.Errorf("%s: %s %s %s %q", name, d.Span.Pos, d.Code, d.Message, d.Hints)
 		}
+	}
+}
+
+// The examples resolve without a warning, and the text of every phase means
+// what the file does.
+func TestExamplesResolveWithoutWarning(t *testing.T) {
+	files, err := filepath.Glob("../../../examples/*.sf")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no examples: %v", err)
+	}
+	for _, name := range files {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res := resolveText(t, string(text), Options{})
+			for _, d := range res.Diagnostics.All() {
+				t.Errorf("%s %s %s %q", d.Span.Pos, d.Code, d.Message, d.Hints)
+			}
+			for _, p := range Phases {
+				again := resolveText(t, resolveText(t, string(text), Options{Until: p}).Text(), Options{})
+				if got := string(typed(again.Tree)); got != string(typed(res.Tree)) {
+					t.Errorf("after %s: %v\ngot  %s\nwant %s", p, first(again), got, typed(res.Tree))
+				}
+			}
+		})
 	}
 }

@@ -107,7 +107,7 @@ type Result struct {
 	// Diagnostics are errors and warnings, in order.
 	Diagnostics diag.List
 
-	text     string // of a tree that still has prototypes or path names
+	text     string // of what Tree does not show
 	isConfig bool   // Tree is the value of sfConfig
 }
 
@@ -115,7 +115,7 @@ type Result struct {
 // resolves to the same; "" if there is none.
 func (res *Result) Text() string {
 	switch {
-	case res.Tree == nil:
+	case res.Tree == nil || res.text != "":
 		return res.text
 	case res.isConfig:
 		return "sfConfig " + value.Source(res.Tree) + "\n"
@@ -233,9 +233,13 @@ func (r *resolver) ended(p Phase) bool {
 		return false
 	}
 	r.res.isConfig = r.config != nil
-	if p == Raw || p == Type || p == Place {
-		r.res.text = r.text(r.top())
-	} else {
+	switch p {
+	case Raw, Type, Place:
+		r.res.text = r.text(r.root)
+	case SFConfig: // its references still lead to the rest of the file
+		r.res.text = r.text(r.root)
+		r.res.Tree = r.convertAsIs(r.top())
+	default:
 		r.res.Tree = r.convertAsIs(r.top())
 	}
 	return true
