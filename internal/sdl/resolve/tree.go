@@ -84,12 +84,6 @@ func (a *attr) span() diag.Span {
 	return a.src.NameSpan
 }
 
-// eager reports whether t has to be replaced by what it refers to.
-func eager(t term) (*ref, bool) {
-	r, ok := t.(*ref)
-	return r, ok && !r.lazy && !r.data && !r.assert
-}
-
 // scanLimit is the length up to which a linear look-up beats a map.
 const scanLimit = 8
 
