@@ -209,8 +209,10 @@ func (s settings) dynamic() [][2]string {
 		masterPassword = s.master.password
 	}
 	return [][2]string{
-		{"appendonly", onOff[s.appendOnly]}, {"maxmemory", s.maxMemory},
-		{"masterauth", masterPassword}, {"requirepass", s.password},
+		{"appendonly", onOff[s.appendOnly]},
+		{"maxmemory", s.maxMemory},
+		{"masterauth", masterPassword},
+		{"requirepass", s.password},
 	}
 }
 
