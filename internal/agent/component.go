@@ -44,7 +44,6 @@ type held struct {
 	restarts int64
 	recent   lifecycle.Restarts
 	revision int64
-	notify   []*value.Reference // components to reload when the operation has succeeded
 	// repairing is set while the component is brought back after an end.
 	repairing bool
 }

@@ -86,7 +86,7 @@ func (t *tenant) failed(ctx context.Context, c *held, action plan.Action, rec *c
 func (t *tenant) exists(c *held) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return c.state != "" && c.state != inventory.Instantiated && c.state != inventory.Terminated
+	return c.state != inventory.Instantiated && c.state != inventory.Terminated
 }
 
 // set puts a component into a state outside of an operation's own course.
@@ -145,7 +145,10 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 		call.Old = was
 	}
 	// Readable for all: a component may run as a user of its own.
-	if err := os.MkdirAll(call.WorkDir, 0o755); err != nil {
+	t.folder.Lock()
+	err = os.MkdirAll(call.WorkDir, 0o755)
+	t.folder.Unlock()
+	if err != nil {
 		return fmt.Errorf("make its folder: %w", err)
 	}
 	if err := lifecycle.Do(ctx, m, action, call, lifecycle.Limit(&class, attrs, action)); err != nil {
@@ -155,7 +158,9 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 		if err := os.RemoveAll(call.WorkDir); err != nil {
 			return fmt.Errorf("remove its folder: %w", err)
 		}
+		t.folder.Lock()
 		_ = os.Remove(filepath.Dir(call.WorkDir)) // the system's folder goes with its last component
+		t.folder.Unlock()
 	}
 	t.mu.Lock()
 	c.state, c.reason, c.record = after, "", nil

@@ -25,6 +25,7 @@ import (
 type tenant struct {
 	agent  *Agent
 	system string
+	folder sync.Mutex // held while the system's folder is made or removed
 
 	mu     sync.Mutex
 	part   atomic.Pointer[peerpb.Part]
@@ -88,13 +89,16 @@ func (t *tenant) take(part *peerpb.Part, entries []journal.Entry, heard map[plan
 		}
 		c := t.comps[path]
 		if c == nil {
-			c = &held{path: path, outputs: map[string]value.Value{}}
+			c = &held{path: path, state: inventory.Instantiated, outputs: map[string]value.Value{}}
 			t.comps[path] = c
 		}
-		if c.class != w.Class && c.state != "" && c.state != inventory.Terminated && c.state != inventory.Failed {
-			c.successor = w.Class
-		} else {
+		switch c.state {
+		case inventory.Instantiated, inventory.Terminated, inventory.Failed:
 			c.class = w.Class
+		default:
+			if c.class != w.Class {
+				c.successor = w.Class
+			}
 		}
 		c.wanted, c.digest, c.order = attrs, w.Digest, int(w.Order)
 		c.policy = lifecycle.Policy{

@@ -54,7 +54,7 @@ type Runner struct {
 	news chan struct{} // has one element when the frontier may have moved
 	stop chan struct{} // closed when interrupted
 	wg   sync.WaitGroup
-	err  error // of the journal: the runner cannot go on
+	err  error       // of the journal: the runner cannot go on
 	todo []plan.Step // can begin
 	// passed are steps that the results of an earlier run skip, and that the
 	// journal may not know yet.

@@ -3,6 +3,8 @@
 // vertices mean. Equal insertions give equal answers.
 package graph
 
+import "slices"
+
 // Graph is a directed graph whose vertices keep the order they were added in.
 // The zero Graph is empty and ready for use.
 type Graph[K comparable] struct {
@@ -127,12 +129,7 @@ func (g *Graph[K]) Path(from, to K) []K {
 
 func (g *Graph[K]) selfLoop(k K) bool {
 	v := g.index[k]
-	for _, w := range g.out[v] {
-		if w == v {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(g.out[v], v)
 }
 
 func (g *Graph[K]) vertex(k K) int {

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"aloft/component"
@@ -93,7 +94,6 @@ type maker struct {
 	plan     *Plan
 	problems *diag.List
 	fate     map[value.Path]fate
-	reason   map[value.Path]string
 	gone     map[value.Path]bool // exists and is not wanted
 }
 
@@ -377,14 +377,14 @@ func (m *maker) readsInDeploy(c *surveyed) func(func(value.Path) bool) {
 // deployCycle reports a wait that could never end (runtime.md LZ5).
 func (m *maker) deployCycle(g *graph.Graph[value.Path], cycle []value.Path) {
 	c := m.in.Survey.byPath[cycle[0]]
-	text := ""
+	var text strings.Builder
 	for i, p := range g.Path(cycle[0], cycle[0]) {
 		if i > 0 {
-			text += " <- "
+			text.WriteString(" <- ")
 		}
-		text += p.String()
+		text.WriteString(p.String())
 	}
-	m.in.Survey.problem(c, "", c.node.Pos, diag.DeployCycle, "these components wait for each other while they are deployed: "+text, "", "",
+	m.in.Survey.problem(c, "", c.node.Pos, diag.DeployCycle, "these components wait for each other while they are deployed: "+text.String(), "", "",
 		"let one of them refer to an attribute that the description gives, or that is read at start")
 }
 
@@ -435,15 +435,15 @@ func (m *maker) starts(starts []*surveyed, barrier StepID) {
 	}
 	round := map[value.Path]int{}
 	for i, cycle := range g.Cycles() {
-		names := ""
+		var names strings.Builder
 		for j, p := range cycle {
 			round[p] = i + 1
 			if j > 0 {
-				names += ", "
+				names.WriteString(", ")
 			}
-			names += p.String()
+			names.WriteString(p.String())
 		}
-		m.plan.Notes = append(m.plan.Notes, "these components refer to each other and start without waiting for each other: "+names)
+		m.plan.Notes = append(m.plan.Notes, "these components refer to each other and start without waiting for each other: "+names.String())
 	}
 	for _, c := range starts {
 		s := m.step(c, Start)

@@ -41,13 +41,16 @@ func (cs classes) Names() (names []string) {
 
 var testClasses = classes{
 	{Name: "Compound", Aliases: []string{"org.smartfrog.sfcore.compound.CompoundImpl"}, Site: component.SiteInherit, Children: true, OpenAttributes: true, Reconfigures: true},
-	{Name: "VM", Site: component.SiteResource, Children: true, Reconfigures: true, OpenAttributes: true,
+	{
+		Name: "VM", Site: component.SiteResource, Children: true, Reconfigures: true, OpenAttributes: true,
 		Attributes: []component.Attribute{
 			{Name: "memory", Kinds: []value.Kind{value.KindInteger}, Fixed: true},
 			{Name: "cloudProvider", Kinds: []value.Kind{value.KindString}, Fixed: true},
 		},
-		Outputs: []component.Output{{Name: "ip", Kind: value.KindString}, {Name: "hostname", Kind: value.KindString}}},
-	{Name: "Server", Site: component.SiteMachine, Reconfigures: true,
+		Outputs: []component.Output{{Name: "ip", Kind: value.KindString}, {Name: "hostname", Kind: value.KindString}},
+	},
+	{
+		Name: "Server", Site: component.SiteMachine, Reconfigures: true,
 		Attributes: []component.Attribute{
 			{Name: "port", Kinds: []value.Kind{value.KindInteger}, Default: value.Integer(80)},
 			{Name: "password", Kinds: []value.Kind{value.KindString}, Secret: true},
@@ -56,9 +59,12 @@ var testClasses = classes{
 			{Name: "peer", Use: component.UseStart},
 			{Name: "upstream"},
 		},
-		Outputs: []component.Output{{Name: "uri", Kind: value.KindString}}},
-	{Name: "Installer", Site: component.SiteMachine, Isolation: true,
-		Attributes: []component.Attribute{{Name: "name", Kinds: []value.Kind{value.KindString}, Required: true, Doc: "what to install"}}},
+		Outputs: []component.Output{{Name: "uri", Kind: value.KindString}},
+	},
+	{
+		Name: "Installer", Site: component.SiteMachine, Isolation: true,
+		Attributes: []component.Attribute{{Name: "name", Kinds: []value.Kind{value.KindString}, Required: true, Doc: "what to install"}},
+	},
 }
 
 const prelude = `
