@@ -69,6 +69,7 @@ func run(ctx context.Context, out io.Writer, aloft, counts string, baseline bool
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
 	p := product{binary: aloft, home: filepath.Join(dir, "home")}
+	conditions := conditions()
 	version, err := p.version(ctx)
 	if err != nil {
 		return err
@@ -106,12 +107,12 @@ func run(ctx context.Context, out io.Writer, aloft, counts string, baseline bool
 		}
 		rows = append(rows, r)
 	}
+	fmt.Fprintf(out, "%s\n\n", conditions)
 	report(out, version, start, rest, rows)
 	return nil
 }
 
 func report(out io.Writer, version, start time.Duration, rest int64, rows []row) {
-	fmt.Fprintf(out, "%s\n\n", conditions())
 	fmt.Fprintf(out, "| | |\n|---|---|\n")
 	fmt.Fprintf(out, "| `aloft version` | %s |\n", round(version))
 	fmt.Fprintf(out, "| `aloft daemon start`, a new home | %s |\n", round(start))
@@ -142,8 +143,8 @@ func report(out io.Writer, version, start time.Duration, rest int64, rows []row)
 
 // conditions says on what the figures were taken.
 func conditions() string {
-	return fmt.Sprintf("%s, %d processors, load %s before, %s, %s/%s, %s.", time.Now().UTC().Format(time.DateOnly),
-		runtime.NumCPU(), word("/proc/loadavg", 0), "Linux "+word("/proc/sys/kernel/osrelease", 0), runtime.GOOS, runtime.GOARCH, runtime.Version())
+	return fmt.Sprintf("%s, %d processors, load %s before, Linux %s, %s, %s.", time.Now().UTC().Format(time.DateOnly),
+		runtime.NumCPU(), word("/proc/loadavg", 0), word("/proc/sys/kernel/osrelease", 0), runtime.GOARCH, runtime.Version())
 }
 
 // word returns the i-th word of a file, or "?".

@@ -68,7 +68,7 @@ func (p product) end() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	out, err := p.output(ctx, "systems", "-o", "name")
-	for _, system := range strings.Fields(string(out)) {
+	for system := range strings.FieldsSeq(string(out)) {
 		err = errors.Join(err, p.call(ctx, "down", system, "-y", "--now"))
 	}
 	return errors.Join(err, p.call(ctx, "daemon", "stop"))
