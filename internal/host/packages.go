@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"aloft/component"
@@ -24,6 +25,8 @@ import (
 type Packages struct {
 	log  *slog.Logger
 	slot chan struct{} // held by the one operation under way
+
+	claims sync.Mutex // held while claimsFile is read and written
 }
 
 // NewPackages returns an installer. Only one may be used on a machine.
@@ -111,8 +114,12 @@ func (p *Packages) Install(ctx context.Context, w Wanted, env component.Environm
 	if err != nil {
 		return err
 	}
+	claimed, err := p.claim(w.WorkDir, w.Names)
+	if err != nil {
+		return err
+	}
 	dropped := slices.DeleteFunc(slices.Clone(rec.Names), func(n string) bool {
-		return slices.Contains(w.Names, n) || !slices.Contains(rec.New, n)
+		return slices.Contains(w.Names, n) || !slices.Contains(rec.New, n) || slices.Contains(claimed, n)
 	})
 	if len(have.missing(w)) == 0 && len(dropped) == 0 {
 		rec.Names = w.Names
@@ -133,7 +140,7 @@ func (p *Packages) Install(ctx context.Context, w Wanted, env component.Environm
 		}
 	}
 	if len(dropped) > 0 {
-		if err := a.drop(ctx, dropped, rec.New); err != nil {
+		if err := a.drop(ctx, dropped, without(rec.New, claimed)); err != nil {
 			return err
 		}
 	}
@@ -152,7 +159,11 @@ func (p *Packages) Remove(ctx context.Context, workDir string, env component.Env
 	if err != nil {
 		return err
 	}
-	ours := slices.DeleteFunc(slices.Clone(rec.New), func(n string) bool { return have.version[n] == "" })
+	claimed, err := p.claim(workDir, nil)
+	if err != nil {
+		return err
+	}
+	ours := slices.DeleteFunc(without(rec.New, claimed), func(n string) bool { return have.version[n] == "" })
 	if len(ours) > 0 {
 		release, err := p.take(ctx)
 		if err != nil {
@@ -160,11 +171,16 @@ func (p *Packages) Remove(ctx context.Context, workDir string, env component.Env
 		}
 		defer release()
 		a := apt{log: p.log, env: env}
-		if err := a.drop(ctx, ours, rec.New); err != nil {
+		if err := a.drop(ctx, ours, ours); err != nil {
 			return err
 		}
 	}
 	return RemoveFile(filepath.Join(workDir, installedFile))
+}
+
+// without returns the names that are not in claimed.
+func without(names, claimed []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return slices.Contains(claimed, n) })
 }
 
 // Installed returns nil if all that w names is installed.

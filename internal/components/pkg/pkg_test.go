@@ -98,6 +98,34 @@ func TestSuite(t *testing.T) {
 
 var hadPolicy = func() bool { _, err := os.Stat("/usr/sbin/policy-rc.d"); return err == nil }()
 
+func TestWhatAnotherComponentWantsStays(t *testing.T) {
+	if !componenttest.OwnRoot(t) {
+		return
+	}
+	if slices.Contains(packages(t), "sl") {
+		t.Skip("sl is installed on this machine already")
+	}
+	m, _ := daemon(t)
+	call := func() *component.Call {
+		return &component.Call{
+			Attrs: attrs("name", value.String("sl"), "keepOnTerminate", value.Bool(false)), Machine: machine(),
+			WorkDir: t.TempDir(), Env: componenttest.NewEnv(t, m.Class()),
+		}
+	}
+	one, two := call(), call()
+	for _, c := range []*component.Call{one, two} {
+		if err := m.Deploy(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Terminate(t.Context(), one); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Ping(t.Context(), two); err != nil {
+		t.Errorf("the other component: %v", err)
+	}
+}
+
 func TestFailuresAreClear(t *testing.T) {
 	if !componenttest.OwnRoot(t) {
 		return
