@@ -13,12 +13,12 @@ finish() {
 	if [ $rc != 0 ]; then
 		echo "--- the daemon's log" >&2
 		tail -n 50 "$ALOFT_HOME/daemon.log" >&2 || true
+		for system in $("$aloft" systems -o name 2>/dev/null); do
+			"$aloft" down "$system" -y --now || true
+		done
+		"$aloft" doctor --fix -y || true # starts a daemon if none runs
+		"$aloft" daemon stop || true
 	fi
-	for system in $("$aloft" systems -o name 2>/dev/null); do
-		"$aloft" down "$system" -y --now || true
-	done
-	"$aloft" doctor --fix -y || true # starts a daemon if none runs
-	"$aloft" daemon stop || true
 	rm -rf "$ALOFT_HOME"
 	exit $rc
 }
@@ -47,9 +47,8 @@ left() {
 	awk -v h="$ALOFT_HOME/" 'index($0, h)' /proc/self/mountinfo
 	ls /sys/class/net | grep "$id"
 	find /sys/fs/cgroup -type d -name "*$id*" 2>/dev/null
-	for p in /proc/[0-9]*; do
-		tr '\0' ' ' <"$p/cmdline" 2>/dev/null | grep -F -- "$ALOFT_HOME"
-	done
+	# Machines' first processes bear the home's id; what is inside ends with them.
+	grep -laE -- "$ALOFT_HOME|$id" /proc/[0-9]*/cmdline 2>/dev/null
 	find "$ALOFT_HOME/machines" -mindepth 1 -maxdepth 1 -type d
 }
 things=$(left || true)
