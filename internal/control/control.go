@@ -98,6 +98,8 @@ func (c *Control) Run(ctx context.Context) error {
 	for _, s := range c.all() {
 		if s.underWay() {
 			wg.Go(func() { s.carryOut(ctx) })
+		} else {
+			wg.Go(func() { c.undo(ctx, s) }) // if that was not begun
 		}
 	}
 	for {

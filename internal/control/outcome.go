@@ -38,18 +38,16 @@ func (s *system) apply(ctx context.Context, b *batch, f *peerpb.Fact) {
 		c.State, c.Reason, c.Record = inventory.Running, "not reconfigured: "+cause(f), inventory.RecordFromProto(f.Record)
 	case o == plan.Failed:
 		c.State, c.Reason, c.Record = inventory.Failed, cause(f), inventory.RecordFromProto(f.Record)
-		if m, ok := s.held.Machines[path]; ok && step.Action == plan.Deploy {
-			// Its manager has destroyed what it had made: the next try is another machine.
-			delete(s.held.Machines, path)
-			b.drop(machineTable.Key(s.name, string(m.Path)))
-		}
+		s.loseMachine(ctx, b, path)
 	default:
 		c.Reason, c.Record, c.Revision = "", nil, s.plan.Revision
 		c.State = inventory.Running
 		if step.Action == plan.Deploy {
 			c.State = inventory.Deployed
+			s.takeMachine(b, path)
 		}
 		c.Class, c.Attrs, c.Digest = want.Class, want.Attrs.Component, want.Digest
+		c.Machine, c.OnHost, c.Executor = want.Machine, want.OnHost, want.Executor
 		if resolved, err := decodeComponent(f.Component); err == nil {
 			c.Resolved = resolved
 		}
@@ -59,6 +57,35 @@ func (s *system) apply(ctx context.Context, b *batch, f *peerpb.Fact) {
 	}
 	s.held.Components[path] = c
 	s.control.store.putComponent(ctx, b, s.name, c)
+}
+
+// takeMachine enters the machine that a component now has, where the one
+// before would not end.
+func (s *system) takeMachine(b *batch, path value.Path) {
+	choice, ok := s.plan.Placement[path]
+	if !ok || s.held.Machines[path].ID == choice.MachineID {
+		return
+	}
+	s.held.Machines[path] = inventory.Machine{ID: choice.MachineID, Path: path, Proposal: choice.Proposal, Since: time.Now().UTC()}
+	s.control.store.putMachine(b, s.name, s.held.Machines[path])
+}
+
+// loseMachine takes the machine of a failed component out of the inventory: its
+// manager has destroyed it, and with it all that was there. The next try is
+// another machine.
+func (s *system) loseMachine(ctx context.Context, b *batch, path value.Path) {
+	if _, ok := s.held.Machines[path]; !ok {
+		return
+	}
+	delete(s.held.Machines, path)
+	b.drop(machineTable.Key(s.name, string(path)))
+	for p, guest := range s.held.Components {
+		if guest.Machine == path && guest.State != inventory.Instantiated {
+			guest.State, guest.Reason = inventory.Terminated, "its machine "+path.String()+" failed"
+			s.held.Components[p] = guest
+			s.control.store.putComponent(ctx, b, s.name, guest)
+		}
+	}
 }
 
 func cause(f *peerpb.Fact) string {
@@ -174,9 +201,15 @@ func (s *system) wind() {
 	if !s.gone() {
 		c.emit(s, event.SystemState, s.state())
 	}
-	if s.plan.OnFailure == "undo" && !s.plan.Down && s.head.Deployment == api.DeploymentDegraded {
+	if s.failedToUndo() {
 		go c.spawn(func(ctx context.Context) { c.undo(ctx, s) })
 	}
+}
+
+// failedToUndo reports whether the newest plan has failed and is to be undone
+// (runtime.md LC8, UP4). The lock is held.
+func (s *system) failedToUndo() bool {
+	return s.head.Deployment == api.DeploymentDegraded && s.plan.OnFailure == "undo" && !s.plan.Down && !s.plan.Undo
 }
 
 // gone reports whether the system has been terminated to the end.

@@ -248,6 +248,11 @@ func (c *Control) accept(ctx context.Context, d *draft) (*controlpb.System, erro
 		Name: d.plan.System, File: d.plan.File, Revision: d.plan.Revision, Description: d.plan.Description, Plan: d.plan.ID,
 		Down: d.plan.Down, Deployment: api.DeploymentRunning, Since: timestamppb.Now(), OnFailure: d.plan.OnFailure,
 	}
+	if s := c.system(d.plan.System); s != nil && d.plan.Base != 0 {
+		s.mu.Lock()
+		d.plan.Previous = s.head.DescriptionBlob
+		s.mu.Unlock()
+	}
 	encoded, err := d.plan.Encode()
 	if err != nil {
 		return nil, err
@@ -337,11 +342,32 @@ func (s *system) expect(ctx context.Context, b *batch, p *plan.Plan, held *inven
 		s.control.store.putComponent(ctx, b, s.name, c)
 	}
 	for path, choice := range p.Placement {
-		if _, exists := held.Machines[path]; choice.Kept || exists {
-			continue
+		if _, exists := held.Machines[path]; choice.Kept || exists && terminates[path] {
+			continue // as it is, or until the old one has ended
 		}
 		held.Machines[path] = inventory.Machine{ID: choice.MachineID, Path: path, Proposal: choice.Proposal, Since: time.Now().UTC()}
 		s.control.store.putMachine(b, s.name, held.Machines[path])
+	}
+	s.forget(b, p, held, terminates)
+}
+
+// forget drops what the plan does not want and of which there is nothing to
+// end.
+func (s *system) forget(b *batch, p *plan.Plan, held *inventory.System, terminates map[value.Path]bool) {
+	wanted := map[value.Path]bool{}
+	for _, want := range p.Components {
+		wanted[want.Path] = true
+	}
+	for path := range held.Components {
+		if wanted[path] || terminates[path] {
+			continue
+		}
+		delete(held.Components, path)
+		s.control.store.dropComponent(b, s.name, path)
+		if _, ok := held.Machines[path]; ok {
+			delete(held.Machines, path)
+			b.drop(machineTable.Key(s.name, string(path)))
+		}
 	}
 }
 
@@ -357,13 +383,39 @@ func summary(p *plan.Plan) string {
 	return text
 }
 
-// undo terminates a system whose deployment failed under sfOnFailure "undo".
+// undo leads a system whose newest plan failed under sfOnFailure "undo" back
+// to the revision before; a new system is terminated.
 func (c *Control) undo(ctx context.Context, s *system) {
-	p, err := c.Plan(ctx, api.PlanRequest{Name: s.name, Down: true})
-	if err == nil && !p.Attached {
-		_, err = c.Apply(ctx, s.name, p.ID)
+	s.mu.Lock()
+	again := s.failedToUndo()
+	r := api.PlanRequest{Name: s.name, Down: s.plan.Previous == "", File: s.plan.OldFile}
+	previous := s.plan.Previous
+	if r.File == "" {
+		r.File = s.plan.File
 	}
-	if err != nil {
+	s.mu.Unlock()
+	if !again {
+		return // somebody was faster
+	}
+	err := func() (err error) {
+		if !r.Down {
+			if r.Description, err = c.cfg.Blobs.Read(ctx, previous); err != nil {
+				return err
+			}
+		}
+		p, err := c.Plan(ctx, r)
+		if err != nil || p.Attached {
+			return err
+		}
+		c.mu.Lock()
+		if d := c.drafts[p.ID]; d != nil {
+			d.plan.Undo = true
+		}
+		c.mu.Unlock()
+		_, err = c.Apply(ctx, s.name, p.ID)
+		return err
+	}()
+	if err != nil && ctx.Err() == nil {
 		c.cfg.Log.Error("undo", "system", s.name, "error", err)
 	}
 }

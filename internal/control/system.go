@@ -243,7 +243,7 @@ func (s *system) report(ctx context.Context, from string, facts []*peerpb.Fact, 
 func (s *system) takeState(ctx context.Context, b *batch, from string, st *peerpb.ComponentState) error {
 	path := value.Path(st.Path)
 	c, ok := s.held.Components[path]
-	if !ok || c.Executor != from {
+	if m := s.held.Machines[c.Machine]; !ok || c.Executor != from || c.Machine != value.Root && m.ID != from {
 		return nil // gone, or another machine's by now
 	}
 	c.State, c.Reason, c.Restarts = inventory.State(st.State), st.Reason, st.Restarts
@@ -260,6 +260,9 @@ func (s *system) takeState(ctx context.Context, b *batch, from string, st *peerp
 	}
 	s.held.Components[path] = c
 	s.control.store.putComponent(ctx, b, s.name, c)
+	if c.State == inventory.Failed && s.head.Deployment != api.DeploymentRunning {
+		s.loseMachine(ctx, b, path) // given up, outside of any plan
+	}
 	return nil
 }
 

@@ -222,9 +222,9 @@ func (m *maker) decide(c *surveyed) {
 	old, held := m.in.Existing.Components[path]
 	f, reason := keep, ""
 	switch {
-	case c.node.Parent != nil && m.fate[c.node.Parent.Path] == renew && held && old.State != inventory.Terminated:
+	case c.node.Parent != nil && m.fate[c.node.Parent.Path] == renew && held && m.exists(old):
 		f, reason = renew, "what contains it is replaced"
-	case !held || old.State == inventory.Terminated || old.State == inventory.Instantiated:
+	case !held || old.State == inventory.Terminated || old.State == inventory.Instantiated || m.lost(old):
 		f = add
 	case old.State == inventory.Failed:
 		f, reason = add, "failed before"
@@ -249,6 +249,13 @@ func (m *maker) decide(c *surveyed) {
 	if f != keep {
 		m.edit(c, f, reason, old)
 	}
+}
+
+// lost reports whether the machine that processed a component has failed: it is
+// destroyed, and nothing of the component is left to end.
+func (m *maker) lost(old inventory.Component) bool {
+	machine, ok := m.in.Existing.Components[old.Machine]
+	return old.Machine != value.Root && ok && machine.State == inventory.Failed
 }
 
 func className(c string) string {

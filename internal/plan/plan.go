@@ -126,21 +126,25 @@ func (a *Attributes) UnmarshalJSON(b []byte) error {
 // Plan is a contract: it embeds what it was made from, and applies exactly or
 // is refused as stale.
 type Plan struct {
-	ID          string          `json:"id"`
-	System      string          `json:"system"`
-	File        string          `json:"file"`
-	OldFile     string          `json:"oldFile,omitempty"` // where the system came from another file before
-	Revision    int64           `json:"revision"`
-	Base        int64           `json:"base"`        // the revision it starts from; 0: none
-	Description string          `json:"description"` // digest
-	Time        time.Time       `json:"time"`
-	Down        bool            `json:"down,omitempty"`
-	OnFailure   string          `json:"onFailure"` // keep or undo
-	Placement   place.Placement `json:"placement,omitempty"`
-	Components  []Component     `json:"components"` // all of the wanted system, in definition order
-	Steps       []Step          `json:"steps"`
-	Edits       []Edit          `json:"edits"`
-	Notes       []string        `json:"notes,omitempty"`
+	ID          string    `json:"id"`
+	System      string    `json:"system"`
+	File        string    `json:"file"`
+	OldFile     string    `json:"oldFile,omitempty"` // where the system came from another file before
+	Revision    int64     `json:"revision"`
+	Base        int64     `json:"base"`        // the revision it starts from; 0: none
+	Description string    `json:"description"` // digest
+	Time        time.Time `json:"time"`
+	Down        bool      `json:"down,omitempty"`
+	OnFailure   string    `json:"onFailure"` // keep or undo
+	// Previous is the blob of the description of revision Base, where there is
+	// one: what a failed plan goes back to under OnFailure undo.
+	Previous   string          `json:"previous,omitempty"`
+	Undo       bool            `json:"undo,omitempty"` // it goes back itself, and is not undone again
+	Placement  place.Placement `json:"placement,omitempty"`
+	Components []Component     `json:"components"` // all of the wanted system, in definition order
+	Steps      []Step          `json:"steps"`
+	Edits      []Edit          `json:"edits"`
+	Notes      []string        `json:"notes,omitempty"`
 }
 
 // Empty reports whether the plan changes nothing.

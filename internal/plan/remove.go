@@ -29,7 +29,7 @@ func (m *maker) ends(chosen func(value.Path) bool, after StepID) {
 	children := map[value.Path][]value.Path{}
 	guests := map[value.Path][]value.Path{} // processed on the machine, but not below it
 	for _, c := range old {
-		if c.Path == value.Root || !chosen(c.Path) || !ends(c) {
+		if c.Path == value.Root || !chosen(c.Path) || !m.exists(c) {
 			continue
 		}
 		children[c.Path.Parent()] = append(children[c.Path.Parent()], c.Path)
@@ -39,7 +39,7 @@ func (m *maker) ends(chosen func(value.Path) bool, after StepID) {
 	}
 	slices.Reverse(old)
 	for _, c := range old {
-		if !chosen(c.Path) || !ends(c) {
+		if !chosen(c.Path) || !m.exists(c) {
 			continue
 		}
 		s := Step{ID: ID(c.Path, Terminate), Path: c.Path, Action: Terminate, Executor: c.Executor}
@@ -63,9 +63,9 @@ func (m *maker) ends(chosen func(value.Path) bool, after StepID) {
 	}
 }
 
-// ends reports whether there is anything of c to end.
-func ends(c inventory.Component) bool {
-	return c.State != inventory.Terminated && c.State != inventory.Instantiated
+// exists reports whether there is anything of c to end.
+func (m *maker) exists(c inventory.Component) bool {
+	return c.State != inventory.Terminated && c.State != inventory.Instantiated && !m.lost(c)
 }
 
 func (m *maker) removal() string {

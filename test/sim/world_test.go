@@ -466,7 +466,16 @@ func (w *world) down(now bool) {
 	if d := w.end(); d.State != api.DeploymentDone {
 		w.t.Fatalf("down (plan %s) ended %s: %+v", p.ID, d.State, d.Failures)
 	}
+	w.expectGone()
 	w.expectNothing()
+}
+
+// expectGone checks that the system is known no more.
+func (w *world) expectGone() {
+	w.t.Helper()
+	if st, err := w.service().Status(context.Background(), "sys"); !errors.Is(err, &api.Error{Kind: api.KindNotFound}) {
+		w.t.Errorf("status: %+v, %v; want not found", st, err)
+	}
 }
 
 // expectNothing checks that there is no machine and nothing on one, and that
