@@ -175,3 +175,29 @@ func TestTwoHomesDoNotTouchEachOther(t *testing.T) {
 		t.Error(out)
 	}
 }
+
+func TestPackageThatCannotBeHadSaysWhyAndStopsOnlyItsBranch(t *testing.T) {
+	if testing.Short() {
+		t.Skip("asks the package sources")
+	}
+	h := newHome(t)
+	file := h.write("packages", `sfConfig extends {
+		a extends VM { p extends Package { name "no-such-package-of-ours"; } q extends Process { command [| "sleep", "infinity" |]; } }
+		b extends VM { p extends Package { name "tree"; proxy "http://127.0.0.1:9"; } }
+	}`)
+	out, status := h.try("up", file, "-y")
+	if status != 1 {
+		t.Errorf("exit %d", status)
+	}
+	for _, want := range []string{
+		"package no-such-package-of-ours is in none of the machine's package sources", "check its spelling",
+		"127.0.0.1:9 cannot be reached", "check the machine's network",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("up does not say %q:\n%s", want, out)
+		}
+	}
+	if q := component(t, h.status("packages"), "a:q"); q.State != api.ComponentRunning {
+		t.Errorf("what does not depend on the failure is %s", q.State)
+	}
+}
