@@ -19,6 +19,7 @@ import (
 	"aloft/internal/control"
 	"aloft/internal/identity"
 	"aloft/internal/journal"
+	"aloft/internal/observe"
 	"aloft/internal/peer"
 	"aloft/internal/plan"
 	"aloft/internal/provision"
@@ -47,7 +48,7 @@ type Manager struct {
 	classes   *registry
 	agent     *agent.Agent
 	control   *control.Control
-	events    *memEvents
+	events    *events
 	stop      chan struct{} // closed when the API asked the daemon to end
 	stopOnce  sync.Once
 }
@@ -56,7 +57,16 @@ type Manager struct {
 // of the others. It has read what its disk and the store hold, and has begun
 // nothing.
 func NewManager(ctx context.Context, w ManagerWorld) (_ *Manager, err error) {
-	m := &Manager{world: w, stop: make(chan struct{}), events: newMemEvents()}
+	happened, err := observe.OpenEvents(w.path("events"), w.MachineID, w.Log)
+	if err != nil {
+		return nil, err
+	}
+	m := &Manager{world: w, stop: make(chan struct{}), events: &events{Events: happened, origin: w.MachineID}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.events.Close())
+		}
+	}()
 	if m.blobs, err = blob.Open(blob.Config{Dir: w.path("blobs"), Blob: managerBlob, Total: managerBlobs}); err != nil {
 		return nil, fmt.Errorf("open the blobs: %w", err)
 	}
@@ -115,7 +125,8 @@ func (m *Manager) Service() server.Service { return service{m.control, m} }
 
 // Run runs the rooms until ctx ends or the service was told to stop the
 // daemon, which is no error.
-func (m *Manager) Run(ctx context.Context) error {
+func (m *Manager) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, m.events.Close()) }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)

@@ -12,8 +12,6 @@ import (
 	"aloft/api/peerpb"
 	"aloft/internal/blob"
 	"aloft/internal/control"
-	"aloft/internal/event"
-	"aloft/internal/inventory"
 	"aloft/value"
 )
 
@@ -45,68 +43,6 @@ func (s service) PutBlob(ctx context.Context, digest string, r io.Reader) error 
 		return &api.Error{Kind: api.KindInvalid, Message: err.Error()}
 	}
 	return err
-}
-
-// Events returns the events that q chooses, oldest first.
-func (s service) Events(ctx context.Context, q api.EventQuery) (iter.Seq2[api.Event, error], error) {
-	path, err := value.ParsePath(q.Path)
-	if err != nil {
-		return nil, &api.Error{Kind: api.KindInvalid, Message: err.Error()}
-	}
-	return func(yield func(api.Event, error) bool) {
-		s.m.events.Since(ctx, q.After, q.Follow, func(e event.Event, cursor string) bool {
-			if q.System != "" && e.System != q.System || q.Plan != "" && e.Plan != q.Plan || !path.Contains(e.Path) {
-				return true
-			}
-			out, ok := s.event(e)
-			if !ok {
-				return true
-			}
-			out.Cursor = cursor
-			return yield(out, nil)
-		})
-	}, nil
-}
-
-// event returns an event in the form of the API; some are told by others.
-func (s service) event(e event.Event) (api.Event, bool) {
-	out := api.Event{
-		Origin: e.Origin, Sequence: e.Sequence, Time: e.Time, System: e.System, Revision: e.Revision, Path: e.Path.String(),
-		Incarnation: e.Incarnation, Plan: e.Plan, Step: e.Step, Reason: e.Reason, Fraction: e.Fraction,
-	}
-	state := func(kind, state, reason string) (api.Event, bool) {
-		out.Kind, out.State, out.Reason = kind, state, reason
-		return out, true
-	}
-	switch e.Kind {
-	case event.ComponentState:
-		return state(api.EventComponent, e.Reason, "")
-	case event.StepFailed:
-		return state(api.EventComponent, string(inventory.Failed), e.Reason)
-	case event.ComponentEnded:
-		return state(api.EventComponent, "ended", e.Reason)
-	case event.ComponentRestarted:
-		return state(api.EventRestart, "", e.Reason)
-	case event.SystemState:
-		out.Path = ""
-		return state(api.EventSystem, e.Reason, "")
-	case event.PlanAccepted:
-		out.Path = ""
-		return state(api.EventPlan, api.DeploymentRunning, e.Reason)
-	case event.PlanDone:
-		out.Path = ""
-		return state(api.EventPlan, api.DeploymentDone, "")
-	case event.PlanFailed:
-		out.Path = ""
-		return state(api.EventPlan, api.DeploymentDegraded, e.Reason)
-	case event.PlanInterrupted:
-		out.Path = ""
-		return state(api.EventPlan, api.DeploymentCancelled, e.Reason)
-	case event.Progress:
-		return state(api.EventProgress, "", e.Reason)
-	default:
-		return out, false
-	}
 }
 
 // Logs returns the output of components.

@@ -121,7 +121,9 @@ type owner struct {
 }
 
 func (o owner) Report(ctx context.Context, r *peerpb.ReportRequest) (*peerpb.ReportReply, error) {
-	if err := o.m.control.Report(ctx, peer.Caller(ctx).ID, r); err != nil {
+	from := peer.Caller(ctx).ID
+	r.Events = seenBy(from, r.Events)
+	if err := o.m.control.Report(ctx, from, r); err != nil {
 		return nil, err
 	}
 	return &peerpb.ReportReply{}, nil
