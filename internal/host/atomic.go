@@ -1,6 +1,8 @@
 package host
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,8 +16,7 @@ import (
 // writeAtomic writes content beside path and renames it over path, durable
 // when it returns. A negative uid or gid keeps the writer's.
 func writeAtomic(path string, content []byte, mode fs.FileMode, uid, gid int) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
+	f, err := createBeside(path)
 	if err != nil {
 		return explain(err)
 	}
@@ -46,7 +47,28 @@ func writeAtomic(path string, content []byte, mode fs.FileMode, uid, gid int) (e
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return syncDir(filepath.Dir(path))
+}
+
+// besideName names what is written before it is renamed to path. It is the same
+// each time, so that what a crash leaves is found by whoever writes or deletes
+// path next; two never write one path at a time.
+func besideName(path string) string {
+	dir, base := filepath.Split(path)
+	if len(base) > 200 { // names may have 255 bytes
+		sum := sha256.Sum256([]byte(base))
+		base = hex.EncodeToString(sum[:])
+	}
+	return filepath.Join(dir, "."+base+".aloft-new")
+}
+
+// createBeside makes that file anew: one that is there is not ours to trust.
+func createBeside(path string) (*os.File, error) {
+	name := besideName(path)
+	if err := os.Remove(name); err != nil && !absent(err) {
+		return nil, err
+	}
+	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 }
 
 func syncDir(dir string) error {
@@ -78,11 +100,13 @@ func WriteFile(path string, content []byte, mode fs.FileMode) error {
 	return writeAtomic(path, content, mode, -1, -1)
 }
 
-// RemoveFile deletes a file; that there is none, or can be none of that name,
-// is no error.
+// RemoveFile deletes a file, and what a write that was cut off left beside it;
+// that there is none, or can be none of that name, is no error.
 func RemoveFile(path string) error {
-	if err := os.Remove(path); err != nil && !absent(err) {
-		return explain(err)
+	for _, p := range []string{path, besideName(path)} {
+		if err := os.Remove(p); err != nil && !absent(err) {
+			return explain(err)
+		}
 	}
 	return nil
 }

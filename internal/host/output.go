@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -110,7 +109,7 @@ func copyFile(from, to string, mode fs.FileMode) (err error) {
 		return err
 	}
 	defer src.Close()
-	dst, err := os.CreateTemp(filepath.Dir(to), "."+filepath.Base(to)+".*")
+	dst, err := createBeside(to)
 	if err != nil {
 		return err
 	}
