@@ -63,22 +63,41 @@ func (r rows) names(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// batch gathers writes that belong together, and cuts them where the store
-// wants no more at once: every prefix of them is consistent.
+// batch gathers writes that belong together; commit cuts them where the store
+// wants no more at once, and every prefix of them is consistent. What is
+// written last under a key is what counts: the store takes each key once.
 type batch struct {
-	put    []store.Put
-	delete []string
+	writes []write
+	last   map[string]int // by key: which of writes counts
 	err    error
+}
+
+// write is one row put, or its key deleted.
+type write struct {
+	store.Put
+	delete bool
 }
 
 func (b *batch) add(p store.Put, err error) {
 	if err != nil && b.err == nil {
 		b.err = err
 	}
-	b.put = append(b.put, p)
+	b.write(write{Put: p})
 }
 
-func (b *batch) drop(keys ...string) { b.delete = append(b.delete, keys...) }
+func (b *batch) drop(keys ...string) {
+	for _, key := range keys {
+		b.write(write{Put: store.Put{Key: key}, delete: true})
+	}
+}
+
+func (b *batch) write(w write) {
+	if b.last == nil {
+		b.last = map[string]int{}
+	}
+	b.last[w.Key] = len(b.writes)
+	b.writes = append(b.writes, w)
+}
 
 func (r rows) commit(ctx context.Context, b *batch) error {
 	if b.err != nil {
@@ -94,22 +113,25 @@ func (r rows) commit(ctx context.Context, b *batch) error {
 		t, size = store.Txn{}, 0
 		return err
 	}
-	for _, p := range b.put {
-		n := len(p.Key) + len(p.Value)
-		if len(t.Put) >= store.MaxTxnOp || size+n > store.MaxTxn {
-			if err := flush(); err != nil {
-				return err
+	// What is put goes before what is deleted: a row that others name is there
+	// as long as they are.
+	for _, deletes := range [2]bool{false, true} {
+		for i, w := range b.writes {
+			if w.delete != deletes || b.last[w.Key] != i {
+				continue
+			}
+			n := len(w.Key) + len(w.Value)
+			if len(t.Put)+len(t.Delete) >= store.MaxTxnOp || size+n > store.MaxTxn {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+			if size += n; deletes {
+				t.Delete = append(t.Delete, w.Key)
+			} else {
+				t.Put = append(t.Put, w.Put)
 			}
 		}
-		t.Put, size = append(t.Put, p), size+n
-	}
-	for _, k := range b.delete {
-		if len(t.Put)+len(t.Delete) >= store.MaxTxnOp || size+len(k) > store.MaxTxn {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-		t.Delete, size = append(t.Delete, k), size+len(k)
 	}
 	return flush()
 }
