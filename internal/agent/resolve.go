@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"aloft/component"
@@ -25,6 +26,10 @@ func (t *tenant) attributes(ctx context.Context, c *held, class *component.Class
 	}
 	out := value.NewComponent(false)
 	for a := range wanted.All() {
+		if line, ok := class.Attribute(a.Name); ok && slices.Equal(line.Kinds, []value.Kind{value.KindReference}) {
+			out.Set(a) // the reference itself is the value: whom to notify
+			continue
+		}
 		v, err := t.resolve(ctx, a.Value)
 		if err != nil {
 			line, known := class.Attribute(a.Name)

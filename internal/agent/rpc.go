@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"aloft/api/peerpb"
+	"aloft/internal/journal"
 	"aloft/internal/journal/journalpb"
 )
 
@@ -35,21 +37,16 @@ func (a *Agent) Deliver(ctx context.Context, signed *peerpb.SignedPart) (*peerpb
 	if err := a.fence(ctx, part.System, part.Fence); err != nil {
 		return nil, err
 	}
-	a.mu.Lock()
-	t := a.tenants[part.System]
-	fresh := t == nil
-	if fresh {
-		t = newTenant(a, part.System)
-	}
-	a.mu.Unlock()
-	if !fresh {
-		current := t.current()
-		if current.GetPlan() == part.Plan {
+	t := a.tenantFor(part.System)
+	t.delivery.Lock()
+	defer t.delivery.Unlock()
+	if current := t.current(); current != nil {
+		if current.Plan == part.Plan {
 			return &peerpb.Receipt{}, nil
 		}
 		// A system that was terminated begins anew at revision 1.
-		if part.Revision < current.GetRevision() && len(current.GetComponents()) > 0 {
-			return nil, status.Errorf(codes.FailedPrecondition, "%s: revision %d of %s is older than %d, which is here", StaleOwner, part.Revision, part.System, current.GetRevision())
+		if part.Revision < current.Revision && len(current.Components) > 0 {
+			return nil, status.Errorf(codes.FailedPrecondition, "%s: revision %d of %s is older than %d, which is here", StaleOwner, part.Revision, part.System, current.Revision)
 		}
 		if err := t.settle(ctx); err != nil {
 			return nil, err
@@ -61,14 +58,23 @@ func (a *Agent) Deliver(ctx context.Context, signed *peerpb.SignedPart) (*peerpb
 	if err := t.take(part, nil, nil, false); err != nil {
 		return nil, status.Errorf(codes.InvalidArgument, "%v", err)
 	}
-	a.mu.Lock()
-	a.tenants[part.System] = t
-	a.mu.Unlock()
 	a.spawn(func(ctx context.Context) { t.run(ctx, false) })
 	return &peerpb.Receipt{}, nil
 }
 
-// keep writes the part and its fence to disk, in the place of the one before.
+// tenantFor returns the tenant of a system, made now if there is none.
+func (a *Agent) tenantFor(system string) *tenant {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t := a.tenants[system]
+	if t == nil {
+		t = newTenant(a, system)
+		a.tenants[system] = t
+	}
+	return t
+}
+
+// keep writes the part to disk, in the place of the one before.
 func (a *Agent) keep(ctx context.Context, t *tenant, part *peerpb.Part, signed *peerpb.SignedPart) error {
 	j := a.cfg.Journal
 	if old := t.current(); old != nil {
@@ -101,18 +107,11 @@ func (t *tenant) settle(ctx context.Context) error {
 // fence refuses what an owner orders that has been replaced, and keeps the
 // highest fence on disk before anything is done in its name.
 func (a *Agent) fence(ctx context.Context, system string, f *peerpb.Fence) error {
-	j := a.cfg.Journal
-	seen, ok, err := j.Fences.Get(ctx, system)
-	if err != nil {
-		return err
+	err := a.cfg.Journal.Admit(ctx, &journalpb.Fence{Shard: system, Epoch: f.GetEpoch(), Term: f.GetTerm()})
+	if errors.Is(err, journal.ErrStaleOwner) {
+		return status.Errorf(codes.FailedPrecondition, "%s: %v", StaleOwner, err)
 	}
-	if ok && (f.GetEpoch() < seen.Epoch || f.GetEpoch() == seen.Epoch && f.GetTerm() < seen.Term) {
-		return status.Errorf(codes.FailedPrecondition, "%s: fence %d.%d of %s is lower than %d.%d", StaleOwner, f.GetEpoch(), f.GetTerm(), system, seen.Epoch, seen.Term)
-	}
-	if ok && f.GetEpoch() == seen.Epoch && f.GetTerm() == seen.Term {
-		return nil
-	}
-	return j.Save(ctx, j.Fences.Set(&journalpb.Fence{Shard: system, Epoch: f.GetEpoch(), Term: f.GetTerm()}))
+	return err
 }
 
 // Tell takes facts of steps elsewhere.
@@ -126,7 +125,7 @@ func (a *Agent) Tell(ctx context.Context, r *peerpb.TellRequest) (*peerpb.TellRe
 			fenced[f.System] = true
 		}
 		t := a.tenant(f.System)
-		if t == nil {
+		if t == nil || t.current() == nil {
 			return nil, status.Errorf(codes.FailedPrecondition, "no part of system %s is here", f.System)
 		}
 		if err := t.hear(ctx, f); err != nil {

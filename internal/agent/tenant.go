@@ -25,7 +25,11 @@ import (
 type tenant struct {
 	agent  *Agent
 	system string
-	folder sync.Mutex // held while the system's folder is made or removed
+
+	// delivery is held while a part is taken: two deliveries of one plan must
+	// not run it twice.
+	delivery sync.Mutex
+	folder   sync.Mutex // held while the system's folder is made or removed
 
 	mu     sync.Mutex
 	part   atomic.Pointer[peerpb.Part]
