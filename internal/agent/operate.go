@@ -35,6 +35,10 @@ func (t *tenant) do(ctx context.Context, s plan.Step) execute.Result {
 	t.event(s.Path, s.ID, event.StepStarted, string(s.Action), 0)
 	if err := t.operate(ctx, c, s.Action); err != nil {
 		rec := t.record(s.Path, s.Action, err)
+		if ctx.Err() != nil && !errors.Is(context.Cause(ctx), execute.ErrInterrupted) {
+			// The daemon ends: nothing has failed, and the step will be repeated.
+			return execute.Result{Outcome: plan.Failed, Record: rec}
+		}
 		t.failed(ctx, c, s.Action, rec)
 		return execute.Result{Outcome: plan.Failed, Record: rec}
 	}

@@ -7,6 +7,7 @@ package execute
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -30,6 +31,11 @@ type Journal interface {
 	// End records the result; it is durable when End returns.
 	End(plan.Step, Result) error
 }
+
+// ErrInterrupted is in the cause of a step's context that Interrupt has ended.
+// A context that ended for another reason belongs to a runner that ends: what
+// its step has done stays, and the next run repeats the step.
+var ErrInterrupted = errors.New("interrupted")
 
 // Config is what a Runner needs. Do performs one step; it must be repeatable.
 // Settled is told each result, once, in the order of settling, after it is in
@@ -119,7 +125,20 @@ func (r *Runner) Run(ctx context.Context) error {
 	r.passed = nil
 	r.mu.Unlock()
 	stop := r.stop
+	interrupted := func() {
+		stop = nil
+		cancel(fmt.Errorf("%w: %s", ErrInterrupted, r.reason))
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.skipReady()
+		r.skip(r.frontier.SkipRest(r.reason))
+	}
 	for {
+		select {
+		case <-stop:
+			interrupted() // before anything else begins
+		default:
+		}
 		r.mu.Lock()
 		todo := r.todo
 		r.todo = nil
@@ -139,12 +158,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-stop:
-			stop = nil
-			cancel(fmt.Errorf("interrupted: %s", r.reason))
-			r.mu.Lock()
-			r.todo = nil
-			r.skip(r.frontier.SkipRest(r.reason))
-			r.mu.Unlock()
+			interrupted()
 		case <-r.news:
 		}
 	}
@@ -191,15 +205,23 @@ func (r *Runner) end(s plan.Step, res Result) {
 // advance takes up what a settled step has freed. The lock is held.
 func (r *Runner) advance(ready []plan.Step, skipped []plan.Skip) {
 	r.skip(skipped)
-	if r.reason != "" {
-		for _, s := range ready {
-			r.skipped(s, r.reason)
-			_, more := r.frontier.Settle(s.ID, plan.Skipped)
-			r.skip(more)
-		}
-		return
-	}
 	r.todo = append(r.todo, ready...)
+	if r.reason != "" {
+		r.skipReady()
+	}
+}
+
+// skipReady skips what could begin and has not, after an interruption. The
+// lock is held.
+func (r *Runner) skipReady() {
+	for len(r.todo) > 0 {
+		s := r.todo[0]
+		r.todo = r.todo[1:]
+		r.skipped(s, r.reason)
+		ready, skipped := r.frontier.Settle(s.ID, plan.Skipped)
+		r.skip(skipped)
+		r.todo = append(r.todo, ready...)
+	}
 }
 
 func (r *Runner) skip(skips []plan.Skip) {

@@ -132,3 +132,77 @@ func TestJournalThatRefusesStopsTheRunner(t *testing.T) {
 		t.Errorf("error %v, step ran: %v", err, ran)
 	}
 }
+
+func TestStepThatBecomesReadyWhileInterruptedIsSkipped(t *testing.T) {
+	for range 20 { // which of the two the runner hears of first is chance
+		synctest.Test(t, func(t *testing.T) {
+			j := &memory{}
+			var r *Runner
+			r = New(Config{
+				Steps:   []plan.Step{{ID: "a/deploy"}, {ID: "b/deploy", Needs: []plan.StepID{"elsewhere/deploy"}}, {ID: "c/deploy", Needs: []plan.StepID{"b/deploy"}}},
+				Journal: j, Limit: make(chan struct{}, 2), Settled: func(plan.Step, Result) {},
+				Do: func(context.Context, plan.Step) Result {
+					r.Tell("elsewhere/deploy", plan.Done)
+					r.Interrupt("down --now")
+					return Result{Outcome: plan.Failed}
+				},
+			})
+			ended := make(chan error, 1)
+			go func() { ended <- r.Run(t.Context()) }()
+			select {
+			case err := <-ended:
+				if err != nil {
+					t.Fatal(err)
+				}
+			case <-time.After(time.Hour):
+				t.Fatal("the runner does not end")
+			}
+			if got := j.results["c/deploy"].Outcome; got != plan.Skipped {
+				t.Errorf("c is %q, want it skipped", got)
+			}
+		})
+	}
+}
+
+func TestRunnerInterruptedBeforeItRunsBeginsNothing(t *testing.T) {
+	j := &memory{}
+	r := New(Config{
+		Steps: steps(), Results: map[plan.StepID]Result{"a/deploy": {Outcome: plan.Done}},
+		Journal: j, Limit: make(chan struct{}, 2), Do: done, Settled: func(plan.Step, Result) {},
+	})
+	r.Interrupt("down --now")
+	if err := r.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(j.begun) > 0 {
+		t.Errorf("begun: %v", j.begun)
+	}
+}
+
+func TestInterruptionIsToldApartFromTheRunnersEnd(t *testing.T) {
+	for _, interrupt := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, end := context.WithCancel(t.Context())
+			told := false
+			var r *Runner
+			r = New(Config{
+				Steps: steps()[:1], Journal: &memory{}, Limit: make(chan struct{}, 2), Settled: func(plan.Step, Result) {},
+				Do: func(ctx context.Context, _ plan.Step) Result {
+					if interrupt {
+						r.Interrupt("down --now")
+					} else {
+						end()
+					}
+					<-ctx.Done()
+					told = errors.Is(context.Cause(ctx), ErrInterrupted)
+					return Result{Outcome: plan.Failed}
+				},
+			})
+			_ = r.Run(ctx) // whether it ends well is another test's
+			if told != interrupt {
+				t.Errorf("interrupted %t, told %t", interrupt, told)
+			}
+			end()
+		})
+	}
+}
