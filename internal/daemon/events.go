@@ -153,7 +153,7 @@ func (t *teller) tell(e event.Event) (api.Event, bool) {
 	case event.ComponentRestarted:
 		return of(api.EventRestart, "", e.Reason)
 	case event.StepFailed:
-		switch action := e.Step[strings.LastIndexByte(e.Step, '/')+1:]; plan.Action(action) {
+		switch plan.Action(action(e.Step)) {
 		case plan.Reconfigure: // it runs as it did
 			return of(api.EventComponent, string(inventory.Running), "not reconfigured: "+e.Reason)
 		case plan.Terminate:
@@ -179,6 +179,9 @@ func (t *teller) tell(e event.Event) (api.Event, bool) {
 	}
 	return out, false
 }
+
+// action returns what a step does, in a word.
+func action(step string) string { return step[strings.LastIndexByte(step, '/')+1:] }
 
 // cause returns why a component, or one below that took it along, has ended by
 // itself.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 
@@ -50,7 +51,7 @@ func runManager(ctx context.Context, h *home, o Options, log *slog.Logger) (err 
 	m, err := NewManager(ctx, ManagerWorld{
 		World: World{
 			Dir: h.dir, Journal: file, Hostname: hostname, Address: "127.0.0.1", Isolation: os.Geteuid() == 0,
-			Managers: machineManagers(t, binary), Serve: t.processes.Run, Build: o.Version, Log: log,
+			Managers: machineManagers(t, binary), Serve: together(t.processes.Run, rotating(o.Log, log)), Build: o.Version, Log: log,
 		},
 		HomeID: h.id, MachineID: h.machine, Store: rows, Providers: []provider.Provider{driver},
 		Gateways: newGateways(driver, h.path("packages"), o.Environ, log), NewID: uuid.NewString,
@@ -64,15 +65,18 @@ func runManager(ctx context.Context, h *home, o Options, log *slog.Logger) (err 
 // serveAPI runs a managing daemon together with the Service API on a socket.
 func serveAPI(ctx context.Context, m *Manager, socket string) error {
 	w := m.world
+	if err := client.RecordSocket(w.Dir, socket); err != nil {
+		return err
+	}
 	listener, err := server.Listen(socket)
 	if err != nil {
 		return err
 	}
 	defer listener.Close()
-	if err := client.RecordSocket(w.Dir, socket); err != nil {
-		return err
-	}
 	w.Log.Info("daemon", "home", w.Dir, "home_id", w.HomeID, "pid", os.Getpid())
+	handler := http.NewServeMux()
+	handler.Handle("/", server.New(m.Service(), w.Log))
+	handler.Handle("GET /metrics", m.Metrics())
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
@@ -81,7 +85,7 @@ func serveAPI(ctx context.Context, m *Manager, socket string) error {
 		return m.Run(ctx)
 	})
 	g.Go(func() error {
-		return server.Serve(ctx, listener, server.New(m.Service(), w.Log), w.Log)
+		return server.Serve(ctx, listener, handler, w.Log)
 	})
 	if err := g.Wait(); !errors.Is(err, context.Canceled) {
 		return err
@@ -118,7 +122,7 @@ func runMachine(ctx context.Context, h *home, o Options, log *slog.Logger) error
 	t := newTools(log)
 	m, err := NewMachine(ctx, MachineWorld{
 		World: World{
-			Dir: h.dir, Journal: file, Address: address, Managers: machineManagers(t, binary), Serve: t.processes.Run,
+			Dir: h.dir, Journal: file, Address: address, Managers: machineManagers(t, binary), Serve: together(t.processes.Run, rotating(o.Log, log)),
 			Build: o.Version, Log: log,
 		},
 		UserData: data, Listener: listener,

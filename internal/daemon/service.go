@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 
 	"aloft/api"
 	"aloft/api/peerpb"
 	"aloft/internal/blob"
 	"aloft/internal/control"
-	"aloft/value"
 )
 
 // service is what the Service API answers: control's methods, and those of the
@@ -43,88 +41,6 @@ func (s service) PutBlob(ctx context.Context, digest string, r io.Reader) error 
 		return &api.Error{Kind: api.KindInvalid, Message: err.Error()}
 	}
 	return err
-}
-
-// Logs returns the output of components.
-func (s service) Logs(ctx context.Context, q api.LogQuery) (iter.Seq2[api.LogLine, error], error) {
-	path, err := value.ParsePath(q.Path)
-	if err != nil {
-		return nil, &api.Error{Kind: api.KindInvalid, Message: err.Error()}
-	}
-	executors, err := s.Executors(q.System, path)
-	if err != nil {
-		return nil, err
-	}
-	return func(yield func(api.LogLine, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		lines := make(chan api.LogLine)
-		ends := make(chan error)
-		for _, id := range executors {
-			go func() { ends <- s.log(ctx, id, q, path, lines) }()
-		}
-		running := len(executors)
-		for running > 0 {
-			select {
-			case l := <-lines:
-				if !yield(l, nil) {
-					cancel()
-					drain(lines, ends, running)
-					return
-				}
-			case err := <-ends:
-				running--
-				if err != nil && ctx.Err() == nil && !yield(api.LogLine{}, err) {
-					cancel()
-					drain(lines, ends, running)
-					return
-				}
-			}
-		}
-	}, nil
-}
-
-// drain lets the readers of logs end.
-func drain(lines <-chan api.LogLine, ends <-chan error, running int) {
-	for running > 0 {
-		select {
-		case <-lines:
-		case <-ends:
-			running--
-		}
-	}
-}
-
-// log reads the logs that one daemon has.
-func (s service) log(ctx context.Context, id string, q api.LogQuery, path value.Path, lines chan<- api.LogLine) error {
-	if !(sessions{s.m}).Connected(id) {
-		return &api.Error{Kind: api.KindUnavailable, Message: fmt.Sprintf("machine %s does not answer", id)}
-	}
-	machine, err := sessions{s.m}.Machine(ctx, id)
-	if err != nil {
-		return err
-	}
-	stream, err := machine.Logs(ctx, &peerpb.LogsRequest{System: q.System, Path: string(path), Follow: q.Follow, Tail: int32(q.Lines)})
-	if err != nil {
-		return err
-	}
-	for {
-		l, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		line := api.LogLine{Path: l.Path, Text: l.Text}
-		if l.Time != nil {
-			line.Time = l.Time.AsTime()
-		}
-		select {
-		case lines <- line:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }
 
 // Exec runs a command on a machine.
