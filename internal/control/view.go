@@ -43,6 +43,9 @@ func view(p *plan.Plan, existing *inventory.System) *api.Plan {
 		}
 		out.Steps = append(out.Steps, step)
 	}
+	for _, l := range p.Late {
+		out.Late = append(out.Late, api.LateEdge{From: l.From.String(), To: l.To.String(), Attribute: l.Attribute})
+	}
 	for _, path := range slices.Sorted(maps.Keys(p.Placement)) {
 		choice := p.Placement[path]
 		if !choice.Kept {
@@ -144,8 +147,11 @@ func (c *Control) Status(_ context.Context, name string) (*api.Status, error) {
 	return status, nil
 }
 
-// machineOf names the machine that processes a component.
+// machineOf names the machine that a component is or that processes it.
 func machineOf(held *inventory.System, k inventory.Component) string {
+	if _, isMachine := held.Machines[k.Path]; isMachine {
+		return inventory.MachineName(held.Name, k.Path)
+	}
 	if k.Machine == value.Root {
 		return ""
 	}

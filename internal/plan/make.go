@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -349,8 +350,11 @@ func (m *maker) deploys(deploys []*surveyed) {
 		if !c.isMachine() && c.machine != value.Root {
 			need(c.machine)
 		}
-		for path := range m.readsInDeploy(c) {
+		for path, attribute := range m.readsInDeploy(c) {
 			need(path)
+			if slices.Contains(s.Needs, ID(path, Deploy)) {
+				m.late(c, path, attribute)
+			}
 		}
 		if m.fate[c.node.Path] == renew {
 			s.After = append(s.After, ID(c.node.Path, Terminate))
@@ -361,10 +365,19 @@ func (m *maker) deploys(deploys []*surveyed) {
 	}
 }
 
+// late notes, for people, that a reference orders two components. What is
+// inside of what it refers to waits for it anyway.
+func (m *maker) late(c *surveyed, to value.Path, attribute string) {
+	l := Late{From: c.node.Path, To: to, Attribute: attribute}
+	if !to.Contains(c.node.Path) && !slices.Contains(m.plan.Late, l) {
+		m.plan.Late = append(m.plan.Late, l)
+	}
+}
+
 // readsInDeploy ranges over the components whose run-time attributes c reads
-// in its deploy (runtime.md LZ2, LZ3).
-func (m *maker) readsInDeploy(c *surveyed) func(func(value.Path) bool) {
-	return func(yield func(value.Path) bool) {
+// in its deploy (runtime.md LZ2, LZ3), and its own attributes that do.
+func (m *maker) readsInDeploy(c *surveyed) iter.Seq2[value.Path, string] {
+	return func(yield func(value.Path, string) bool) {
 		for a := range c.attrs.All() {
 			if line, ok := c.class.Attribute(a.Name); ok && line.Use == component.UseStart {
 				continue
@@ -373,7 +386,7 @@ func (m *maker) readsInDeploy(c *surveyed) func(func(value.Path) bool) {
 				continue // nobody reads the attributes of a plain compound in deploy
 			}
 			for _, t := range c.targets[a.Name] {
-				if !t.Given && !yield(t.Path) {
+				if !t.Given && !yield(t.Path, a.Name) {
 					return
 				}
 			}
@@ -404,9 +417,10 @@ func (m *maker) changes(changes []*surveyed, deployed StepID) {
 		if deployed != "" {
 			s.After = append(s.After, deployed)
 		}
-		for path := range m.readsInDeploy(c) {
+		for path, attribute := range m.readsInDeploy(c) {
 			if f := m.fate[path]; f == add || f == renew {
 				s.Needs = append(s.Needs, ID(path, Deploy))
+				m.late(c, path, attribute)
 			}
 		}
 	}
@@ -421,11 +435,11 @@ func (m *maker) starts(starts []*surveyed, barrier StepID) {
 		g.Add(c.node.Path)
 		starting[c.node.Path] = true
 	}
-	lazy := func(c *surveyed) func(func(value.Path) bool) {
-		return func(yield func(value.Path) bool) {
+	lazy := func(c *surveyed) iter.Seq2[value.Path, string] {
+		return func(yield func(value.Path, string) bool) {
 			for a := range c.attrs.All() {
 				for _, t := range c.targets[a.Name] {
-					if starting[t.Path] && t.Path != c.node.Path && !t.Path.Contains(c.node.Path) && !yield(t.Path) {
+					if starting[t.Path] && t.Path != c.node.Path && !t.Path.Contains(c.node.Path) && !yield(t.Path, a.Name) {
 						return
 					}
 				}
@@ -465,9 +479,10 @@ func (m *maker) starts(starts []*surveyed, barrier StepID) {
 		if c.node.Parent != nil && starting[c.node.Parent.Path] {
 			need(ID(c.node.Parent.Path, Start))
 		}
-		for path := range lazy(c) {
+		for path, attribute := range lazy(c) {
 			if r := round[c.node.Path]; r == 0 || round[path] != r {
 				need(ID(path, Start))
+				m.late(c, path, attribute)
 			}
 		}
 		if barrier != "" {

@@ -145,6 +145,9 @@ func show(out *strings.Builder, p *Plan) {
 			fmt.Fprintf(out, "    %s: %s -> %s\n", d.Name, d.Old, d.New)
 		}
 	}
+	for _, l := range p.Late {
+		fmt.Fprintf(out, "late: %s waits for %s (%s)\n", l.From, l.To, l.Attribute)
+	}
 	for _, n := range p.Notes {
 		fmt.Fprintf(out, "note: %s\n", n)
 	}

@@ -95,6 +95,13 @@ type Component struct {
 	OnEnd OnEnd        `json:"onEnd"`
 }
 
+// Late says that From waits for To, because its attribute refers to it.
+type Late struct {
+	From      value.Path `json:"from"`
+	To        value.Path `json:"to"`
+	Attribute string     `json:"attribute"`
+}
+
 // OnEnd is what the compound around a component does when the component ends
 // (runtime.md TR3).
 type OnEnd struct {
@@ -144,6 +151,7 @@ type Plan struct {
 	Components []Component     `json:"components"` // all of the wanted system, in definition order
 	Steps      []Step          `json:"steps"`
 	Edits      []Edit          `json:"edits"`
+	Late       []Late          `json:"late,omitempty"` // references that make one component wait for another
 	Notes      []string        `json:"notes,omitempty"`
 }
 
