@@ -9,20 +9,17 @@ import (
 	"aloft/internal/cli"
 	"aloft/internal/components/website"
 	"aloft/internal/daemon"
-	"aloft/internal/drivers/local/initd"
+	_ "aloft/internal/drivers/local/initd"
 )
 
 // version is set by the linker in releases.
 var version = ""
 
 func main() {
-	if len(os.Args) > 1 {
-		switch os.Args[1] {
-		case "init": // process 1 of a light machine
-			os.Exit(initd.Main(os.Args[2:]))
-		case "website": // the process of a Website component
-			os.Exit(website.Main(os.Args[2:]))
-		}
+	// `aloft init`, process 1 of a light machine, does not come this far: initd
+	// takes over while packages are initialised.
+	if len(os.Args) > 1 && os.Args[1] == "website" { // the process of a Website component
+		os.Exit(website.Main(os.Args[2:]))
 	}
 	os.Exit(cli.Run(os.Args[1:], cli.Deps{Version: version, Class: daemon.Class, RunDaemon: runDaemon}))
 }

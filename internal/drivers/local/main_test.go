@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"aloft/internal/drivers/local/initd"
+	_ "aloft/internal/drivers/local/initd" // `aloft init`
 	"aloft/internal/drivers/local/names"
 )
 
@@ -19,9 +19,6 @@ import (
 // and in the place of `aloft daemon run --machine` a small server that tells
 // about its machine.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 2 && os.Args[1] == names.Init {
-		os.Exit(initd.Main(os.Args[2:]))
-	}
 	if len(os.Args) > 3 && strings.Join(os.Args[1:4], " ") == "daemon run --machine" {
 		if err := serve(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
