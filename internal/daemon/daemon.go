@@ -25,9 +25,10 @@ type Options struct {
 
 // Run runs a daemon until ctx ends or it is told to stop.
 func Run(ctx context.Context, o Options) error {
-	// Small and many: a machine's daemon gives memory back early.
+	// A machine's daemon is small, and collecting its garbage while many start at
+	// once costs more than it saves.
 	if o.Machine {
-		debug.SetGCPercent(50)
+		debug.SetGCPercent(300)
 	}
 	log := slog.New(slog.NewTextHandler(o.Log, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	h, err := openHome(o.Home)
