@@ -54,6 +54,7 @@ func Main(args []string) int {
 	// The daemon is to end with this very thread, and what is taken from it is
 	// taken from what it starts.
 	runtime.LockOSThread()
+	heedReserved()
 	run := enter
 	if process {
 		run = supervise
