@@ -46,7 +46,8 @@ func (i Item) String() string {
 
 // Residue lists what is left over on this host of the home with the id, "" for
 // the driver's own: all that bears it and that no record of a machine explains.
-// Of another home, which must not exist any more, all that bears its id is.
+// Of another home, which must not exist any more (else HomeExistsError), all
+// that bears its id is.
 func (d *Driver) Residue(ctx context.Context, id string) ([]Item, error) {
 	home := d.id
 	if id != "" {
@@ -55,20 +56,31 @@ func (d *Driver) Residue(ctx context.Context, id string) ([]Item, error) {
 			return nil, err
 		}
 	}
-	var known books
-	if home == d.id {
-		known = d.books()
-	} else {
+	if home != d.id {
 		others, err := d.homes.Others()
 		if err != nil {
 			return nil, err
 		}
 		for _, e := range others {
 			if e.ID == home {
-				return nil, fmt.Errorf("home %s exists, in %s: what it left over is its own daemon's to remove", home, e.Path)
+				return nil, &HomeExistsError{ID: string(home), Path: e.Path}
 			}
 		}
+		return d.leftOf(ctx, home, books{})
 	}
+	found, err := d.leftOf(ctx, home, d.books())
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	// A machine may have been made between the look into the books and that at
+	// the host, and one is always in the books before: what two looks find is left
+	// over.
+	again, err := d.leftOf(ctx, home, d.books())
+	return slices.DeleteFunc(again, func(i Item) bool { return !slices.Contains(found, i) }), err
+}
+
+// leftOf lists what bears the home's id and is not in the books.
+func (d *Driver) leftOf(ctx context.Context, home names.Home, known books) ([]Item, error) {
 	var found []Item
 	for _, look := range []func(names.Home, books) ([]Item, error){leftProcesses, leftLinks, d.leftGroups, leftMounts, d.leftFolders} {
 		if err := ctx.Err(); err != nil {
