@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 
@@ -51,8 +52,15 @@ func (a *app) doctor(ctx context.Context, r api.DoctorRequest, yes bool) error {
 		return err
 	}
 	report, err := cl.Doctor(ctx, api.DoctorRequest{HomeID: r.HomeID})
+	if errors.Is(err, client.ErrNoDaemon) {
+		home, err := a.home()
+		if err != nil {
+			return err
+		}
+		return fail("'aloft doctor --fix' starts one, which repairs what it can; 'aloft daemon start' only starts it", "no daemon is running for %s, and it is the daemon that looks", home)
+	}
 	if err != nil {
-		return a.notRunning(err)
+		return err
 	}
 	if r.Fix && len(report.LeftOver) > 0 {
 		if !yes {

@@ -151,6 +151,7 @@ func (m *Manager) Run(ctx context.Context) (err error) {
 	resumed := make(chan struct{})
 	g.Go(func() error {
 		m.resume(ctx)
+		m.tidy(ctx)
 		close(resumed)
 		return m.agent.Run(ctx)
 	})

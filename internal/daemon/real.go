@@ -54,7 +54,7 @@ func runManager(ctx context.Context, h *home, o Options, log *slog.Logger) (err 
 			Managers: machineManagers(t, binary), Serve: together(t.processes.Run, rotating(o.Log, log)), Build: o.Version, Log: log,
 		},
 		HomeID: h.id, MachineID: h.machine, Store: rows, Providers: []provider.Provider{driver},
-		Gateways: newGateways(driver, h.path("packages"), o.Environ, log), NewID: uuid.NewString,
+		Gateways: newGateways(driver, h.path("packages"), o.Environ, log), Residue: driver, NewID: uuid.NewString,
 	})
 	if err != nil {
 		return err

@@ -41,6 +41,7 @@ type ManagerWorld struct {
 	Store     store.KV
 	Providers []provider.Provider // enabled modules, in order of preference
 	Gateways  Gateways
+	Residue   Residue       // nil: machines leave nothing on this host
 	NewID     func() string // of plans and machines (UUIDs)
 }
 
