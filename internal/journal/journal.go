@@ -1,12 +1,11 @@
 // Package journal is the only record of step intents and results: an intent is
 // on disk before its effect begins, and its result before anybody is told. A
 // crash between any two instructions leaves an intent without a result, which
-// Unfinished lists and whose effect can be repeated with the same token.
+// Steps shows and whose effect can be repeated with the same token.
 //
-// Journal gives rows their types. The rows of machine and host steps are in
-// the bbolt File of the machine's daemon, those of account and system steps in
-// the managers' store; Rows is what Journal needs of either. It refuses to
-// decide anything: it neither retries nor orders steps, and holds no events.
+// Journal gives rows their types; File keeps them, in one bbolt file of the
+// daemon whose steps they are. The package refuses to decide anything: it
+// neither retries nor orders steps, and holds no events.
 //
 // The package starts no goroutine.
 package journal
@@ -27,7 +26,7 @@ import (
 // Any is the revision of a row that is written whatever it holds.
 const Any int64 = -1
 
-// Rows is where a journal's rows are kept. File is one; the store is another.
+// Rows is where a journal's rows are kept: a File, or a disk that is simulated.
 type Rows interface {
 	// Load returns a row and its revision; revision 0 means that there is none.
 	Load(ctx context.Context, key string) (value []byte, revision int64, err error)
@@ -92,7 +91,6 @@ type Journal struct {
 	Components Table[*journalpb.Component] // by system and path
 	Facts      Table[*peerpb.Fact]         // by system, plan and step
 	Fences     Table[*journalpb.Fence]     // by shard
-	resources  Table[*journalpb.Resource]  // by token
 	steps      Table[*journalpb.Step]      // by system, plan and id
 	rows       Rows
 }
@@ -112,9 +110,6 @@ func New(rows Rows) *Journal {
 		}),
 		Fences: table(rows, "fence", func(f *journalpb.Fence) []string {
 			return []string{f.GetShard()}
-		}),
-		resources: table(rows, "resource", func(r *journalpb.Resource) []string {
-			return []string{r.GetToken()}
 		}),
 		steps: table(rows, "step", func(s *journalpb.Step) []string {
 			return []string{s.GetSystem(), s.GetPlan(), s.GetId()}
@@ -142,7 +137,7 @@ func (j *Journal) save(ctx context.Context, writes []Write) (bool, error) {
 	return j.rows.Save(ctx, keys, values, revisions)
 }
 
-// errRaced says that two goroutines, or two owners, worked on one row.
+// errRaced says that two goroutines worked on one row.
 var errRaced = errors.New("its row was changed by another meanwhile")
 
 // Begin records the intent of s: when it returns nil, the intent is durable
@@ -210,14 +205,11 @@ func (j *Journal) settle(ctx context.Context, s Step, row *journalpb.Step, revis
 }
 
 // Steps returns the recorded steps of one plan of a system, sorted by id; with
-// an empty plan those of all its plans, and with an empty system all there are.
+// an empty plan those of all its plans.
 func (j *Journal) Steps(ctx context.Context, system, plan string) ([]Entry, error) {
-	var names []string
-	for _, n := range []string{system, plan} {
-		if n == "" {
-			break
-		}
-		names = append(names, n)
+	names := []string{system}
+	if plan != "" {
+		names = append(names, plan)
 	}
 	rows, err := j.steps.List(ctx, names...)
 	if err != nil {
@@ -228,22 +220,6 @@ func (j *Journal) Steps(ctx context.Context, system, plan string) ([]Entry, erro
 		entries[i] = entryOf(row)
 	}
 	return entries, nil
-}
-
-// Unfinished returns the steps that were begun and have no result: after a
-// start of the daemon, those whose effects must be looked for and repeated.
-func (j *Journal) Unfinished(ctx context.Context) ([]Entry, error) {
-	all, err := j.Steps(ctx, "", "")
-	if err != nil {
-		return nil, err
-	}
-	var open []Entry
-	for _, e := range all {
-		if e.Result == nil {
-			open = append(open, e)
-		}
-	}
-	return open, nil
 }
 
 // Forget deletes the steps and facts of one plan of a system, or of all its
@@ -268,8 +244,8 @@ func (j *Journal) Forget(ctx context.Context, system, plan string) error {
 	for _, f := range facts {
 		writes = append(writes, j.Facts.Drop(f.GetSystem(), f.GetPlan(), f.GetStep()))
 	}
-	// The store bounds a transaction, and nothing is lost if a crash comes
-	// between two of them.
+	// A plan may have any number of steps, and others wait while rows are
+	// written. Nothing is lost if a crash comes between two writes.
 	const most = 200
 	for len(writes) > 0 {
 		n := min(most, len(writes))

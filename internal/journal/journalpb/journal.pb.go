@@ -26,61 +26,6 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-type Resource_State int32
-
-const (
-	Resource_STATE_UNSPECIFIED Resource_State = 0
-	Resource_STATE_INTENT      Resource_State = 1 // asked for, or about to be: may exist
-	Resource_STATE_CREATED     Resource_State = 2 // exists, ref names it
-	Resource_STATE_DESTROYING  Resource_State = 3 // to be destroyed: may exist; nothing comes back from here
-	Resource_STATE_DESTROYED   Resource_State = 4 // gone
-)
-
-// Enum value maps for Resource_State.
-var (
-	Resource_State_name = map[int32]string{
-		0: "STATE_UNSPECIFIED",
-		1: "STATE_INTENT",
-		2: "STATE_CREATED",
-		3: "STATE_DESTROYING",
-		4: "STATE_DESTROYED",
-	}
-	Resource_State_value = map[string]int32{
-		"STATE_UNSPECIFIED": 0,
-		"STATE_INTENT":      1,
-		"STATE_CREATED":     2,
-		"STATE_DESTROYING":  3,
-		"STATE_DESTROYED":   4,
-	}
-)
-
-func (x Resource_State) Enum() *Resource_State {
-	p := new(Resource_State)
-	*p = x
-	return p
-}
-
-func (x Resource_State) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (Resource_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_journal_proto_enumTypes[0].Descriptor()
-}
-
-func (Resource_State) Type() protoreflect.EnumType {
-	return &file_journal_proto_enumTypes[0]
-}
-
-func (x Resource_State) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use Resource_State.Descriptor instead.
-func (Resource_State) EnumDescriptor() ([]byte, []int) {
-	return file_journal_proto_rawDescGZIP(), []int{5, 0}
-}
-
 // Step is a step that was begun, with its result once it has one.
 type Step struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -570,163 +515,6 @@ func (x *Fence) GetTerm() int64 {
 	return 0
 }
 
-// Resource is one row of the ledger: something made, or perhaps made, outside.
-type Resource struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"` // idempotency token of the creation; the row's key
-	Mark          string                 `protobuf:"bytes,2,opt,name=mark,proto3" json:"mark,omitempty"`   // what List finds all of ours by
-	Account       string                 `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"`
-	Provider      string                 `protobuf:"bytes,4,opt,name=provider,proto3" json:"provider,omitempty"`
-	Kind          string                 `protobuf:"bytes,5,opt,name=kind,proto3" json:"kind,omitempty"`
-	Ref           string                 `protobuf:"bytes,6,opt,name=ref,proto3" json:"ref,omitempty"` // the provider's name for it
-	State         Resource_State         `protobuf:"varint,7,opt,name=state,proto3,enum=aloft.journal.v1.Resource_State" json:"state,omitempty"`
-	Holder        string                 `protobuf:"bytes,8,opt,name=holder,proto3" json:"holder,omitempty"`           // SYSTEM/PATH, pool or person that claims it
-	Incarnation   string                 `protobuf:"bytes,9,opt,name=incarnation,proto3" json:"incarnation,omitempty"` // UUID of the machine
-	Spec          []byte                 `protobuf:"bytes,10,opt,name=spec,proto3" json:"spec,omitempty"`              // what the provider was asked for
-	Reason        string                 `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"`          // why it is being or was destroyed, or could not be made
-	Intended      *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=intended,proto3" json:"intended,omitempty"`
-	Created       *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=created,proto3" json:"created,omitempty"`
-	Destroying    *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=destroying,proto3" json:"destroying,omitempty"`
-	Destroyed     *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=destroyed,proto3" json:"destroyed,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Resource) Reset() {
-	*x = Resource{}
-	mi := &file_journal_proto_msgTypes[5]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Resource) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Resource) ProtoMessage() {}
-
-func (x *Resource) ProtoReflect() protoreflect.Message {
-	mi := &file_journal_proto_msgTypes[5]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Resource.ProtoReflect.Descriptor instead.
-func (*Resource) Descriptor() ([]byte, []int) {
-	return file_journal_proto_rawDescGZIP(), []int{5}
-}
-
-func (x *Resource) GetToken() string {
-	if x != nil {
-		return x.Token
-	}
-	return ""
-}
-
-func (x *Resource) GetMark() string {
-	if x != nil {
-		return x.Mark
-	}
-	return ""
-}
-
-func (x *Resource) GetAccount() string {
-	if x != nil {
-		return x.Account
-	}
-	return ""
-}
-
-func (x *Resource) GetProvider() string {
-	if x != nil {
-		return x.Provider
-	}
-	return ""
-}
-
-func (x *Resource) GetKind() string {
-	if x != nil {
-		return x.Kind
-	}
-	return ""
-}
-
-func (x *Resource) GetRef() string {
-	if x != nil {
-		return x.Ref
-	}
-	return ""
-}
-
-func (x *Resource) GetState() Resource_State {
-	if x != nil {
-		return x.State
-	}
-	return Resource_STATE_UNSPECIFIED
-}
-
-func (x *Resource) GetHolder() string {
-	if x != nil {
-		return x.Holder
-	}
-	return ""
-}
-
-func (x *Resource) GetIncarnation() string {
-	if x != nil {
-		return x.Incarnation
-	}
-	return ""
-}
-
-func (x *Resource) GetSpec() []byte {
-	if x != nil {
-		return x.Spec
-	}
-	return nil
-}
-
-func (x *Resource) GetReason() string {
-	if x != nil {
-		return x.Reason
-	}
-	return ""
-}
-
-func (x *Resource) GetIntended() *timestamppb.Timestamp {
-	if x != nil {
-		return x.Intended
-	}
-	return nil
-}
-
-func (x *Resource) GetCreated() *timestamppb.Timestamp {
-	if x != nil {
-		return x.Created
-	}
-	return nil
-}
-
-func (x *Resource) GetDestroying() *timestamppb.Timestamp {
-	if x != nil {
-		return x.Destroying
-	}
-	return nil
-}
-
-func (x *Resource) GetDestroyed() *timestamppb.Timestamp {
-	if x != nil {
-		return x.Destroyed
-	}
-	return nil
-}
-
 var File_journal_proto protoreflect.FileDescriptor
 
 const file_journal_proto_rawDesc = "" +
@@ -783,32 +571,7 @@ const file_journal_proto_rawDesc = "" +
 	"\x05Fence\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\tR\x05shard\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12\x12\n" +
-	"\x04term\x18\x03 \x01(\x03R\x04term\"\x82\x05\n" +
-	"\bResource\x12\x14\n" +
-	"\x05token\x18\x01 \x01(\tR\x05token\x12\x12\n" +
-	"\x04mark\x18\x02 \x01(\tR\x04mark\x12\x18\n" +
-	"\aaccount\x18\x03 \x01(\tR\aaccount\x12\x1a\n" +
-	"\bprovider\x18\x04 \x01(\tR\bprovider\x12\x12\n" +
-	"\x04kind\x18\x05 \x01(\tR\x04kind\x12\x10\n" +
-	"\x03ref\x18\x06 \x01(\tR\x03ref\x126\n" +
-	"\x05state\x18\a \x01(\x0e2 .aloft.journal.v1.Resource.StateR\x05state\x12\x16\n" +
-	"\x06holder\x18\b \x01(\tR\x06holder\x12 \n" +
-	"\vincarnation\x18\t \x01(\tR\vincarnation\x12\x12\n" +
-	"\x04spec\x18\n" +
-	" \x01(\fR\x04spec\x12\x16\n" +
-	"\x06reason\x18\v \x01(\tR\x06reason\x126\n" +
-	"\bintended\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\bintended\x124\n" +
-	"\acreated\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12:\n" +
-	"\n" +
-	"destroying\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"destroying\x128\n" +
-	"\tdestroyed\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\tdestroyed\"n\n" +
-	"\x05State\x12\x15\n" +
-	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
-	"\fSTATE_INTENT\x10\x01\x12\x11\n" +
-	"\rSTATE_CREATED\x10\x02\x12\x14\n" +
-	"\x10STATE_DESTROYING\x10\x03\x12\x13\n" +
-	"\x0fSTATE_DESTROYED\x10\x04B\"Z aloft/internal/journal/journalpbb\x06proto3"
+	"\x04term\x18\x03 \x01(\x03R\x04termB\"Z aloft/internal/journal/journalpbb\x06proto3"
 
 var (
 	file_journal_proto_rawDescOnce sync.Once
@@ -822,45 +585,37 @@ func file_journal_proto_rawDescGZIP() []byte {
 	return file_journal_proto_rawDescData
 }
 
-var file_journal_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_journal_proto_goTypes = []any{
-	(Resource_State)(0),           // 0: aloft.journal.v1.Resource.State
-	(*Step)(nil),                  // 1: aloft.journal.v1.Step
-	(*Result)(nil),                // 2: aloft.journal.v1.Result
-	(*Part)(nil),                  // 3: aloft.journal.v1.Part
-	(*Component)(nil),             // 4: aloft.journal.v1.Component
-	(*Fence)(nil),                 // 5: aloft.journal.v1.Fence
-	(*Resource)(nil),              // 6: aloft.journal.v1.Resource
-	nil,                           // 7: aloft.journal.v1.Component.ReadsEntry
-	(peerpb.Action)(0),            // 8: aloft.peer.v1.Action
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(peerpb.Outcome)(0),           // 10: aloft.peer.v1.Outcome
-	(*peerpb.Record)(nil),         // 11: aloft.peer.v1.Record
-	(*peerpb.SignedPart)(nil),     // 12: aloft.peer.v1.SignedPart
+	(*Step)(nil),                  // 0: aloft.journal.v1.Step
+	(*Result)(nil),                // 1: aloft.journal.v1.Result
+	(*Part)(nil),                  // 2: aloft.journal.v1.Part
+	(*Component)(nil),             // 3: aloft.journal.v1.Component
+	(*Fence)(nil),                 // 4: aloft.journal.v1.Fence
+	nil,                           // 5: aloft.journal.v1.Component.ReadsEntry
+	(peerpb.Action)(0),            // 6: aloft.peer.v1.Action
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(peerpb.Outcome)(0),           // 8: aloft.peer.v1.Outcome
+	(*peerpb.Record)(nil),         // 9: aloft.peer.v1.Record
+	(*peerpb.SignedPart)(nil),     // 10: aloft.peer.v1.SignedPart
 }
 var file_journal_proto_depIdxs = []int32{
-	8,  // 0: aloft.journal.v1.Step.action:type_name -> aloft.peer.v1.Action
-	9,  // 1: aloft.journal.v1.Step.intent:type_name -> google.protobuf.Timestamp
-	2,  // 2: aloft.journal.v1.Step.result:type_name -> aloft.journal.v1.Result
-	10, // 3: aloft.journal.v1.Result.outcome:type_name -> aloft.peer.v1.Outcome
-	11, // 4: aloft.journal.v1.Result.record:type_name -> aloft.peer.v1.Record
-	9,  // 5: aloft.journal.v1.Result.time:type_name -> google.protobuf.Timestamp
-	12, // 6: aloft.journal.v1.Part.signed:type_name -> aloft.peer.v1.SignedPart
-	9,  // 7: aloft.journal.v1.Part.received:type_name -> google.protobuf.Timestamp
-	7,  // 8: aloft.journal.v1.Component.reads:type_name -> aloft.journal.v1.Component.ReadsEntry
-	11, // 9: aloft.journal.v1.Component.record:type_name -> aloft.peer.v1.Record
-	9,  // 10: aloft.journal.v1.Component.changed:type_name -> google.protobuf.Timestamp
-	0,  // 11: aloft.journal.v1.Resource.state:type_name -> aloft.journal.v1.Resource.State
-	9,  // 12: aloft.journal.v1.Resource.intended:type_name -> google.protobuf.Timestamp
-	9,  // 13: aloft.journal.v1.Resource.created:type_name -> google.protobuf.Timestamp
-	9,  // 14: aloft.journal.v1.Resource.destroying:type_name -> google.protobuf.Timestamp
-	9,  // 15: aloft.journal.v1.Resource.destroyed:type_name -> google.protobuf.Timestamp
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	6,  // 0: aloft.journal.v1.Step.action:type_name -> aloft.peer.v1.Action
+	7,  // 1: aloft.journal.v1.Step.intent:type_name -> google.protobuf.Timestamp
+	1,  // 2: aloft.journal.v1.Step.result:type_name -> aloft.journal.v1.Result
+	8,  // 3: aloft.journal.v1.Result.outcome:type_name -> aloft.peer.v1.Outcome
+	9,  // 4: aloft.journal.v1.Result.record:type_name -> aloft.peer.v1.Record
+	7,  // 5: aloft.journal.v1.Result.time:type_name -> google.protobuf.Timestamp
+	10, // 6: aloft.journal.v1.Part.signed:type_name -> aloft.peer.v1.SignedPart
+	7,  // 7: aloft.journal.v1.Part.received:type_name -> google.protobuf.Timestamp
+	5,  // 8: aloft.journal.v1.Component.reads:type_name -> aloft.journal.v1.Component.ReadsEntry
+	9,  // 9: aloft.journal.v1.Component.record:type_name -> aloft.peer.v1.Record
+	7,  // 10: aloft.journal.v1.Component.changed:type_name -> google.protobuf.Timestamp
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_journal_proto_init() }
@@ -873,14 +628,13 @@ func file_journal_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_journal_proto_rawDesc), len(file_journal_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   7,
+			NumEnums:      0,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_journal_proto_goTypes,
 		DependencyIndexes: file_journal_proto_depIdxs,
-		EnumInfos:         file_journal_proto_enumTypes,
 		MessageInfos:      file_journal_proto_msgTypes,
 	}.Build()
 	File_journal_proto = out.File
