@@ -56,18 +56,6 @@ func Key(parts ...string) string {
 	return b.String()
 }
 
-// Parts takes a key apart again.
-func Parts(key string) ([]string, error) {
-	parts := strings.Split(key, "/")
-	for i, p := range parts {
-		var err error
-		if parts[i], err = url.PathUnescape(p); err != nil {
-			return nil, fmt.Errorf("key %q: %w", key, err)
-		}
-	}
-	return parts, nil
-}
-
 // Key returns the key of the row that parts name in the table.
 func (t Table[M]) Key(parts ...string) string {
 	return Key(append([]string{t.Prefix}, parts...)...)
