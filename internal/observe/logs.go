@@ -9,9 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
-	"sync"
 	"time"
 
 	"aloft/value"
@@ -252,96 +250,6 @@ func (r *reader) end(visit func(Line) error) error {
 	return visit(line)
 }
 
-// Writer writes the log of one component and rotates it at 10 MB. A line is
-// never spread over two files.
-type Writer struct {
-	path string
-	size int64 // at which to rotate
-
-	mu sync.Mutex
-	// The fields below are guarded by mu.
-	file    *os.File
-	written int64
-}
-
-// OpenWriter appends to the file, which is made with mode 0600.
-func OpenWriter(path string) (*Writer, error) {
-	w := &Writer{path: path, size: logSize}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("log: %w", err)
-	}
-	return w, w.open()
-}
-
-func (w *Writer) open() error {
-	f, err := os.OpenFile(w.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return fmt.Errorf("log: %w", err)
-	}
-	info, err := f.Stat()
-	if err != nil {
-		_ = f.Close()
-		return fmt.Errorf("log: %w", err)
-	}
-	w.file, w.written = f, info.Size()
-	return nil
-}
-
-// Write appends p, which should be whole lines.
-func (w *Writer) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.file == nil {
-		return 0, fmt.Errorf("log %s: %w", w.path, os.ErrClosed)
-	}
-	if w.written > 0 && w.written+int64(len(p)) > w.size {
-		if err := w.rotate(); err != nil {
-			return 0, err
-		}
-	}
-	n, err := w.file.Write(p)
-	w.written += int64(n)
-	return n, err
-}
-
-func (w *Writer) rotate() error {
-	if err := shift(w.path); err != nil {
-		return err
-	}
-	if err := os.Rename(w.path, w.path+".1"); err != nil {
-		return fmt.Errorf("log: %w", err)
-	}
-	old := w.file
-	if err := w.open(); err != nil {
-		return err // and go on with the old one
-	}
-	_ = old.Close()
-	return nil
-}
-
-// shift makes room for File.1.
-func shift(path string) error {
-	for i := logFiles - 2; i >= 1; i-- {
-		err := os.Rename(path+"."+strconv.Itoa(i), path+"."+strconv.Itoa(i+1))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("log: %w", err)
-		}
-	}
-	return nil
-}
-
-// Close closes the file.
-func (w *Writer) Close() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.file == nil {
-		return nil
-	}
-	err := w.file.Close()
-	w.file = nil
-	return err
-}
-
 // Rotate rotates a log of 10 MB or more that a process writes by itself: the
 // process keeps its file, so the content is copied and the file cut. It must
 // be open for appending. What is written between the two is lost.
@@ -372,6 +280,17 @@ func rotateAt(path string, size int64) error {
 	}
 	if err := f.Truncate(0); err != nil {
 		return fmt.Errorf("log: %w", err)
+	}
+	return nil
+}
+
+// shift makes room for File.1.
+func shift(path string) error {
+	for i := logFiles - 2; i >= 1; i-- {
+		err := os.Rename(path+"."+strconv.Itoa(i), path+"."+strconv.Itoa(i+1))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("log: %w", err)
+		}
 	}
 	return nil
 }

@@ -109,36 +109,6 @@ func TestLineWithoutEndIsCut(t *testing.T) {
 	}
 }
 
-func TestWriterRotatesAndKeepsThree(t *testing.T) {
-	log := filepath.Join(t.TempDir(), "component", "log")
-	w, err := OpenWriter(log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.size = 20
-	for i := range 10 {
-		if _, err := fmt.Fprintf(w, "line %02d\n", i); err != nil { // 8 bytes
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.Write([]byte("x")); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("after Close: %v", err)
-	}
-	files, _ := filepath.Glob(log + "*")
-	b, _ := os.ReadFile(log)
-	b2, _ := os.ReadFile(log + ".2")
-	if len(files) != 3 || string(b) != "line 08\nline 09\n" || string(b2) != "line 04\nline 05\n" {
-		t.Errorf("files %v: %q … %q", files, b2, b)
-	}
-	if w, err = OpenWriter(log); err != nil || w.written != 16 {
-		t.Errorf("opened again: %+v, %v", w, err)
-	}
-	_ = w.Close()
-}
-
 func TestRotateLeavesTheProcessItsFile(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")
 	process, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
