@@ -1,6 +1,6 @@
-// Package graph orders things that depend on each other. It holds no state of
-// its own beyond one graph, starts no goroutine, and knows nothing of what its
-// vertices mean. Equal insertions give equal answers.
+// Package graph finds, among things that wait for each other, those that would
+// wait for ever. It refuses to order them, knows nothing of what its vertices
+// mean, and starts no goroutine. Equal insertions give equal answers.
 package graph
 
 import "slices"
@@ -11,7 +11,6 @@ type Graph[K comparable] struct {
 	index map[K]int
 	keys  []K
 	out   [][]int
-	in    [][]int
 }
 
 // Add adds vertices; known ones stay where they are.
@@ -26,43 +25,6 @@ func (g *Graph[K]) Add(keys ...K) {
 func (g *Graph[K]) Edge(before, after K) {
 	b, a := g.vertex(before), g.vertex(after)
 	g.out[b] = append(g.out[b], a)
-	g.in[a] = append(g.in[a], b)
-}
-
-// Has reports whether k is a vertex.
-func (g *Graph[K]) Has(k K) bool {
-	_, ok := g.index[k]
-	return ok
-}
-
-// Keys returns the vertices in the order they were added.
-func (g *Graph[K]) Keys() []K { return g.keys }
-
-// After returns what comes directly after k, once for each edge.
-func (g *Graph[K]) After(k K) []K { return g.names(g.out, k) }
-
-// Order returns the vertices so that each edge leads forward; among free ones,
-// the one added first comes first. Vertices on or behind a cycle are left out,
-// which Cycles names.
-func (g *Graph[K]) Order() []K {
-	waits := make([]int, len(g.keys))
-	var free minHeap
-	for v := range g.keys {
-		if waits[v] = len(g.in[v]); waits[v] == 0 {
-			free.push(v)
-		}
-	}
-	order := make([]K, 0, len(g.keys))
-	for len(free) > 0 {
-		v := free.pop()
-		order = append(order, g.keys[v])
-		for _, w := range g.out[v] {
-			if waits[w]--; waits[w] == 0 {
-				free.push(w)
-			}
-		}
-	}
-	return order
 }
 
 // Cycles returns the groups of vertices that reach one another (Tarjan's
@@ -113,9 +75,7 @@ func (g *Graph[K]) Path(from, to K) []K {
 					v = came[v]
 					path = append(path, g.keys[v])
 				}
-				for i, j := 0, len(path)-1; i < j; i, j = i+1, j-1 {
-					path[i], path[j] = path[j], path[i]
-				}
+				slices.Reverse(path)
 				return path
 			}
 			if _, seen := came[w]; !seen && w != f {
@@ -143,20 +103,7 @@ func (g *Graph[K]) vertex(k K) int {
 	g.index[k] = v
 	g.keys = append(g.keys, k)
 	g.out = append(g.out, nil)
-	g.in = append(g.in, nil)
 	return v
-}
-
-func (g *Graph[K]) names(adjacent [][]int, k K) []K {
-	v, ok := g.index[k]
-	if !ok {
-		return nil
-	}
-	names := make([]K, len(adjacent[v]))
-	for i, w := range adjacent[v] {
-		names[i] = g.keys[w]
-	}
-	return names
 }
 
 // tarjan runs with a stack of its own: descriptions may be deep.
@@ -209,41 +156,4 @@ func (t *tarjan) enter(v int) {
 	t.next++
 	t.number[v], t.low[v] = t.next, t.next
 	t.stack = append(t.stack, v)
-}
-
-// minHeap gives the smallest number first.
-type minHeap []int
-
-func (h *minHeap) push(v int) {
-	*h = append(*h, v)
-	for i := len(*h) - 1; i > 0; {
-		up := (i - 1) / 2
-		if (*h)[up] <= (*h)[i] {
-			return
-		}
-		(*h)[up], (*h)[i] = (*h)[i], (*h)[up]
-		i = up
-	}
-}
-
-func (h *minHeap) pop() int {
-	top := (*h)[0]
-	last := len(*h) - 1
-	(*h)[0] = (*h)[last]
-	*h = (*h)[:last]
-	for i := 0; ; {
-		small := 2*i + 1
-		if small >= last {
-			break
-		}
-		if r := small + 1; r < last && (*h)[r] < (*h)[small] {
-			small = r
-		}
-		if (*h)[i] <= (*h)[small] {
-			break
-		}
-		(*h)[i], (*h)[small] = (*h)[small], (*h)[i]
-		i = small
-	}
-	return top
 }
