@@ -22,7 +22,7 @@ import (
 // Owned is who owns a file and who may do what with it.
 type Owned struct {
 	Owner, Group string // "": the daemon's
-	Keep         bool   // "": that of the file which is there, if one is
+	Keep         bool   // "" is that of the file which is there, if one is
 	Mode         fs.FileMode
 }
 
@@ -194,17 +194,17 @@ func (k Kept) Put(content []byte, o Owned) (changed bool, err error) {
 	if err := os.MkdirAll(filepath.Dir(k.Path), 0o755); err != nil {
 		return false, explain(err)
 	}
-	if old, err := os.ReadFile(k.Path); err == nil && bytes.Equal(old, content) {
-		info, err := os.Lstat(k.Path)
-		if err != nil {
-			return false, err
+	info, err := os.Lstat(k.Path)
+	there := err == nil && info.Mode().IsRegular() // a link that was put there since is replaced, not followed
+	if there {
+		if old, err := os.ReadFile(k.Path); err == nil && bytes.Equal(old, content) {
+			if ok, err := o.holds(info); ok || err != nil {
+				return false, err
+			}
+			return false, o.apply(k.Path)
 		}
-		if ok, err := o.holds(info); ok || err != nil {
-			return false, err
-		}
-		return false, o.apply(k.Path)
 	}
-	if info, err := os.Stat(k.Path); err == nil && o.Keep && os.Geteuid() == 0 {
+	if there && o.Keep && os.Geteuid() == 0 {
 		st := info.Sys().(*syscall.Stat_t)
 		if uid < 0 {
 			uid = int(st.Uid)

@@ -78,8 +78,8 @@ func (f Folder) Put(ctx context.Context, env component.Environment) error {
 	before := rec.Files
 	var wanted []string
 	for _, s := range f.Files {
-		if !filepath.IsLocal(s.Path) {
-			return fmt.Errorf("source file %q leads out of its folder", s.Path)
+		if _, err := f.below(s.Path); err != nil {
+			return err
 		}
 		wanted = append(wanted, s.Path)
 		if !slices.Contains(rec.Files, s.Path) {
@@ -108,7 +108,9 @@ func (f Folder) Put(ctx context.Context, env component.Environment) error {
 	}
 	for _, old := range before {
 		if !slices.Contains(wanted, old) {
-			if err := RemoveFile(filepath.Join(f.Path, old)); err != nil {
+			if path, err := f.below(old); err != nil {
+				return err
+			} else if err := RemoveFile(path); err != nil {
 				return err
 			}
 		}
@@ -129,6 +131,30 @@ func (f Folder) Put(ctx context.Context, env component.Environment) error {
 // fileOwned is how a copied file is owned.
 func (f Folder) fileOwned(s Shipped) Owned {
 	return Owned{Owner: f.Owned.Owner, Group: f.Owned.Group, Mode: s.Mode}
+}
+
+// below returns the path of a file in the folder. Whoever the folder belongs to
+// may have put a link into it, by which the file would be another's.
+func (f Folder) below(file string) (string, error) {
+	if !filepath.IsLocal(file) {
+		return "", fmt.Errorf("source file %q leads out of its folder", file)
+	}
+	path := filepath.Join(f.Path, file)
+	real, err := realPath(path)
+	if err != nil {
+		return "", err
+	}
+	top, err := realPath(filepath.Join(f.Path, "x"))
+	if err != nil {
+		return "", err
+	}
+	if rel, err := filepath.Rel(filepath.Dir(top), real); err != nil || !filepath.IsLocal(rel) {
+		return "", &component.Failure{
+			Err:    fmt.Errorf("file %s: a symbolic link in %s leads out of that folder", file, f.Path),
+			Remedy: "remove the link",
+		}
+	}
+	return path, nil
 }
 
 func (f Folder) putFile(ctx context.Context, env component.Environment, s Shipped) error {
@@ -183,7 +209,11 @@ func RemoveFolder(workDir string, all bool) error {
 		return err
 	}
 	for _, file := range rec.Files {
-		if err := RemoveFile(filepath.Join(rec.Path, file)); err != nil {
+		path, err := (Folder{Path: rec.Path}).below(file)
+		if err != nil {
+			continue // what a link leads to was not copied there
+		}
+		if err := RemoveFile(path); err != nil {
 			return err
 		}
 	}

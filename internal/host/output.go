@@ -7,6 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"aloft/component"
 )
 
 // OutputFile is where a process's output goes in its work folder when the
@@ -28,9 +32,9 @@ const (
 )
 
 func openOutput(path string, u User) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+	f, err := openOwn(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE)
 	if err != nil {
-		return nil, explain(err)
+		return nil, err
 	}
 	if os.Geteuid() == 0 && u.UID != 0 {
 		if err := f.Chown(u.UID, u.GID); err != nil {
@@ -41,9 +45,37 @@ func openOutput(path string, u User) (*os.File, error) {
 	return f, nil
 }
 
+// openOwn opens an output file, and nothing else that is found in its place: the
+// process may be allowed to put a link there, and the daemon more than it.
+func openOwn(path string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(path, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o640)
+	if errors.Is(err, unix.ELOOP) {
+		return nil, notOutput(path, "a symbolic link")
+	}
+	if err != nil {
+		return nil, explain(err)
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = notOutput(path, kindOf(st.Mode()))
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func notOutput(path, kind string) error {
+	return &component.Failure{
+		Err:    fmt.Errorf("output cannot go to %s: it is %s", path, kind),
+		Remedy: "choose another file for it, or remove what is there",
+	}
+}
+
 // tail returns the last lines of what was written to path from offset on.
 func tail(path string, offset int64) []string {
-	f, err := os.Open(path)
+	f, err := openOwn(path, os.O_RDONLY)
 	if err != nil {
 		return nil
 	}
@@ -75,11 +107,16 @@ func tail(path string, offset int64) []string {
 
 // rotate copies a file that has grown too large beside itself and empties it.
 func rotate(path string, limit int64) error {
-	st, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && st.Size() <= limit {
+	f, err := openOwn(path, os.O_RDWR)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil || st.Size() <= limit {
 		return err
 	}
 	for n := rotateTo; n > 1; n-- {
@@ -88,10 +125,10 @@ func rotate(path string, limit int64) error {
 			return err
 		}
 	}
-	if err := copyFile(path, path+".1", st.Mode().Perm()); err != nil {
+	if err := copyFile(f, path+".1", st.Mode().Perm()); err != nil {
 		return err
 	}
-	return os.Truncate(path, 0)
+	return f.Truncate(0)
 }
 
 // RemoveOutput deletes an output file and what was rotated from it.
@@ -103,12 +140,7 @@ func RemoveOutput(path string) error {
 	return errors.Join(errs...)
 }
 
-func copyFile(from, to string, mode fs.FileMode) (err error) {
-	src, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
+func copyFile(src io.Reader, to string, mode fs.FileMode) (err error) {
 	dst, err := createBeside(to)
 	if err != nil {
 		return err
