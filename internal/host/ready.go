@@ -38,13 +38,17 @@ func (r Ready) await(ctx context.Context, s *Spec, output string, since int64) e
 		return sleep(ctx, aliveFor)
 	}
 	pause := readyInterval
+	var lacks error
 	for {
 		err := r.try(ctx, s, output, since)
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() == nil || lacks == nil { // one that ctx cut off says nothing
+			lacks = err
+		}
 		if sleep(ctx, pause) != nil {
-			return err
+			return lacks
 		}
 		pause = min(pause*5/4, 500*time.Millisecond)
 	}
