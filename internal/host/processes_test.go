@@ -59,6 +59,17 @@ func shell(script string) Spec {
 	return Spec{Command: []string{"sh", "-c", script}, StopTimeout: 5 * time.Second}
 }
 
+// untilTold has a script go on until tell is called: one that went on for a
+// time of its own might end before it is looked at.
+const untilTold = "until test -e told; do sleep 0.05; done; "
+
+func tell(t *testing.T, folder string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(folder, "told"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func start(t *testing.T, d *daemon, folder string, s Spec, w Watcher) Running {
 	t.Helper()
 	r, err := d.Start(t.Context(), folder, s, w)
@@ -144,11 +155,11 @@ func TestProcessIsRestartedByPolicy(t *testing.T) {
 		end     component.RecordType
 		restart bool
 	}{
-		{RestartOnFailure, "sleep 0.3; exit 3", "", true},
-		{RestartOnFailure, "sleep 0.3; exit 0", component.Normal, false},
-		{RestartAlways, "sleep 0.3; exit 0", "", true},
-		{RestartNever, "sleep 0.3; exit 3", component.Abnormal, false},
-		{RestartNever, "sleep 0.3; exit 0", component.Normal, false},
+		{RestartOnFailure, "exit 3", "", true},
+		{RestartOnFailure, "exit 0", component.Normal, false},
+		{RestartAlways, "exit 0", "", true},
+		{RestartNever, "exit 3", component.Abnormal, false},
+		{RestartNever, "exit 0", component.Normal, false},
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprint(tt.policy, " ", tt.script), func(t *testing.T) {
@@ -156,9 +167,10 @@ func TestProcessIsRestartedByPolicy(t *testing.T) {
 			folder := t.TempDir()
 			e, w := newEvents()
 			d := newDaemon(t)
-			s := shell(tt.script)
+			s := shell("test -e ended && exec sleep 100; " + untilTold + "touch ended; " + tt.script)
 			s.Restart = tt.policy
 			start(t, d, folder, s, w)
+			tell(t, folder)
 			select {
 			case reason := <-e.restarted:
 				if !tt.restart {
@@ -168,7 +180,7 @@ func TestProcessIsRestartedByPolicy(t *testing.T) {
 				if tt.restart || r.Type != tt.end {
 					t.Errorf("ended: %+v", r)
 				}
-			case <-time.After(20 * time.Second):
+			case <-time.After(time.Minute):
 				t.Fatal("nothing happened")
 			}
 			d.Stop(t.Context(), folder, 0, 0)
@@ -182,9 +194,10 @@ func TestRestartsAreGivenUpWithTheOutput(t *testing.T) {
 	e, w := newEvents()
 	d := newDaemon(t)
 	// Each life goes on until the marker is there, and then ends at once.
-	s := shell(`test -e dead && { echo no database; exit 7; }; sleep 0.3; touch dead; exit 7`)
+	s := shell(`test -e dead && { echo no database; exit 7; }; ` + untilTold + `touch dead; exit 7`)
 	s.MaxRestarts = 3
 	start(t, d, folder, s, w)
+	tell(t, folder)
 	r := <-e.ended
 	if r.Type != component.Abnormal || !strings.Contains(r.Description, "given up after 3 restarts") ||
 		!strings.Contains(r.Cause, "status 7") || strings.Join(r.Output, "|") != "no database" {
@@ -214,7 +227,9 @@ func TestExitBeforeReadyFailsStartWithTheLastTenLines(t *testing.T) {
 	folder := t.TempDir()
 	_, w := newEvents()
 	d := newDaemon(t)
-	_, err := d.Start(t.Context(), folder, shell("for i in $(seq 1 30); do echo line $i; done; exit 5"), w)
+	s := shell("for i in $(seq 1 30); do echo line $i; done; exit 5")
+	s.Ready.Line = "never printed"
+	_, err := d.Start(t.Context(), folder, s, w)
 	output, _ := component.Detail(err)
 	if err == nil || !strings.Contains(err.Error(), "exited with status 5 before it was ready") {
 		t.Errorf("error %v", err)
@@ -234,10 +249,10 @@ func TestReadyChecks(t *testing.T) {
 		err    string // "" if it becomes ready
 	}{
 		{"line", "sleep 0.1; echo now serving things; exec sleep 100", Ready{Line: "serving"}, ""},
-		{"no line", "exec sleep 100", Ready{Line: "serving", Timeout: 300 * time.Millisecond}, `no line with "serving"`},
+		{"no line", "exec sleep 100", Ready{Line: "serving", Timeout: time.Second}, `no line with "serving"`},
 		{"command", "sleep 0.1; touch up; exec sleep 100", Ready{Command: []string{"test", "-e", "up"}}, ""},
-		{"no command", "exec sleep 100", Ready{Command: []string{"false"}, Timeout: 300 * time.Millisecond}, "exit status 1"},
-		{"no port", "exec sleep 100", Ready{Ports: []string{"127.0.0.1:" + port}, Timeout: 300 * time.Millisecond}, "nothing listens"},
+		{"no command", "exec sleep 100", Ready{Command: []string{"false"}, Timeout: 3 * time.Second}, "exit status 1"},
+		{"no port", "exec sleep 100", Ready{Ports: []string{"127.0.0.1:" + port}, Timeout: time.Second}, "nothing listens"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -300,7 +315,8 @@ func TestStopEndsTheWholeSessionAndWhatLeftIt(t *testing.T) {
 	folder := t.TempDir()
 	d := newDaemon(t)
 	_, w := newEvents()
-	s := shell(`trap '' TERM; sleep 100 & setsid sleep 100 & wait; wait`)
+	s := shell(`trap '' TERM; sleep 100 & setsid sleep 100 & echo all three; wait; wait`)
+	s.Ready.Line = "all three"
 	s.StopTimeout = 100 * time.Millisecond
 	start(t, d, folder, s, w)
 	if n := len(familyOf(folder).members()); n != 3 {
@@ -318,7 +334,9 @@ func TestFailedReconfigureLeavesTheProcessAsItWas(t *testing.T) {
 	_, w := newEvents()
 	old := shell("exec sleep 100")
 	start(t, d, folder, old, w)
-	if _, err := d.Replace(t.Context(), folder, Prepared{Spec: old}, Prepared{Spec: shell("exit 1")}, w); err == nil {
+	next := shell("exit 1")
+	next.Ready.Line = "never printed"
+	if _, err := d.Replace(t.Context(), folder, Prepared{Spec: old}, Prepared{Spec: next}, w); err == nil {
 		t.Error("no error")
 	}
 	if rec, _ := readRecord(folder); rec.Spec != func() string { old.complete(folder); return old.digest() }() {

@@ -3,6 +3,8 @@ package process_test
 import (
 	"context"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -76,12 +78,15 @@ func TestEndIsToldWithRecord(t *testing.T) {
 	env := componenttest.NewEnv(t, m.Class())
 	c := &component.Call{
 		Path: "m:p", Env: env, WorkDir: t.TempDir(), Machine: component.Machine{Hostname: "m", Address: "127.0.0.1"},
-		Attrs: attrs("command", command("sh", "-c", "sleep 0.4; echo done; exit 0")),
+		Attrs: attrs("command", command("sh", "-c", "until test -e told; do sleep 0.05; done; echo done; exit 0")),
 	}
 	if err := m.Start(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	if err := os.WriteFile(filepath.Join(c.WorkDir, "told"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(time.Minute)
 	for len(env.EndedRecords()) == 0 && time.Now().Before(deadline) {
 		time.Sleep(10 * time.Millisecond)
 	}
