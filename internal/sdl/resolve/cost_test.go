@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"aloft/internal/sdl/diag"
+	"aloft/internal/sdl/syntax"
 	"aloft/value"
 )
 
@@ -134,6 +135,22 @@ func TestResolvingStopsWhenItsContextIsCancelled(t *testing.T) {
 	_, err := Resolve(ctx, Source{Folder: Folder{FS: fstest.MapFS{}}, Name: "t.sf", Text: generate(20_000)}, Options{})
 	if err != context.Canceled {
 		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+}
+
+func TestParsingStopsWhenTheContextEndsAndReportsNoHalfText(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	fetch := func(context.Context, string) ([]byte, error) {
+		cancel()
+		return append(generate(20_000), "a extends"...), nil
+	}
+	r := &resolver{
+		ctx: ctx, opts: Options{Fetch: fetch}, main: &Folder{FS: fstest.MapFS{}}, budget: DefaultMaxSteps,
+		texts: map[string][]byte{}, trees: map[string]*syntax.File{}, chains: map[string][]value.Pos{},
+	}
+	r.run(&file{name: "t.sf", folder: r.main}, []byte(`#include "test://x/large.sf"; a 1;`))
+	if _, parsed := r.trees["test://x/large.sf"]; parsed || !r.stopped || r.res.Diagnostics.Errors() > 0 {
+		t.Errorf("parsed %v, stopped %v, reported %v", parsed, r.stopped, r.res.Diagnostics.All())
 	}
 }
 

@@ -270,7 +270,8 @@ func (r *resolver) parseInclude(g *file, c candidate, text []byte) *file {
 	return r.parse(g, text)
 }
 
-// parse completes g with the tree of text, unless g includes itself.
+// parse completes g with the tree of text, unless g includes itself or the
+// context ends.
 func (r *resolver) parse(g *file, text []byte) *file {
 	for f := g.from; f != nil; f = f.from {
 		if f.name == g.name {
@@ -285,11 +286,15 @@ func (r *resolver) parse(g *file, text []byte) *file {
 	// The chain of the first include of a file stands for all of them.
 	r.chains[g.name] = g.chain()
 	var list diag.List
-	g.tree = syntax.Parse(g.name, text, &list)
+	tree, err := syntax.ParseContext(r.ctx, g.name, text, &list)
+	if err != nil {
+		r.stopped = true
+		return nil
+	}
 	for _, d := range list.All() {
 		r.report(g, d)
 	}
-	r.trees[g.name] = g.tree
+	r.trees[g.name], g.tree = tree, tree
 	return g
 }
 
