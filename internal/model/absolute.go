@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	"aloft/value"
 )
@@ -25,12 +24,6 @@ type Problem struct {
 	Pos     value.Pos
 	Message string
 	Hints   []string
-}
-
-// Error returns the problem on one line.
-func (p Problem) Error() string {
-	s := fmt.Sprintf("%s: %s (in %s, attribute %s)", p.Pos, p.Message, p.Path, p.Attr)
-	return strings.TrimPrefix(s, ": ")
 }
 
 // Bounds on what one value may need: without them a short description could
