@@ -141,6 +141,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer close(a.over)
+	a.changed() // what the journal holds may not have been reported
 	wg.Go(func() { a.report(ctx) })
 	wg.Go(func() { a.watch(ctx) })
 	for _, t := range a.all() {

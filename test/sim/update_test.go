@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -84,7 +85,7 @@ func TestUpdateDoesWhatDiffers(t *testing.T) {
 func (w *world) expectNoChange(text string) {
 	w.t.Helper()
 	mark := len(w.stage.trace())
-	p, err := w.service().Plan(w.t.Context(), w.request(text))
+	p, err := w.service().Plan(context.Background(), w.request(text))
 	if err != nil || !p.Empty || len(p.Steps) > 0 {
 		w.t.Errorf("plan of an equal description: %+v, %v; want none", p, err)
 	}
@@ -183,12 +184,12 @@ func TestEqualDescriptionAttachesAndAnotherIsRefused(t *testing.T) {
 
 func TestPlanMadeForAnotherRevisionIsRefused(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
-		stale, err := w.service().Plan(t.Context(), w.request(hello))
+		stale, err := w.service().Plan(context.Background(), w.request(hello))
 		if err != nil {
 			t.Fatal(err)
 		}
 		w.runs(twoMachines)
-		if _, err := w.service().Apply(t.Context(), "sys", stale.ID); !errors.Is(err, &api.Error{Kind: api.KindStale}) {
+		if _, err := w.service().Apply(context.Background(), "sys", stale.ID); !errors.Is(err, &api.Error{Kind: api.KindStale}) {
 			t.Errorf("apply: %v, want it refused as stale", err)
 		}
 		w.down(false)

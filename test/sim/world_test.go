@@ -59,13 +59,23 @@ type world struct {
 	rng *rand.Rand // guarded by ids
 
 	managerDisk *disk
-	boss        *process
-	manager     *daemon.Manager
+	fuse        func(daemon string) int // at which of its writes a daemon that starts is to crash; 0: at none
+
+	reign   lock            // held while the manager is replaced
+	boss    *process        // guarded by reign
+	manager *daemon.Manager // guarded by reign
 
 	mu       sync.Mutex
 	machines map[string]*machine // by ref; guarded by mu
+	crashes  int                 // guarded by mu
 	closed   bool                // guarded by mu
 }
+
+// lock is a mutex that fake time does not stop for.
+type lock chan struct{}
+
+func (l lock) Lock()   { l <- struct{}{} }
+func (l lock) Unlock() { <-l }
 
 // machine is a machine of the cloud, with its disk.
 type machine struct {
@@ -139,7 +149,7 @@ func overSeeds(t *testing.T, n int, f func(t *testing.T, seed uint64)) {
 func newWorld(t *testing.T, o options) *world {
 	w := &world{
 		t: t, seed: o.seed, dir: t.TempDir(), net: peer.NewNetwork(o.seed), rows: store.NewMemory(), stage: newStage(o.seed),
-		rng: rand.New(rand.NewPCG(o.seed, 1)), managerDisk: newDisk(), machines: map[string]*machine{},
+		rng: rand.New(rand.NewPCG(o.seed, 1)), managerDisk: newDisk(), reign: make(lock, 1), machines: map[string]*machine{},
 	}
 	w.stage.random = o.random
 	var text lockedBuffer
@@ -185,10 +195,14 @@ func (l *lockedBuffer) String() string {
 }
 
 func (w *world) close() {
-	w.boss.end()
-	w.cloud.Close()
 	w.mu.Lock()
 	w.closed = true
+	w.mu.Unlock()
+	w.reign.Lock()
+	w.boss.end()
+	w.reign.Unlock()
+	w.cloud.Close()
+	w.mu.Lock()
 	var running []*process
 	for _, m := range w.machines {
 		if m.daemon != nil {
@@ -236,8 +250,8 @@ func (g gateways) Open(context.Context) (daemon.Gateway, error) {
 
 func (gateways) Contacts() []string { return []string{managerHost + ":7400"} }
 
-// start runs a daemon that build makes.
-func start(power *power, build func(context.Context) (interface{ Run(context.Context) error }, error)) *process {
+// start runs a daemon that build makes; ended is called if it ends by itself.
+func start(power *power, ended func(error), build func(context.Context) (interface{ Run(context.Context) error }, error)) *process {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &process{power: power, cancel: cancel, done: make(chan struct{})}
 	d, err := build(ctx)
@@ -248,17 +262,59 @@ func start(power *power, build func(context.Context) (interface{ Run(context.Con
 	}
 	go func() {
 		defer close(p.done)
-		p.err = d.Run(ctx)
+		if p.err = d.Run(ctx); ctx.Err() == nil {
+			ended(p.err)
+		}
 	}()
 	return p
 }
 
-// startManager starts the managing daemon on the disk it has.
-func (w *world) startManager() { w.powerManager(&power{}) }
+// supply returns the power of a daemon that starts. When it crashes, restart
+// is called.
+func (w *world) supply(daemon string, restart func()) *power {
+	p := &power{}
+	if w.fuse != nil {
+		p.fuse = w.fuse(daemon)
+		p.last = w.number(2) == 0
+	}
+	p.blown = func() {
+		w.mu.Lock()
+		w.crashes++
+		closed := w.closed
+		w.mu.Unlock()
+		w.stage.note(call{Machine: daemon, Op: "crash"})
+		if !closed {
+			restart()
+		}
+	}
+	return p
+}
 
-func (w *world) powerManager(supply *power) {
+// ended makes what is called when a daemon ends though nobody told it to.
+func (w *world) ended(daemon string) func(error) {
+	return func(err error) { w.log.Error("daemon ended by itself", "at", daemon, "error", err) }
+}
+
+// number draws from the seed.
+func (w *world) number(n int) int {
+	w.ids.Lock()
+	defer w.ids.Unlock()
+	return w.rng.IntN(n)
+}
+
+// startManager starts the managing daemon on the disk it has.
+func (w *world) startManager() {
+	w.reign.Lock()
+	defer w.reign.Unlock()
 	host := w.net.Host(managerHost)
-	w.boss = start(supply, func(ctx context.Context) (interface{ Run(context.Context) error }, error) {
+	var mine *process
+	supply := w.supply(managerHost, func() {
+		w.reign.Lock()
+		crashed := mine
+		w.reign.Unlock()
+		w.replaceManager(crashed)
+	})
+	w.boss = start(supply, w.ended(managerHost), func(ctx context.Context) (interface{ Run(context.Context) error }, error) {
 		m, err := daemon.NewManager(ctx, daemon.ManagerWorld{
 			World: daemon.World{
 				Dir: filepath.Join(w.dir, "manager"), Journal: drive{w.managerDisk, supply}, Network: host,
@@ -272,8 +328,13 @@ func (w *world) powerManager(supply *power) {
 		}
 		return m, err
 	})
-	if w.boss.err != nil && !errors.Is(w.boss.err, errPower) {
-		w.t.Fatalf("start the manager: %v", w.boss.err)
+	mine = w.boss
+	select {
+	case <-mine.done:
+		if mine.err != nil && !errors.Is(mine.err, errPower) {
+			w.t.Errorf("start the manager: %v", mine.err)
+		}
+	default:
 	}
 }
 
@@ -283,7 +344,25 @@ func (w *world) managers(ref string) []component.Manager {
 
 // restartManager kills the managing daemon and starts it again.
 func (w *world) restartManager() {
-	w.boss.end()
+	w.reign.Lock()
+	mine := w.boss
+	w.reign.Unlock()
+	w.replaceManager(mine)
+}
+
+// replaceManager kills a managing daemon and starts another, unless somebody
+// else has.
+func (w *world) replaceManager(old *process) {
+	w.reign.Lock()
+	w.mu.Lock()
+	closed := w.closed
+	w.mu.Unlock()
+	if w.boss != old || closed {
+		w.reign.Unlock()
+		return
+	}
+	old.end()
+	w.reign.Unlock()
 	w.startManager()
 }
 
@@ -297,7 +376,7 @@ func (w *world) machineRuns(r provider.Resource, userData []byte) {
 		w.machines[r.Ref] = m
 	}
 	m.resource, m.on = r, true
-	w.startMachine(m, &power{})
+	w.startMachine(m)
 }
 
 // machineGone is told by the cloud; it must not block.
@@ -314,13 +393,21 @@ func (w *world) machineGone(r provider.Resource) {
 }
 
 // startMachine starts a machine's daemon. The lock is held.
-func (w *world) startMachine(m *machine, supply *power) {
+func (w *world) startMachine(m *machine) {
 	if w.closed || !m.on {
 		return
 	}
 	before := m.daemon
+	var mine *process
+	supply := w.supply(m.resource.Ref, func() {
+		w.mu.Lock()
+		crashed := mine
+		w.mu.Unlock()
+		w.replaceDaemon(m, crashed, time.Duration(w.number(20))*time.Second)
+	})
+	defer func() { mine = m.daemon }()
 	host := w.net.Host(m.resource.Address)
-	m.daemon = start(supply, func(ctx context.Context) (interface{ Run(context.Context) error }, error) {
+	m.daemon = start(supply, w.ended(m.resource.Ref), func(ctx context.Context) (interface{ Run(context.Context) error }, error) {
 		if before != nil {
 			<-before.done
 		}
@@ -354,16 +441,41 @@ func (w *world) restartMachine(m *machine, pause time.Duration) {
 	w.mu.Lock()
 	p := m.daemon
 	w.mu.Unlock()
-	p.end()
+	w.replaceDaemon(m, p, pause)
+}
+
+// replaceDaemon kills a machine's daemon and starts another after a pause,
+// unless somebody else has.
+func (w *world) replaceDaemon(m *machine, old *process, pause time.Duration) {
+	if old == nil {
+		return // the machine is gone
+	}
+	old.end()
 	time.Sleep(pause)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if m.daemon == p {
-		w.startMachine(m, &power{})
+	if m.daemon == old {
+		w.startMachine(m)
 	}
 }
 
-func (w *world) service() server.Service { return w.manager.Service() }
+// running returns the machines that run, by ref.
+func (w *world) running() (list []*machine) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, ref := range slices.Sorted(maps.Keys(w.machines)) {
+		if m := w.machines[ref]; m.on {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+func (w *world) service() server.Service {
+	w.reign.Lock()
+	defer w.reign.Unlock()
+	return w.manager.Service()
+}
 
 // prelude names the classes, as the library does.
 const prelude = `
@@ -395,22 +507,33 @@ func (w *world) request(text string) api.PlanRequest {
 
 // apply plans and applies a request without waiting for its end.
 func (w *world) apply(r api.PlanRequest) (*api.Plan, error) {
-	p, err := w.service().Plan(w.t.Context(), r)
+	p, err := w.service().Plan(context.Background(), r)
 	if err != nil || p.Attached || p.Empty {
 		return p, err
 	}
-	_, err = w.service().Apply(w.t.Context(), r.Name, p.ID)
+	_, err = w.service().Apply(context.Background(), r.Name, p.ID)
 	return p, err
 }
 
 // begin applies a description.
 func (w *world) begin(text string) *api.Plan {
 	w.t.Helper()
-	p, err := w.apply(w.request(text))
-	if err != nil {
-		w.t.Fatalf("up: %v%s", err, details(err))
+	return w.insist(w.request(text))
+}
+
+// insist applies a request, again where the manager crashed under it.
+func (w *world) insist(r api.PlanRequest) *api.Plan {
+	w.t.Helper()
+	for {
+		p, err := w.apply(r)
+		switch {
+		case err == nil:
+			return p
+		case !errors.Is(err, errPower):
+			w.t.Fatalf("up or down: %v%s", err, details(err))
+		}
+		time.Sleep(time.Second)
 	}
-	return p
 }
 
 func details(err error) (text string) {
@@ -459,10 +582,7 @@ func (w *world) runs(text string) {
 // down terminates the system and checks that nothing is left of it.
 func (w *world) down(now bool) {
 	w.t.Helper()
-	p, err := w.apply(api.PlanRequest{Name: "sys", Down: true, Now: now})
-	if err != nil {
-		w.t.Fatalf("down: %v", err)
-	}
+	p := w.insist(api.PlanRequest{Name: "sys", Down: true, Now: now})
 	if d := w.end(); d.State != api.DeploymentDone {
 		w.t.Fatalf("down (plan %s) ended %s: %+v", p.ID, d.State, d.Failures)
 	}
