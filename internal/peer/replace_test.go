@@ -304,8 +304,8 @@ func TestDialGoesThroughAProxy(t *testing.T) {
 	boss, m := w.pair()
 	var asked []string
 	proxy := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		user, _, _ := (&http.Request{Header: http.Header{"Authorization": r.Header["Proxy-Authorization"]}}).BasicAuth()
-		asked = append(asked, r.Method+" "+r.Host+" "+user)
+		user, password, _ := (&http.Request{Header: http.Header{"Authorization": r.Header["Proxy-Authorization"]}}).BasicAuth()
+		asked = append(asked, r.Method+" "+r.Host+" "+user+" "+password)
 		to, err := net.Dial("tcp", r.Host)
 		if err != nil {
 			out.WriteHeader(http.StatusBadGateway)
@@ -330,7 +330,7 @@ func TestDialGoesThroughAProxy(t *testing.T) {
 	}))
 	defer proxy.Close()
 	at, _ := url.Parse(proxy.URL)
-	at.User = url.UserPassword("ann", "secret")
+	at.User = url.UserPassword("ann", "p@ss word")
 	m.node.cfg.Dial = Proxy(at)
 	s, err := m.node.Dial(t.Context(), boss.address)
 	if err != nil {
@@ -339,7 +339,7 @@ func TestDialGoesThroughAProxy(t *testing.T) {
 	if _, err := peerpb.NewOwnerClient(s).Report(t.Context(), &peerpb.ReportRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	if len(asked) != 1 || asked[0] != "CONNECT "+boss.address+" ann" {
+	if len(asked) != 1 || asked[0] != "CONNECT "+boss.address+" ann p@ss word" {
 		t.Errorf("proxy was asked %q", asked)
 	}
 	if _, err := m.node.Dial(t.Context(), "127.0.0.1:1"); err == nil {

@@ -128,7 +128,8 @@ func Proxy(proxy *url.URL) func(ctx context.Context, address string) (net.Conn, 
 func tunnel(conn net.Conn, user *url.Userinfo, address string) error {
 	request := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: address}, Host: address, Header: http.Header{}}
 	if user != nil {
-		request.Header.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user.String())))
+		password, _ := user.Password() // String would write both as in an address, with escapes
+		request.Header.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password)))
 	}
 	if err := request.Write(conn); err != nil {
 		return err
