@@ -234,6 +234,15 @@ func quote(word string) string {
 	return b.String()
 }
 
+// give makes a folder of the user's. The folder it lies in is the user's too,
+// who may have put a link there: what that leads to is not given away.
+func give(folder string, u host.User) error {
+	if err := os.MkdirAll(folder, 0o750); err != nil {
+		return err
+	}
+	return os.Lchown(folder, u.UID, u.GID)
+}
+
 const account = "redis" // made by the package
 
 // place writes the configuration and makes the data folder.
@@ -242,10 +251,7 @@ func (s settings) place() error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.data(), 0o750); err != nil {
-		return err
-	}
-	if err := os.Chown(s.data(), u.UID, u.GID); err != nil {
+	if err := give(s.data(), u); err != nil {
 		return err
 	}
 	if old, err := os.ReadFile(s.config()); err == nil && string(old) == s.file() {
