@@ -77,12 +77,8 @@ func (d *Driver) Gone(ctx context.Context) ([]string, error) {
 	for _, id := range d.homes.Gone() {
 		note(string(id))
 	}
-	others, err := d.homes.Others()
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range others {
-		delete(found, string(e.ID))
+	for _, id := range d.homes.There() {
+		delete(found, string(id))
 	}
 	return slices.Sorted(maps.Keys(found)), ctx.Err()
 }

@@ -12,7 +12,18 @@ import (
 
 // Gone returns the ids of homes that have an entry and no state folder any
 // more.
-func (r *Registry) Gone() (gone []names.Home) {
+func (r *Registry) Gone() []names.Home {
+	return r.entries(func(err error) bool { return errors.Is(err, fs.ErrNotExist) })
+}
+
+// There returns the ids of homes that have an entry and a state folder, be it
+// one that this user may not look for.
+func (r *Registry) There() []names.Home {
+	return r.entries(func(err error) bool { return err == nil || errors.Is(err, fs.ErrPermission) })
+}
+
+// entries returns the ids of the entries whose reading ends as wanted.
+func (r *Registry) entries(wanted func(error) bool) (ids []names.Home) {
 	for _, dir := range r.read {
 		files, err := os.ReadDir(dir)
 		if err != nil {
@@ -23,10 +34,10 @@ func (r *Registry) Gone() (gone []names.Home) {
 			if err != nil {
 				continue
 			}
-			if _, err := read(filepath.Join(dir, f.Name())); errors.Is(err, fs.ErrNotExist) {
-				gone = append(gone, id)
+			if _, err := read(filepath.Join(dir, f.Name())); wanted(err) {
+				ids = append(ids, id)
 			}
 		}
 	}
-	return gone
+	return ids
 }
