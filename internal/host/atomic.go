@@ -15,7 +15,20 @@ import (
 
 // writeAtomic writes content beside path and renames it over path, durable
 // when it returns. A negative uid or gid keeps the writer's.
-func writeAtomic(path string, content []byte, mode fs.FileMode, uid, gid int) (err error) {
+func writeAtomic(path string, content []byte, mode fs.FileMode, uid, gid int) error {
+	if err := replace(path, content, mode, uid, gid, (*os.File).Sync); err != nil {
+		return err
+	}
+	return explain(syncDir(filepath.Dir(path)))
+}
+
+// writeUnsynced writes content beside path and renames it over path. A crash of
+// the writer leaves the old content or the new, one of the host may leave none.
+func writeUnsynced(path string, content []byte, mode fs.FileMode) error {
+	return replace(path, content, mode, -1, -1, func(*os.File) error { return nil })
+}
+
+func replace(path string, content []byte, mode fs.FileMode, uid, gid int, sync func(*os.File) error) (err error) {
 	f, err := createBeside(path)
 	if err != nil {
 		return explain(err)
@@ -38,16 +51,13 @@ func writeAtomic(path string, content []byte, mode fs.FileMode, uid, gid int) (e
 	if err := f.Chmod(mode); err != nil { // after chown, which clears set-id bits
 		return err
 	}
-	if err := f.Sync(); err != nil {
+	if err := sync(f); err != nil {
 		return err
 	}
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
+	return os.Rename(f.Name(), path)
 }
 
 // besideName names what is written before it is renamed to path. It is the same

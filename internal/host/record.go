@@ -3,7 +3,6 @@ package host
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -47,7 +46,9 @@ func readRecord(folder string) (*processRecord, error) {
 	}
 	var r processRecord
 	if err := json.Unmarshal(b, &r); err != nil {
-		return nil, fmt.Errorf("process record in %s: %w", folder, err)
+		// Records are renamed into place, so only a power failure tears one, and
+		// after that there is no process it could tell of.
+		return nil, nil
 	}
 	return &r, nil
 }
@@ -57,5 +58,8 @@ func (r *processRecord) write(folder string) error {
 	if err != nil {
 		return err
 	}
-	return writeAtomic(filepath.Join(folder, recordFile), b, 0o600, -1, -1)
+	// Not synced: the record is for a later daemon of this boot. Disks are slow
+	// where many machines start at once, and what a power failure loses of it
+	// speaks of processes that are gone, too.
+	return writeUnsynced(filepath.Join(folder, recordFile), b, 0o600)
 }
