@@ -43,6 +43,9 @@ func (s sessions) Connected(id string) bool {
 
 func (s sessions) Wait(ctx context.Context, id string) error {
 	_, err := s.m.node.Wait(ctx, id)
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err() // a limit of the caller's is no failure of the session
+	}
 	return err
 }
 

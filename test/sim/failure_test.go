@@ -159,3 +159,16 @@ const sixMachines = `sfConfig extends {
 	m5 extends VM { a extends Probe {} }
 	m6 extends VM { a extends Probe {} }
 }`
+
+func TestMachineWhoseDaemonTakesItsTimeIsDeployed(t *testing.T) {
+	scenario(t, options{seed: 1}, func(w *world) {
+		heal := w.net.Isolate(managerHost)
+		w.begin(hello)
+		time.Sleep(2*time.Minute + 30*time.Second) // they have booted by now, and cannot call
+		heal()
+		if d := w.end(); d.State != api.DeploymentDone {
+			t.Errorf("up ended %s: %+v", d.State, d.Failures)
+		}
+		w.down(false)
+	})
+}

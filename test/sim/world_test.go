@@ -69,6 +69,7 @@ type world struct {
 	machines map[string]*machine // by ref; guarded by mu
 	crashes  int                 // guarded by mu
 	closed   bool                // guarded by mu
+	restarts sync.WaitGroup      // of what crashed
 }
 
 // lock is a mutex that fake time does not stop for.
@@ -198,6 +199,7 @@ func (w *world) close() {
 	w.mu.Lock()
 	w.closed = true
 	w.mu.Unlock()
+	w.restarts.Wait()
 	w.reign.Lock()
 	w.boss.end()
 	w.reign.Unlock()
@@ -281,11 +283,11 @@ func (w *world) supply(daemon string, restart func()) *power {
 		w.mu.Lock()
 		w.crashes++
 		closed := w.closed
+		if !closed {
+			w.restarts.Go(restart)
+		}
 		w.mu.Unlock()
 		w.stage.note(call{Machine: daemon, Op: "crash"})
-		if !closed {
-			restart()
-		}
 	}
 	return p
 }
