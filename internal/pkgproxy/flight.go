@@ -33,6 +33,8 @@ type flight struct {
 	size      int64  // announced, or -1
 	file      *os.File
 
+	taken int64 // bytes that the goroutine has read; only it looks at them
+
 	mu sync.Mutex
 	// The fields below are guarded by mu.
 	written int64
@@ -124,7 +126,7 @@ func (p *Proxy) fly(ctx context.Context, f *flight, header http.Header) {
 		f.header.Set("Content-Type", "application/octet-stream") // else it would be guessed
 	}
 	close(f.ready)
-	last, err := f.take(resp.Body)
+	last, err := p.take(f, resp.Body)
 	if err == nil && p.keeps(resp) {
 		// The cache has it before the followers are told of its end: who comes
 		// then finds it there. Where it cannot be kept, they have it all the same.
@@ -133,6 +135,7 @@ func (p *Proxy) fly(ctx context.Context, f *flight, header http.Header) {
 		}
 	}
 	_ = os.Remove(f.file.Name()) // unless it was given its place
+	p.coming.Add(-f.taken)
 	if err != nil && ctx.Err() == nil {
 		p.cfg.Log.Warn("package fetch", "url", f.key, "err", err)
 	}
@@ -176,11 +179,16 @@ func (p *Proxy) keeps(resp *http.Response) bool {
 }
 
 // take writes what comes to the file and tells the followers, but for the
-// last bytes of an announced size: it returns how many they are.
-func (f *flight) take(body io.Reader) (last int64, err error) {
+// last bytes of an announced size: it returns how many they are. Together the
+// fetches under way write no more than the cache may hold.
+func (p *Proxy) take(f *flight, body io.Reader) (last int64, err error) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := body.Read(buf)
+		f.taken += int64(n)
+		if p.coming.Add(int64(n)) > p.cache.limit {
+			return 0, fmt.Errorf("there is no room for it: fetches under way may take %d bytes", p.cache.limit)
+		}
 		if _, err := f.file.Write(buf[:n]); err != nil {
 			return 0, err
 		}

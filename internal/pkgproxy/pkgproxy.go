@@ -9,8 +9,9 @@
 // port 443 and not looked into.
 //
 // The proxy refuses methods that change something, and destinations that are
-// the host's own: loopback, link-local, and what Config.Refuse names. Run
-// starts all goroutines and ends when they have ended.
+// the host's own: loopback, link-local, the addresses of its interfaces, and
+// what Config.Refuse names. What is being fetched takes no more room than the
+// cache may. Run starts all goroutines and ends when they have ended.
 package pkgproxy
 
 import (
@@ -28,6 +29,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -63,6 +65,7 @@ type Proxy struct {
 	now       func() time.Time
 
 	running sync.WaitGroup // fetches and tunnels
+	coming  atomic.Int64   // bytes of fetches that have not ended
 
 	mu sync.Mutex
 	// The fields below are guarded by mu.
@@ -360,5 +363,15 @@ func (p *Proxy) outside(addr netip.Addr) bool {
 	if addr.IsLoopback() || addr.IsUnspecified() || addr.IsLinkLocalUnicast() || addr.IsMulticast() {
 		return false
 	}
-	return !slices.ContainsFunc(p.cfg.Refuse, func(n netip.Prefix) bool { return n.Contains(addr) })
+	return !slices.ContainsFunc(p.cfg.Refuse, func(n netip.Prefix) bool { return n.Contains(addr) }) && !own(addr)
+}
+
+// own reports whether addr is one of this host's at present: its services may
+// take who comes from there for one of its users.
+func own(addr netip.Addr) bool {
+	all, err := net.InterfaceAddrs()
+	return err != nil || slices.ContainsFunc(all, func(a net.Addr) bool {
+		n, err := netip.ParsePrefix(a.String())
+		return err == nil && n.Addr().Unmap() == addr
+	})
 }

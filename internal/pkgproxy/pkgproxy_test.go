@@ -411,6 +411,32 @@ func TestCacheStaysInItsBoundAndKeepsWhatIsUsed(t *testing.T) {
 	}
 }
 
+func TestFetchesUnderWayStayInTheBoundOfTheCache(t *testing.T) {
+	o := serveOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/endless" {
+			for {
+				if _, err := w.Write(make([]byte, 1000)); err != nil {
+					return
+				}
+			}
+		}
+		fmt.Fprint(w, strings.Repeat("x", 100))
+	})
+	p := start(t, Config{Limit: 10_000})
+	for range 3 { // each gives its room back
+		if resp, err := p.client.Get(o.URL + "/endless"); err == nil { // else it was cut off before its first bytes
+			if n, err := io.Copy(io.Discard, resp.Body); err == nil || n > 10_000 {
+				t.Errorf("got %d bytes, %v", n, err)
+			}
+			resp.Body.Close()
+		}
+		p.running.Wait()
+		if a := p.get(t, o.URL+"/small"); a.status != 200 || len(a.body) != 100 {
+			t.Errorf("afterwards: %+v", a)
+		}
+	}
+}
+
 func FuzzEntry(f *testing.F) {
 	f.Add([]byte(`{"url":"http://a/pool/b.deb","header":{"Etag":"x"},"size":3}`))
 	f.Add([]byte(`{}`))

@@ -191,3 +191,19 @@ func FuzzAptDump(f *testing.F) {
 		}
 	})
 }
+
+func TestAddressesOfTheHostAreItsOwn(t *testing.T) {
+	p := start(t, Config{})
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		if addr := netip.MustParsePrefix(a.String()).Addr(); p.outside(addr) {
+			t.Errorf("%s may be reached", addr)
+		}
+	}
+	if other := netip.MustParseAddr("192.0.2.1"); !p.outside(other) {
+		t.Errorf("%s may not be reached", other)
+	}
+}
