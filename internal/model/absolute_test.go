@@ -140,7 +140,7 @@ func TestAbsoluteDoesNotDependOnTheHolder(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tree := wiki(c.in, attr("link", lazy("vmA:software:mysql")))
-			holder := tree.ByPath(wikiPath)
+			holder := tree.byPath[wikiPath]
 			a, _ := holder.Comp.Attr("db")
 			got, targets, problems := Absolute(tree, holder, a, outputs)
 			if len(problems) > 0 {
@@ -206,7 +206,7 @@ func TestAbsoluteSaysWhereAPathEnds(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tree := wiki(lazy(c.ref))
-			holder := tree.ByPath(wikiPath)
+			holder := tree.byPath[wikiPath]
 			a, _ := holder.Comp.Attr("db")
 			known := outputs
 			if !c.declared {
@@ -228,7 +228,7 @@ func TestAbsoluteSaysWhereAPathEnds(t *testing.T) {
 
 func TestMissingLastPartIsTakenForAnOutputWhenClassesAreUnknown(t *testing.T) {
 	tree := wiki(lazy("vmA:software:mysql:socket"))
-	holder := tree.ByPath(wikiPath)
+	holder := tree.byPath[wikiPath]
 	a, _ := holder.Comp.Attr("db")
 	got, _, problems := Absolute(tree, holder, a, nil)
 	if len(problems) > 0 || !value.Equal(got, lazy("ROOT:vmA:software:mysql:socket")) {
@@ -306,29 +306,22 @@ func TestAbsoluteStopsInALongChain(t *testing.T) {
 
 func TestTreeKeepsDefinitionOrder(t *testing.T) {
 	tree := wiki(value.Null{})
-	var pre, post []string
+	var pre []string
 	for n := range tree.PreOrder() {
 		pre = append(pre, n.Path.String())
 	}
-	for n := range tree.PostOrder() {
-		post = append(post, n.Path.String())
-	}
-	wantPre := "ROOT vmA vmA:software vmA:software:mysql vmB vmB:software vmB:software:tomcat vmB:software:tomcat:wiki"
-	wantPost := "vmA:software:mysql vmA:software vmA vmB:software:tomcat:wiki vmB:software:tomcat vmB:software vmB ROOT"
-	if got := strings.Join(pre, " "); got != wantPre {
+	want := "ROOT vmA vmA:software vmA:software:mysql vmB vmB:software vmB:software:tomcat vmB:software:tomcat:wiki"
+	if got := strings.Join(pre, " "); got != want {
 		t.Errorf("pre-order %s", got)
 	}
-	if got := strings.Join(post, " "); got != wantPost {
-		t.Errorf("post-order %s", got)
-	}
 	var own []string
-	for a := range tree.ByPath("vmA:software:mysql").Own() {
+	for a := range tree.byPath["vmA:software:mysql"].Own() {
 		own = append(own, a.Name)
 	}
 	if got := strings.Join(own, " "); got != "port limits host" {
 		t.Errorf("own attributes %s: a data component is a plain value", got)
 	}
-	if tree.Root.Child("vmA") != tree.ByPath("vmA") || tree.Root.Child("none") != nil {
-		t.Error("Child disagrees with ByPath")
+	if tree.Root.Child("vmA") != tree.byPath["vmA"] || tree.Root.Child("none") != nil {
+		t.Error("Child disagrees with the path")
 	}
 }

@@ -76,12 +76,6 @@ func (t *Tree) add(c *value.Component, parent *Node, name string, pos value.Pos)
 	return n
 }
 
-// Len returns the number of components.
-func (t *Tree) Len() int { return len(t.nodes) }
-
-// ByPath returns the component at p, or nil.
-func (t *Tree) ByPath(p value.Path) *Node { return t.byPath[p] }
-
 // PreOrder ranges over the components, parents before children, siblings in
 // definition order.
 func (t *Tree) PreOrder() iter.Seq[*Node] {
@@ -92,21 +86,6 @@ func (t *Tree) PreOrder() iter.Seq[*Node] {
 			}
 		}
 	}
-}
-
-// PostOrder ranges over the components, children before parents, siblings in
-// definition order.
-func (t *Tree) PostOrder() iter.Seq[*Node] {
-	var visit func(n *Node, yield func(*Node) bool) bool
-	visit = func(n *Node, yield func(*Node) bool) bool {
-		for _, c := range n.Children {
-			if !visit(c, yield) {
-				return false
-			}
-		}
-		return yield(n)
-	}
-	return func(yield func(*Node) bool) { visit(t.Root, yield) }
 }
 
 func isChild(v value.Value) bool {

@@ -153,23 +153,6 @@ func (f *Frontier) Step(id StepID) (Step, bool) {
 	return v.step, true
 }
 
-// Waiting returns the steps that the given one still waits for.
-func (f *Frontier) Waiting(id StepID) []StepID {
-	v := f.steps[id]
-	if v == nil {
-		return nil
-	}
-	var waits []StepID
-	for _, before := range [2][]StepID{v.step.Needs, v.step.After} {
-		for _, b := range before {
-			if f.steps[b].settled == "" {
-				waits = append(waits, b)
-			}
-		}
-	}
-	return waits
-}
-
 // Pending returns how many of the steps have not ended.
 func (f *Frontier) Pending() int { return f.pending }
 
