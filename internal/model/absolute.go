@@ -365,10 +365,8 @@ func hasReference(v value.Value) bool {
 	case *value.Reference:
 		return true
 	case value.Vector:
-		for _, e := range v {
-			if hasReference(e) {
-				return true
-			}
+		if slices.ContainsFunc(v, hasReference) {
+			return true
 		}
 	case *value.Component:
 		for a := range v.All() {

@@ -1,6 +1,10 @@
 package model
 
-import "aloft/value"
+import (
+	"slices"
+
+	"aloft/value"
+)
 
 // space lets references of a resolved description be walked over its tree.
 // An output that a class declares counts as a value known only at run time,
@@ -15,7 +19,7 @@ func (sp space) Attr(s *scope, name string, first bool) (Item[*scope], bool) {
 	if !ok {
 		return Item[*scope]{Kind: ItemLazy}, sp.declared(s, name)
 	}
-	if !first && hasTag(a.Tags, "sfLocal") {
+	if !first && slices.Contains(a.Tags, "sfLocal") {
 		return Item[*scope]{}, false
 	}
 	switch v := a.Value.(type) {
@@ -38,13 +42,4 @@ func (sp space) Root(*scope) *scope { return sp.tree.Root.scope }
 // declared reports whether name is an output of the component s.
 func (sp space) declared(s *scope, name string) bool {
 	return s.node != nil && sp.outputs != nil && sp.outputs(s.node, name)
-}
-
-func hasTag(tags []string, tag string) bool {
-	for _, t := range tags {
-		if t == tag {
-			return true
-		}
-	}
-	return false
 }

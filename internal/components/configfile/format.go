@@ -3,6 +3,7 @@ package configfile
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"aloft/component"
@@ -80,10 +81,8 @@ func same(a, b any) bool {
 // steps splits a key that is a path.
 func steps(key string) ([]string, error) {
 	parts := strings.Split(key, ".")
-	for _, p := range parts {
-		if p == "" {
-			return nil, fmt.Errorf("key %q has an empty step", key)
-		}
+	if slices.Contains(parts, "") {
+		return nil, fmt.Errorf("key %q has an empty step", key)
 	}
 	return parts, nil
 }

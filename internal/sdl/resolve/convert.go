@@ -2,6 +2,7 @@ package resolve
 
 import (
 	"fmt"
+	"slices"
 
 	"aloft/internal/model"
 	"aloft/internal/sdl/diag"
@@ -81,7 +82,7 @@ func (r *resolver) convert(n *node, linked bool, depth int) *value.Component {
 	first := len(r.scratch) // what the components around n have is below
 	for i := range n.attrs {
 		a := &n.attrs[i]
-		if linked && (hasTag(a.tags, "sfTemp") || a.v == term(dropped{})) {
+		if linked && (slices.Contains(a.tags, "sfTemp") || a.v == term(dropped{})) {
 			continue
 		}
 		v := r.convertTerm(slot{n, i}, a.v, linked, depth, &n.size)

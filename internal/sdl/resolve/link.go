@@ -2,6 +2,7 @@ package resolve
 
 import (
 	"fmt"
+	"slices"
 
 	"aloft/internal/model"
 	"aloft/internal/sdl/diag"
@@ -327,7 +328,7 @@ type links struct{ r *resolver }
 
 func (l links) Attr(n *node, name string, first bool) (model.Item[*node], bool) {
 	i := n.find(name)
-	if i < 0 || !first && hasTag(n.attrs[i].tags, "sfLocal") {
+	if i < 0 || !first && slices.Contains(n.attrs[i].tags, "sfLocal") {
 		if !l.r.spend(1) {
 			return model.Item[*node]{Kind: model.ItemFailed}, true
 		}

@@ -2,6 +2,7 @@ package resolve
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"aloft/internal/model"
@@ -91,7 +92,7 @@ func (r *resolver) placeOne(n *node, a *attr) bool {
 		return true
 	}
 	old := &target.attrs[i]
-	if hasTag(old.tags, "sfFinal") {
+	if slices.Contains(old.tags, "sfFinal") {
 		d := r.diagnostic(diag.PlaceFinal, a.span(), n, fmt.Sprintf("%s is final in %s and cannot be placed", name, nodeName(target)))
 		d.Attribute = shownName(a.name)
 		d.Related = append(d.Related, diag.Related{Span: old.span(), Message: "tagged sfFinal here"})

@@ -180,16 +180,6 @@ func union(a, b []string) []string {
 	return append(append(merged, a...), b...)
 }
 
-// hasTag reports whether tags, usually none, has tag.
-func hasTag(tags []string, tag string) bool {
-	for _, t := range tags {
-		if t == tag {
-			return true
-		}
-	}
-	return false
-}
-
 // copyTerm returns a copy of t for attribute name of parent.
 func (r *resolver) copyTerm(t term, parent *node, name string) term {
 	switch t := t.(type) {

@@ -2,6 +2,7 @@ package resolve
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"aloft/internal/model"
@@ -119,7 +120,7 @@ func (r *resolver) mergeType(n *node) bool {
 		ok = r.mergeProto(n, attrs, p.link != nil, override) && ok
 		if i > 0 {
 			for j := range attrs {
-				if hasTag(attrs[j].tags, "sfOverride") {
+				if slices.Contains(attrs[j].tags, "sfOverride") {
 					if override == nil {
 						override = map[string]*attr{}
 					}
@@ -174,7 +175,7 @@ func (r *resolver) mergeProto(n *node, attrs []attr, foreign bool, override map[
 			continue
 		}
 		later := n.attrs[at]
-		if hasTag(a.tags, "sfFinal") {
+		if slices.Contains(a.tags, "sfFinal") {
 			ok = false
 			d := r.diagnostic(diag.FinalOverridden, later.span(), n, fmt.Sprintf("%s is final and cannot be given again", shownName(a.name)))
 			d.Attribute = shownName(a.name)
@@ -298,7 +299,7 @@ func (s definitions) Attr(n *node, name string, first bool) (model.Item[*node], 
 		}
 	}
 	i := n.find(name)
-	if i < 0 || !first && hasTag(n.attrs[i].tags, "sfLocal") {
+	if i < 0 || !first && slices.Contains(n.attrs[i].tags, "sfLocal") {
 		s.r.typing.tainted = s.r.typing.tainted || n.typed == typeFailed
 		return model.Item[*node]{}, false
 	}
