@@ -67,6 +67,7 @@ type Agent struct {
 	limit chan struct{}
 	dirty chan struct{}              // has one element when there is something to report
 	work  chan func(context.Context) // what Run is to start
+	begun chan struct{}              // closed when Run has begun what was here before
 	over  chan struct{}              // closed when Run has ended
 
 	mu      sync.Mutex
@@ -80,7 +81,7 @@ type Agent struct {
 func New(ctx context.Context, cfg Config) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, limit: make(chan struct{}, max(1, cfg.Limit)), dirty: make(chan struct{}, 1),
-		work: make(chan func(context.Context)), over: make(chan struct{}), tenants: map[string]*tenant{},
+		work: make(chan func(context.Context)), begun: make(chan struct{}), over: make(chan struct{}), tenants: map[string]*tenant{},
 		sequence: now().UnixMicro(),
 	}
 	parts, err := cfg.Journal.Parts.List(ctx)
@@ -101,6 +102,10 @@ func New(ctx context.Context, cfg Config) (*Agent, error) {
 func (a *Agent) restore(ctx context.Context, row *journalpb.Part) (*tenant, error) {
 	part := &peerpb.Part{}
 	if err := proto.Unmarshal(row.Signed.GetPart(), part); err != nil {
+		return nil, err
+	}
+	content, err := readPart(part)
+	if err != nil {
 		return nil, err
 	}
 	t := newTenant(a, row.System)
@@ -132,7 +137,8 @@ func (a *Agent) restore(ctx context.Context, row *journalpb.Part) (*tenant, erro
 	if err != nil {
 		return nil, err
 	}
-	return t, t.take(part, entries, heard, row.Interrupted)
+	t.take(content, entries, heard, row.Interrupted)
+	return t, nil
 }
 
 // Run brings back what ran before, then runs parts as they arrive, until ctx
@@ -147,6 +153,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	for _, t := range a.all() {
 		wg.Go(func() { t.run(ctx, true) })
 	}
+	close(a.begun)
 	for {
 		select {
 		case <-ctx.Done():

@@ -27,7 +27,7 @@ type held struct {
 	class string
 	// successor is the class a newer part gives the component; it becomes the
 	// class when the old one has been terminated.
-	successor string
+	successor *string
 	order     int
 	wanted    *value.Component // attributes of the newest part; nil when it is to go
 	digest    string           // of wanted

@@ -172,8 +172,8 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 	switch action {
 	case plan.Terminate:
 		c.attrs, c.tried, c.outputs, c.done = nil, nil, map[string]value.Value{}, ""
-		if c.successor != "" {
-			c.class, c.successor = c.successor, ""
+		if c.successor != nil {
+			c.class, c.successor = *c.successor, nil
 		}
 		if c.wanted == nil {
 			delete(t.comps, c.path)

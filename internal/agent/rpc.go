@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -34,32 +33,68 @@ func (a *Agent) Deliver(ctx context.Context, signed *peerpb.SignedPart) (*peerpb
 	if part.Executor != a.cfg.ID {
 		return nil, status.Errorf(codes.InvalidArgument, "part is for machine %s, this is %s", part.Executor, a.cfg.ID)
 	}
-	if err := a.fence(ctx, part.System, part.Fence); err != nil {
+	content, err := readPart(part)
+	if err != nil {
+		return nil, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := a.ready(ctx); err != nil {
 		return nil, err
 	}
-	t := a.tenantFor(part.System)
-	t.delivery.Lock()
-	defer t.delivery.Unlock()
+	for {
+		t := a.tenantFor(part.System)
+		t.delivery.Lock()
+		taken, err := a.deliver(ctx, t, content, signed)
+		t.delivery.Unlock()
+		if taken || err != nil {
+			return &peerpb.Receipt{}, err
+		}
+	}
+}
+
+// ready waits until Run has begun.
+func (a *Agent) ready(ctx context.Context) error {
+	select {
+	case <-a.begun:
+		return nil
+	case <-ctx.Done():
+		return status.Errorf(codes.Unavailable, "this daemon is starting: %v", context.Cause(ctx))
+	}
+}
+
+// deliver has a tenant take a part; its delivery lock is held. It is not taken
+// where the tenant is no longer the system's: what was left of the system has
+// just been dropped.
+func (a *Agent) deliver(ctx context.Context, t *tenant, content *contents, signed *peerpb.SignedPart) (taken bool, err error) {
+	part := content.part
+	if err := a.fence(ctx, part.System, part.Fence); err != nil {
+		return false, err
+	}
 	if current := t.current(); current != nil {
 		if current.Plan == part.Plan {
-			return &peerpb.Receipt{}, nil
+			return true, nil
 		}
-		// A system that was terminated begins anew at revision 1.
-		if part.Revision < current.Revision && len(current.Components) > 0 {
-			return nil, status.Errorf(codes.FailedPrecondition, "%s: revision %d of %s is older than %d, which is here", StaleOwner, part.Revision, part.System, current.Revision)
+		// A system that was terminated begins anew at revision 1, with a term of
+		// its own.
+		if f, g := part.Fence, current.Fence; part.Revision < current.Revision && f.GetEpoch() == g.GetEpoch() && f.GetTerm() == g.GetTerm() {
+			return false, status.Errorf(codes.FailedPrecondition, "%s: revision %d of %s is older than %d, which is here", StaleOwner, part.Revision, part.System, current.Revision)
 		}
 		if err := t.settle(ctx); err != nil {
-			return nil, err
+			return false, err
+		}
+		if a.tenant(part.System) != t {
+			return false, nil
+		}
+		// Another owner may have come while this one waited.
+		if err := a.fence(ctx, part.System, part.Fence); err != nil {
+			return false, err
 		}
 	}
 	if err := a.keep(ctx, t, part, signed); err != nil {
-		return nil, err
+		return false, err
 	}
-	if err := t.take(part, nil, nil, false); err != nil {
-		return nil, status.Errorf(codes.InvalidArgument, "%v", err)
-	}
+	t.take(content, nil, nil, false)
 	a.spawn(func(ctx context.Context) { t.run(ctx, false) })
-	return &peerpb.Receipt{}, nil
+	return true, nil
 }
 
 // tenantFor returns the tenant of a system, made now if there is none.
@@ -77,14 +112,19 @@ func (a *Agent) tenantFor(system string) *tenant {
 // keep writes the part to disk, in the place of the one before.
 func (a *Agent) keep(ctx context.Context, t *tenant, part *peerpb.Part, signed *peerpb.SignedPart) error {
 	j := a.cfg.Journal
-	if old := t.current(); old != nil {
+	old := t.current()
+	if err := j.Save(ctx, j.Parts.Set(&journalpb.Part{
+		System: part.System, Revision: part.Revision, Plan: part.Plan, Signed: signed, Received: timestamppb.New(now()),
+	})); err != nil {
+		return err
+	}
+	// Only now: a part whose steps are forgotten would be carried out again.
+	if old != nil {
 		if err := j.Forget(ctx, part.System, old.Plan); err != nil {
-			return fmt.Errorf("forget the plan before: %w", err)
+			a.cfg.Log.Warn("forget the plan before", "system", part.System, "plan", old.Plan, "error", err)
 		}
 	}
-	return j.Save(ctx, j.Parts.Set(&journalpb.Part{
-		System: part.System, Revision: part.Revision, Plan: part.Plan, Signed: signed, Received: timestamppb.New(now()),
-	}))
+	return nil
 }
 
 // settle ends what is under way of the part before, so that a new one can take
@@ -141,7 +181,12 @@ func (a *Agent) Interrupt(ctx context.Context, r *peerpb.InterruptRequest) (*pee
 		return nil, err
 	}
 	t := a.tenant(r.System)
-	if t == nil || t.current().GetPlan() != r.Plan {
+	if t == nil {
+		return &peerpb.InterruptReply{}, nil
+	}
+	t.delivery.Lock()
+	defer t.delivery.Unlock()
+	if t.current().GetPlan() != r.Plan {
 		return &peerpb.InterruptReply{}, nil
 	}
 	j := a.cfg.Journal

@@ -69,28 +69,45 @@ var (
 	}
 )
 
-// take makes part the tenant's newest. entries are what the journal knows of
-// its steps, heard what it knows of steps elsewhere.
-func (t *tenant) take(part *peerpb.Part, entries []journal.Entry, heard map[plan.StepID]plan.Outcome, interrupted bool) error {
-	steps := make([]plan.Step, 0, len(part.Steps))
+// contents are what a part says.
+type contents struct {
+	part  *peerpb.Part
+	steps []plan.Step
+	attrs []*value.Component // of part.Components
+}
+
+// readPart reads a part. One that this daemon does not understand is refused
+// before it is kept.
+func readPart(part *peerpb.Part) (*contents, error) {
+	c := &contents{part: part, steps: make([]plan.Step, 0, len(part.Steps)), attrs: make([]*value.Component, 0, len(part.Components))}
 	for _, s := range part.Steps {
 		action, ok := actions[s.Action]
 		if !ok {
-			return fmt.Errorf("step %s: unknown action %s: the manager speaks a newer protocol", s.Id, s.Action)
+			return nil, fmt.Errorf("step %s: unknown action %s: the manager speaks a newer protocol", s.Id, s.Action)
 		}
-		steps = append(steps, plan.Step{ID: plan.StepID(s.Id), Path: value.Path(s.Path), Action: action, Token: s.Token, Needs: stepIDs(s.Needs), After: stepIDs(s.After)})
+		c.steps = append(c.steps, plan.Step{ID: plan.StepID(s.Id), Path: value.Path(s.Path), Action: action, Token: s.Token, Needs: stepIDs(s.Needs), After: stepIDs(s.After)})
 	}
+	for _, w := range part.Components {
+		attrs, err := decodeComponent(w.Attributes)
+		if err != nil {
+			return nil, fmt.Errorf("component %s: %w", w.Path, err)
+		}
+		c.attrs = append(c.attrs, attrs)
+	}
+	return c, nil
+}
+
+// take makes a part the tenant's newest. entries are what the journal knows of
+// its steps, heard what it knows of steps elsewhere.
+func (t *tenant) take(content *contents, entries []journal.Entry, heard map[plan.StepID]plan.Outcome, interrupted bool) {
+	part := content.part
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range t.comps {
 		c.wanted = nil
 	}
-	for _, w := range part.Components {
+	for i, w := range part.Components {
 		path := value.Path(w.Path)
-		attrs, err := decodeComponent(w.Attributes)
-		if err != nil {
-			return fmt.Errorf("component %s: %w", path, err)
-		}
 		c := t.comps[path]
 		if c == nil {
 			c = &held{path: path, state: inventory.Instantiated, outputs: map[string]value.Value{}}
@@ -100,11 +117,11 @@ func (t *tenant) take(part *peerpb.Part, entries []journal.Entry, heard map[plan
 		case inventory.Instantiated, inventory.Terminated, inventory.Failed:
 			c.class = w.Class
 		default:
-			if c.class != w.Class {
-				c.successor = w.Class
+			if c.successor = nil; c.class != w.Class {
+				c.successor = &w.Class
 			}
 		}
-		c.wanted, c.digest, c.order = attrs, w.Digest, int(w.Order)
+		c.wanted, c.digest, c.order = content.attrs[i], w.Digest, int(w.Order)
 		c.policy = lifecycle.Policy{
 			OnEnd: lifecycle.OnEnd(w.OnEnd), MaxRestarts: int(w.MaxRestarts), Window: time.Duration(w.RestartWindow) * time.Second,
 		}
@@ -133,12 +150,11 @@ func (t *tenant) take(part *peerpb.Part, entries []journal.Entry, heard map[plan
 	t.part.Store(part)
 	t.ended = make(chan struct{})
 	t.runner = execute.New(execute.Config{
-		Steps: steps, Results: results, Journal: stepJournal{t, part}, Limit: t.agent.limit, Do: t.do, Settled: t.settled,
+		Steps: content.steps, Results: results, Journal: stepJournal{t, part}, Limit: t.agent.limit, Do: t.do, Settled: t.settled,
 	})
 	if interrupted {
 		t.runner.Interrupt("interrupted")
 	}
-	return nil
 }
 
 func stepIDs(texts []string) []plan.StepID {
