@@ -44,13 +44,21 @@ func (s service) Logs(ctx context.Context, q api.LogQuery) (iter.Seq2[api.LogLin
 		}
 		sources = append(sources, source)
 	}
+	return merge(ctx, sources, q.Follow, func(ctx context.Context, source logSource, lines chan<- api.LogLine) error {
+		return s.log(ctx, source, r, lines)
+	}), nil
+}
+
+// merge returns the lines that read sends of each source, as they come. Who is
+// silent is told of at the end, or among lines that are followed.
+func merge(ctx context.Context, sources []logSource, follow bool, read func(context.Context, logSource, chan<- api.LogLine) error) iter.Seq2[api.LogLine, error] {
 	return func(yield func(api.LogLine, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		lines := make(chan api.LogLine)
 		ends := make(chan logEnd)
 		running := len(sources)
 		for _, source := range sources {
-			go func() { ends <- logEnd{source, s.log(ctx, source, r, lines)} }()
+			go func() { ends <- logEnd{source, read(ctx, source, lines)} }()
 		}
 		defer func() {
 			cancel()
@@ -75,7 +83,7 @@ func (s service) Logs(ctx context.Context, q api.LogQuery) (iter.Seq2[api.LogLin
 					break
 				}
 				text := end.words()
-				if !q.Follow || running == 0 {
+				if !follow || running == 0 {
 					missing = append(missing, text)
 				} else if !yield(api.LogLine{Path: end.path, Machine: end.machine, Text: text}, nil) {
 					return
@@ -85,7 +93,7 @@ func (s service) Logs(ctx context.Context, q api.LogQuery) (iter.Seq2[api.LogLin
 		if len(missing) > 0 {
 			yield(api.LogLine{}, &api.Error{Kind: api.KindUnavailable, Message: strings.Join(missing, "; "), Remedy: "look at the machines with: aloft machines"})
 		}
-	}, nil
+	}
 }
 
 // logSource is a daemon that has logs; machine and path are of the machine it
