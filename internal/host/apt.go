@@ -209,6 +209,7 @@ func aptEnv() []string {
 		"PATH=" + DefaultPath, "HOME=/root", "LC_ALL=C", "TERM=dumb",
 		"DEBIAN_FRONTEND=noninteractive", "DEBIAN_PRIORITY=critical",
 		"APT_LISTCHANGES_FRONTEND=none", "NEEDRESTART_SUSPEND=1", "UCF_FORCE_CONFFOLD=1",
+		installerMark(),
 	}
 }
 
@@ -287,7 +288,7 @@ var aptTroubles = []struct {
 	{regexp.MustCompile(`Unable to locate package (\S+)`), "package %s is in none of the machine's package sources", "check its spelling, or add the source that has it", nil},
 	{regexp.MustCompile(`Package '?([^' \n]+)'? has no installation candidate`), "package %s is in none of the machine's package sources", "check its spelling, or add the source that has it", nil},
 	{regexp.MustCompile(`Version '([^']+)' for '[^']+' was not found`), "version %s is in none of the machine's package sources", "leave out version, or name one that the sources have", nil},
-	{regexp.MustCompile(`Could not get lock (\S+)|Unable to acquire the dpkg frontend lock`), "another package manager is at work on the machine", "wait until it is done, then run up again", nil},
+	{regexp.MustCompile(`Could not get lock (\S+)|Unable to acquire the dpkg frontend lock|was locked by another process`), "another package manager is at work on the machine", "wait until it is done, then run up again", nil},
 	{regexp.MustCompile(`Could not resolve '([^']+)'|Temporary failure resolving '([^']+)'`), "the package source %s cannot be reached: its name does not resolve", "check the machine's network, or set proxy", nil},
 	{regexp.MustCompile(`(?:Could not connect to|Unable to connect to|Cannot initiate the connection to|Connection timed out)\s*(\S*)`), "the package source %s cannot be reached", "check the machine's network, or set proxy", nil},
 	{regexp.MustCompile(`Failed to fetch (\S+)`), "%s cannot be fetched", "check the package source and the machine's network, then run up again", nil},

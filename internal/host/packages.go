@@ -110,11 +110,17 @@ func (p *Packages) Install(ctx context.Context, w Wanted, env component.Environm
 	if err != nil {
 		return err
 	}
-	have, err := installed(ctx)
+	// What is there, and who wants it, stays so until this operation has ended.
+	release, err := p.take(ctx)
 	if err != nil {
 		return err
 	}
+	defer release()
 	claimed, err := p.claim(w.WorkDir, w.Names)
+	if err != nil {
+		return err
+	}
+	have, err := installed(ctx)
 	if err != nil {
 		return err
 	}
@@ -125,12 +131,7 @@ func (p *Packages) Install(ctx context.Context, w Wanted, env component.Environm
 		rec.Names = w.Names
 		return rec.write(w.WorkDir)
 	}
-	release, err := p.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	if have, err = installed(ctx); err != nil { // what another component brought meanwhile
+	if err := mayBegin(ctx); err != nil {
 		return err
 	}
 	a := apt{proxy: w.Proxy, log: p.log, env: env}
@@ -155,21 +156,24 @@ func (p *Packages) Remove(ctx context.Context, workDir string, env component.Env
 	if err != nil {
 		return err
 	}
-	have, err := installed(ctx)
+	release, err := p.take(ctx)
 	if err != nil {
 		return err
 	}
+	defer release()
 	claimed, err := p.claim(workDir, nil)
+	if err != nil {
+		return err
+	}
+	have, err := installed(ctx)
 	if err != nil {
 		return err
 	}
 	ours := slices.DeleteFunc(without(rec.New, claimed), func(n string) bool { return have.version[n] == "" })
 	if len(ours) > 0 {
-		release, err := p.take(ctx)
-		if err != nil {
+		if err := mayBegin(ctx); err != nil {
 			return err
 		}
-		defer release()
 		a := apt{log: p.log, env: env}
 		if err := a.drop(ctx, ours, ours); err != nil {
 			return err
@@ -197,18 +201,33 @@ func (p *Packages) Installed(ctx context.Context, w Wanted) error {
 
 // take waits for the one slot.
 func (p *Packages) take(ctx context.Context) (release func(), err error) {
-	if os.Geteuid() != 0 {
-		return nil, &component.Failure{
-			Err:    errors.New("only root can install packages"),
-			Remedy: "run the daemon as root, which gives each machine a root file system of its own",
-		}
-	}
 	select {
 	case p.slot <- struct{}{}:
 		return func() { <-p.slot }, nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait for another installation: %w", ctx.Err())
 	}
+}
+
+// mayBegin sees to it that an installer can begin: that we may, and that none of a
+// daemon that died is at work still. The caller holds the slot.
+func mayBegin(ctx context.Context) error {
+	if os.Geteuid() != 0 {
+		return &component.Failure{
+			Err:    errors.New("only root can install packages"),
+			Remedy: "run the daemon as root, which gives each machine a root file system of its own",
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, killTime)
+	defer cancel()
+	return family{mark: installerMark()}.kill(ctx)
+}
+
+// installerMark is in the environment of the installers of this root file
+// system, and of no other's.
+func installerMark() string {
+	root, _ := os.Readlink("/proc/self/ns/mnt") // "" only without /proc, where no process is found
+	return "ALOFT_INSTALLER=" + root
 }
 
 // inventory is what dpkg says is installed.
