@@ -228,6 +228,10 @@ var cuts = []time.Duration{0, 2 * time.Millisecond, 30 * time.Millisecond}
 // slowCut is that of slow operations: in their midst.
 const slowCut = 2 * time.Second
 
+// patience is how long one that was cut off may go on. Managers promise five
+// seconds; the rest is for machines that are busy with other tests.
+const patience = 20 * time.Second
+
 func (s suite) interrupted(t *testing.T) {
 	cuts := cuts
 	if s.Slow {
@@ -241,7 +245,7 @@ func (s suite) interrupted(t *testing.T) {
 				begun := time.Now()
 				err := g.try(ctx, name)
 				cancel()
-				if d := time.Since(begun); d > cut+5*time.Second {
+				if d := time.Since(begun); d > cut+patience {
 					t.Errorf("%s went on for %s after it was cancelled", name, d-cut)
 				}
 				if err != nil && cut == 0 && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {

@@ -57,13 +57,13 @@ func freePort(t *testing.T) value.Integer {
 // ask sends inline commands and returns the last reply.
 func ask(t testing.TB, port value.Value, commands ...string) string {
 	t.Helper()
-	c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), 5*time.Second)
+	c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Minute)
 	if err != nil {
 		t.Error(err)
 		return ""
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(5 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	r := bufio.NewReader(c)
 	var reply string
 	for _, cmd := range commands {
@@ -175,7 +175,7 @@ func TestDataOutlivesARestartAndAReplicaCopiesIt(t *testing.T) {
 	two := call("b:redis", attrs("port", copyPort, "replicaOf",
 		attrs("sfClass", value.String("Redis"), "host", value.String("127.0.0.1"), "port", next, "password", value.String("pw"))))
 	run(two)
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for ask(t, copyPort, "GET greeting") != "hello" {
 		if time.Now().After(deadline) {
 			t.Fatal("the replica never copied")

@@ -145,7 +145,7 @@ func TestKillWhileMakingLeavesWhatCanBeResolved(t *testing.T) {
 func (w *world) converges(step int, all []provider.Resource) {
 	w.t.Helper()
 	for _, r := range all {
-		for until := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		for until := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 			now, err := w.d.Get(w.t.Context(), w.account, r.Ref)
 			if err != nil {
 				w.t.Fatal(err)

@@ -157,7 +157,7 @@ func (w *world) create(name string) provider.Resource {
 
 // dial connects to a machine's daemon, which may be starting.
 func (w *world) dial(address string) (net.Conn, error) {
-	for until := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for until := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		c, err := w.tryDial(address)
 		if err == nil || time.Now().After(until) {
 			return c, err
