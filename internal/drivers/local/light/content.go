@@ -22,6 +22,10 @@ var maskedFiles = []string{
 	"/etc/ssh/ssh_host_*", "/etc/shadow*", "/etc/gshadow*", "/etc/passwd-", "/etc/group-",
 }
 
+// manualIndex is the file by which man-db's package says that its index is to be
+// made anew whenever a package is installed.
+const manualIndex = "/var/lib/man-db/auto-update"
+
 // Mask returns what a machine has otherwise than the host from its boot on, as
 // the host is now. What the machine writes to its disk goes before it.
 func Mask(s Spec) (Tree, error) {
@@ -81,6 +85,11 @@ Acquire::Languages "none";
 	t.file("/etc/dpkg/dpkg.cfg.d/aloft", 0o644, "force-unsafe-io\n")
 	// No service manager runs: installing a package must not try to start one.
 	t.file("/usr/sbin/policy-rc.d", 0o755, "#!/bin/sh\nexit 101\n")
+	// Nobody reads manuals there, and indexing them anew takes longer than most
+	// installations.
+	if _, err := os.Lstat(manualIndex); err == nil {
+		t.Entries = append(t.Entries, Entry{Kind: Absent, Path: manualIndex})
+	}
 	t.file("/etc/profile.d/aloft-machine.sh", 0o644, "export ALOFT_HOME="+StatePath+"\nPATH=$PATH:"+filepath.Dir(BinaryPath)+"\n")
 	t.file(BinaryPath, 0o755, "") // what the binary is mounted on
 	return t, nil
