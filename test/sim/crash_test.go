@@ -74,7 +74,7 @@ func (w *world) expectMachines(n int) {
 
 func TestManagerKilledAnywhereFinishesTheSamePlan(t *testing.T) {
 	crashes := 0
-	overSeeds(t, 30, func(t *testing.T, seed uint64) {
+	overSeeds(t, 12, func(t *testing.T, seed uint64) {
 		f := grow(rand.New(rand.NewPCG(seed, 4)), 3, 9)
 		scenario(t, options{seed: seed, random: 10 * time.Second}, func(w *world) {
 			stop := w.crashing(4, 120, isManager)
@@ -116,7 +116,7 @@ func (w *world) endOrGone() {
 }
 
 func TestManagerKilledWhileTheCloudFailsLosesNoMachine(t *testing.T) {
-	overSeeds(t, 20, func(t *testing.T, seed uint64) {
+	overSeeds(t, 10, func(t *testing.T, seed uint64) {
 		o := options{seed: seed, random: 5 * time.Second}
 		o.cloud.Faults.LostAnswers, o.cloud.Faults.NoCapacity = 0.4, 0.2
 		o.cloud.Latency, o.cloud.ListLag, o.cloud.Shutdown = 200*time.Millisecond, 3*time.Second, 15*time.Second
@@ -143,7 +143,7 @@ func TestManagerKilledWhileTheCloudFailsLosesNoMachine(t *testing.T) {
 
 func TestMachineDaemonKilledAnywhereDoesNoStepTwice(t *testing.T) {
 	crashes := 0
-	overSeeds(t, 30, func(t *testing.T, seed uint64) {
+	overSeeds(t, 12, func(t *testing.T, seed uint64) {
 		f := grow(rand.New(rand.NewPCG(seed, 5)), 3, 12)
 		scenario(t, options{seed: seed, random: 10 * time.Second}, func(w *world) {
 			stop := w.crashing(4, 40, isMachine)
@@ -214,7 +214,7 @@ func TestComponentThatDiedWithItsDaemonIsBroughtBack(t *testing.T) {
 }
 
 func TestEveryDaemonCrashesAndTheDeploymentEnds(t *testing.T) {
-	overSeeds(t, 20, func(t *testing.T, seed uint64) {
+	overSeeds(t, 10, func(t *testing.T, seed uint64) {
 		f := grow(rand.New(rand.NewPCG(seed, 7)), 3, 9)
 		scenario(t, options{seed: seed, random: 10 * time.Second}, func(w *world) {
 			w.net.Delay(0, 200*time.Millisecond)
@@ -235,7 +235,7 @@ func TestEveryDaemonCrashesAndTheDeploymentEnds(t *testing.T) {
 }
 
 func TestUpdateSurvivesCrashes(t *testing.T) {
-	overSeeds(t, 16, func(t *testing.T, seed uint64) {
+	overSeeds(t, 8, func(t *testing.T, seed uint64) {
 		scenario(t, options{seed: seed, random: 10 * time.Second}, func(w *world) {
 			w.runs(twoMachines)
 			stop := w.crashing(3, 60, func(string) bool { return true })
@@ -264,7 +264,7 @@ func TestUpdateSurvivesCrashes(t *testing.T) {
 }
 
 func TestDownNowSurvivesCrashes(t *testing.T) {
-	overSeeds(t, 16, func(t *testing.T, seed uint64) {
+	overSeeds(t, 8, func(t *testing.T, seed uint64) {
 		scenario(t, options{seed: seed, random: 20 * time.Second}, func(w *world) {
 			stop := w.crashing(2, 80, func(string) bool { return true })
 			w.restartManager()
@@ -279,7 +279,7 @@ func TestDownNowSurvivesCrashes(t *testing.T) {
 }
 
 func TestSessionsLostAndRegainedHarmNothing(t *testing.T) {
-	overSeeds(t, 20, func(t *testing.T, seed uint64) {
+	overSeeds(t, 10, func(t *testing.T, seed uint64) {
 		f := grow(rand.New(rand.NewPCG(seed, 8)), 3, 12)
 		scenario(t, options{seed: seed, random: 10 * time.Second}, func(w *world) {
 			w.net.Delay(0, 100*time.Millisecond)

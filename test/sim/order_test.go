@@ -239,7 +239,7 @@ func (f forest) paths() []string {
 }
 
 func TestOrderHoldsWhateverEachOperationTakes(t *testing.T) {
-	overSeeds(t, 30, func(t *testing.T, seed uint64) {
+	overSeeds(t, 20, func(t *testing.T, seed uint64) {
 		f := grow(rand.New(rand.NewPCG(seed, 2)), 4, 16)
 		scenario(t, options{seed: seed, random: 20 * time.Second}, func(w *world) {
 			w.net.Delay(0, 300*time.Millisecond)

@@ -509,11 +509,13 @@ func (w *world) request(text string) api.PlanRequest {
 
 // apply plans and applies a request without waiting for its end.
 func (w *world) apply(r api.PlanRequest) (*api.Plan, error) {
-	p, err := w.service().Plan(context.Background(), r)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute) // who calls a dead daemon gives up
+	defer cancel()
+	p, err := w.service().Plan(ctx, r)
 	if err != nil || p.Attached || p.Empty {
 		return p, err
 	}
-	_, err = w.service().Apply(context.Background(), r.Name, p.ID)
+	_, err = w.service().Apply(ctx, r.Name, p.ID)
 	return p, err
 }
 
@@ -531,7 +533,9 @@ func (w *world) insist(r api.PlanRequest) *api.Plan {
 		switch {
 		case err == nil:
 			return p
-		case !errors.Is(err, errPower):
+		case r.Now && errors.Is(err, &api.Error{Kind: api.KindNotFound}):
+			return nil // it was terminated, and the answer was lost
+		case !errors.Is(err, errPower) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, &api.Error{Kind: api.KindStale}):
 			w.t.Fatalf("up or down: %v%s", err, details(err))
 		}
 		time.Sleep(time.Second)
@@ -584,9 +588,9 @@ func (w *world) runs(text string) {
 // down terminates the system and checks that nothing is left of it.
 func (w *world) down(now bool) {
 	w.t.Helper()
-	p := w.insist(api.PlanRequest{Name: "sys", Down: true, Now: now})
+	w.insist(api.PlanRequest{Name: "sys", Down: true, Now: now})
 	if d := w.end(); d.State != api.DeploymentDone {
-		w.t.Fatalf("down (plan %s) ended %s: %+v", p.ID, d.State, d.Failures)
+		w.t.Fatalf("down ended %s: %+v", d.State, d.Failures)
 	}
 	w.expectGone()
 	w.expectNothing()
