@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"aloft/internal/drivers/local"
+	"aloft/internal/drivers/local/pool"
 	"aloft/internal/peer"
 	"aloft/internal/pkgproxy"
 )
@@ -62,7 +63,7 @@ func (g *gateways) Open(ctx context.Context) (Gateway, error) {
 	form := g.driver.FormFor(nil)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	address, prefix, err := g.driver.Network(ctx, form)
+	address, _, err := g.driver.Network(ctx, form)
 	if err != nil {
 		return Gateway{}, err
 	}
@@ -80,7 +81,7 @@ func (g *gateways) Open(ctx context.Context) (Gateway, error) {
 		return Gateway{}, err
 	}
 	if form == local.Light {
-		if err := g.proxy(ctx, netip.AddrPortFrom(address, proxyPort), prefix); err != nil {
+		if err := g.proxy(ctx, netip.AddrPortFrom(address, proxyPort)); err != nil {
 			return Gateway{}, err
 		}
 		gw.Proxy = "http://" + netip.AddrPortFrom(address, proxyPort).String()
@@ -89,15 +90,16 @@ func (g *gateways) Open(ctx context.Context) (Gateway, error) {
 	return gw, nil
 }
 
-// proxy serves packages at an address; it asks nobody inside prefix.
-func (g *gateways) proxy(ctx context.Context, at netip.AddrPort, prefix netip.Prefix) error {
+// proxy serves packages at an address. It leads to no machine, of this home or
+// another.
+func (g *gateways) proxy(ctx context.Context, at netip.AddrPort) error {
 	listener, err := net.Listen("tcp", at.String())
 	if err != nil {
 		return fmt.Errorf("listen for package requests: %w", err)
 	}
 	p, err := pkgproxy.New(pkgproxy.Config{
 		Listener: listener, Dir: g.packages, Limit: 8 << 30,
-		Upstream: pkgproxy.HostUpstream(ctx, g.environ), Refuse: []netip.Prefix{prefix}, Log: g.log,
+		Upstream: pkgproxy.HostUpstream(ctx, g.environ), Refuse: []netip.Prefix{pool.Machines}, Log: g.log,
 	})
 	if err == nil {
 		err = g.start(ctx, func(ctx context.Context, _ serve) error { return p.Run(ctx) })

@@ -332,6 +332,9 @@ func whole[T any](list func() ([]T, error)) ([]T, error) {
 	}
 }
 
+// Machines holds the light machines of all homes of a host.
+var Machines = netip.MustParsePrefix("10.88.0.0/13")
+
 // ErrNone says that every network of a kind is somebody's.
 var ErrNone = errors.New("every network is taken")
 
@@ -346,9 +349,9 @@ func choose(kind string, id names.Home, preferred netip.Prefix, used []netip.Pre
 			return p, nil
 		}
 	}
-	whole := "10.88.0.0/13"
+	whole := Machines
 	if kind == Loopback {
-		whole = "127.0.0.0/8"
+		whole = netip.MustParsePrefix("127.0.0.0/8")
 	}
 	return netip.Prefix{}, fmt.Errorf("%w: routes, interfaces and other homes of this host cover all of %s", ErrNone, whole)
 }
