@@ -2,14 +2,13 @@ package daemon
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 
 	"aloft/internal/identity"
 	"aloft/internal/peer"
 	"aloft/internal/store"
-
-	"log/slog"
 )
 
 func TestManagerHasOneSessionWithItself(t *testing.T) {

@@ -16,6 +16,7 @@ func TestSystemOfPlainCompoundsAloneIsDeployed(t *testing.T) {
 		w.down(false)
 	})
 }
+
 func TestStoppedDaemonEndsNoMachineItIsMaking(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
 		w.begin(hello)

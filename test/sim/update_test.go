@@ -55,8 +55,11 @@ func TestUpdateDoesWhatDiffers(t *testing.T) {
 		"remove a machine":   {`m2 extends VM { b extends Probe { later LAZY m1:a:out; } }`, ``, []string{"m2:b terminate"}, 1},
 		"reconfigure":        {`"hello"`, `"good day"`, []string{"m1:a reconfigure"}, 2},
 		"replace":            {`fixed 1`, `fixed 2`, []string{"m1:a:x deploy", "m1:a:x start", "m1:a:x terminate"}, 2},
-		"replace a machine": {`m2 extends VM {`, `m2 extends VM { cores 2;`,
-			[]string{"m2:b deploy", "m2:b start", "m2:b terminate"}, 2},
+		"replace a machine": {
+			`m2 extends VM {`, `m2 extends VM { cores 2;`,
+			[]string{"m2:b deploy", "m2:b start", "m2:b terminate"},
+			2,
+		},
 		"change the class": {`x extends Probe { fixed 1; }`, `x extends Compound {}`, []string{"m1:a:x terminate"}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
