@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -154,6 +155,11 @@ func (ch *change) plan(ctx context.Context) (*client.Client, *api.Plan, error) {
 		return nil, nil, ch.notRunning(err)
 	}
 	p, err := cl.Plan(ctx, ch.request)
+	for err != nil && ch.request.Down && errors.Is(err, &api.Error{Kind: api.KindConflict}) {
+		if err = ch.hold(ctx, cl, err); err == nil {
+			p, err = cl.Plan(ctx, ch.request)
+		}
+	}
 	if err != nil {
 		return nil, nil, ch.notRunning(err)
 	}
@@ -165,6 +171,31 @@ func (ch *change) plan(ctx context.Context) (*client.Client, *api.Plan, error) {
 		}
 	}
 	return cl, p, nil
+}
+
+// holdPause is how often down looks whether it can begin.
+const holdPause = 200 * time.Millisecond
+
+// hold waits until what keeps a system from being terminated has ended, and
+// says for what (runtime.md LC3).
+func (ch *change) hold(ctx context.Context, cl *client.Client, busy error) error {
+	var e *api.Error
+	errors.As(busy, &e)
+	fmt.Fprintf(ch.Stderr, "aloft: held until it ends: %s\n  'aloft down %s --now' cancels it\n", e.Message, ch.request.Name)
+	for {
+		d, err := cl.Deployment(ctx, ch.request.Name)
+		if err != nil {
+			return err
+		}
+		if d.Ended() {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errInterrupted
+		case <-time.After(holdPause):
+		}
+	}
 }
 
 // show is what plan does.

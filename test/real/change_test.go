@@ -201,3 +201,30 @@ func TestPackageThatCannotBeHadSaysWhyAndStopsOnlyItsBranch(t *testing.T) {
 		t.Errorf("what does not depend on the failure is %s", q.State)
 	}
 }
+
+func TestDownIsHeldUntilTheDeploymentIsAtRest(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
+	h := newHome(t)
+	file := h.write("slow", `sfConfig extends { m extends VM { p extends Process { command [| "sleep", "infinity" |]; readyCommand [| "sleep", "2" |]; } } }`)
+	up := h.command("up", file, "-y")
+	var out strings.Builder
+	up.Stdout, up.Stderr = &out, &out
+	if err := up.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 20*time.Second, "the deployment is under way", func() bool {
+		text, status := h.try("systems", "-o", "name")
+		return status == 0 && strings.Contains(text, "slow")
+	})
+	if said := h.do("down", "slow", "-y"); !strings.Contains(said, "held until it ends") || !strings.Contains(said, "--now") {
+		t.Errorf("down said\n%s", said)
+	}
+	if err := up.Wait(); err != nil {
+		t.Errorf("the deployment was disturbed: %v\n%s", err, out.String())
+	}
+	if m, _ := processes(t, h.id()); m != 0 {
+		t.Errorf("%d machines are left", m)
+	}
+}

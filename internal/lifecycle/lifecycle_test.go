@@ -1,0 +1,134 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"aloft/component"
+	"aloft/internal/inventory"
+	"aloft/internal/plan"
+	"aloft/value"
+)
+
+// scripted is a manager whose deploy does what the test says.
+type scripted struct {
+	component.Keep
+	deploy func(context.Context) error
+}
+
+func (scripted) Class() component.Class { return component.Class{Name: "Scripted"} }
+
+func (s scripted) Deploy(ctx context.Context, _ *component.Call) error { return s.deploy(ctx) }
+
+func do(t *testing.T, deploy func(context.Context) error, limit time.Duration) (error, time.Duration) {
+	t.Helper()
+	begin := time.Now()
+	err := Do(t.Context(), scripted{deploy: deploy}, plan.Deploy, &component.Call{}, limit)
+	return err, time.Since(begin)
+}
+
+func TestStuckOperationIsCancelledAtItsLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		err, took := do(t, func(ctx context.Context) error {
+			<-ctx.Done()
+			return &component.Failure{Err: ctx.Err(), Output: []string{"unpacking"}}
+		}, time.Minute)
+		if took != time.Minute || err == nil || !strings.Contains(err.Error(), "longer than its limit of 1m0s") {
+			t.Errorf("after %s: %v", took, err)
+		}
+		if output, _ := component.Detail(err); !slices.Equal(output, []string{"unpacking"}) {
+			t.Errorf("the output is lost: %v", output)
+		}
+	})
+}
+
+func TestManagerThatDoesNotStopIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		err, took := do(t, func(context.Context) error { <-release; return nil }, time.Minute)
+		if took != time.Minute+Grace || err == nil || !strings.Contains(err.Error(), "did not stop when cancelled") {
+			t.Errorf("after %s: %v", took, err)
+		}
+		close(release)
+	})
+}
+
+func TestPanicOfAManagerIsItsError(t *testing.T) {
+	err, _ := do(t, func(context.Context) error { panic("nil map") }, time.Minute)
+	if err == nil || !strings.Contains(err.Error(), "Scripted crashed: nil map") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestOwnErrorIsKeptWhenTheLimitIsNotReached(t *testing.T) {
+	own := errors.New("no such user")
+	if err, _ := do(t, func(context.Context) error { return own }, time.Minute); !errors.Is(err, own) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestOnlyLegalMoves holds runtime.md LC1: what may follow what, besides the
+// repetition of what a crash cut off.
+func TestOnlyLegalMoves(t *testing.T) {
+	states := []inventory.State{
+		inventory.Instantiated, inventory.Deploying, inventory.Deployed, inventory.Starting, inventory.Running,
+		inventory.Reconfiguring, inventory.Terminating, inventory.Terminated, inventory.Failed,
+	}
+	legal := map[plan.Action][]inventory.State{
+		plan.Deploy:      {inventory.Instantiated, inventory.Deploying, inventory.Deployed, inventory.Terminated, inventory.Failed},
+		plan.Start:       {inventory.Deployed, inventory.Starting, inventory.Running},
+		plan.Reconfigure: {inventory.Running, inventory.Reconfiguring},
+		plan.Terminate:   states,
+	}
+	for action, from := range legal {
+		for _, s := range states {
+			_, _, err := During(s, action)
+			if got, want := err == nil, slices.Contains(from, s); got != want {
+				t.Errorf("%s while %s: %v", action, s, err)
+			}
+		}
+	}
+}
+
+func TestLimitsComeFromDescriptionThenClassThenTheirDefaults(t *testing.T) {
+	class := &component.Class{StartTimeout: 5 * time.Minute}
+	attrs := value.NewComponent(false, value.Attr{Name: "sfDeployTimeout", Value: value.Integer(7)})
+	for action, want := range map[plan.Action]time.Duration{
+		plan.Deploy: 7 * time.Second, plan.Start: 5 * time.Minute, plan.Terminate: time.Minute,
+	} {
+		if got := Limit(class, attrs, action); got != want {
+			t.Errorf("%s may take %s, want %s", action, got, want)
+		}
+	}
+}
+
+// TestRestartsPauseLongerAndAreGivenUp holds runtime.md TR3.
+func TestRestartsPauseLongerAndAreGivenUp(t *testing.T) {
+	p := Policy{OnEnd: Restart, MaxRestarts: 10, Window: time.Hour}
+	var r Restarts
+	now := time.Unix(0, 0)
+	var pauses []time.Duration
+	for {
+		pause, again := r.Next(now, p)
+		if !again {
+			break
+		}
+		pauses = append(pauses, pause)
+		now = now.Add(time.Minute)
+	}
+	want := []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 256, 300}
+	for i := range want {
+		want[i] *= time.Second
+	}
+	if !slices.Equal(pauses, want) {
+		t.Errorf("pauses %v, want %v", pauses, want)
+	}
+	if pause, again := r.Next(now.Add(time.Hour), p); !again || pause != time.Second {
+		t.Errorf("after a quiet window: %s, %v", pause, again)
+	}
+}
