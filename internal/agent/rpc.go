@@ -42,9 +42,12 @@ func (a *Agent) Deliver(ctx context.Context, signed *peerpb.SignedPart) (*peerpb
 	}
 	for {
 		t := a.tenantFor(part.System)
-		t.delivery.Lock()
+		done, err := t.turn(ctx)
+		if err != nil {
+			return nil, err
+		}
 		taken, err := a.deliver(ctx, t, content, signed)
-		t.delivery.Unlock()
+		done()
 		if taken || err != nil {
 			return &peerpb.Receipt{}, err
 		}
@@ -61,7 +64,17 @@ func (a *Agent) ready(ctx context.Context) error {
 	}
 }
 
-// deliver has a tenant take a part; its delivery lock is held. It is not taken
+// turn waits until no other part is being taken; done lets the next one.
+func (t *tenant) turn(ctx context.Context) (done func(), err error) {
+	select {
+	case t.delivery <- struct{}{}:
+		return func() { <-t.delivery }, nil
+	case <-ctx.Done():
+		return nil, status.Errorf(codes.Unavailable, "another part of system %s is being taken: %v", t.system, context.Cause(ctx))
+	}
+}
+
+// deliver has a tenant take a part; it is the part's turn. It is not taken
 // where the tenant is no longer the system's: what was left of the system has
 // just been dropped.
 func (a *Agent) deliver(ctx context.Context, t *tenant, content *contents, signed *peerpb.SignedPart) (taken bool, err error) {
@@ -184,8 +197,11 @@ func (a *Agent) Interrupt(ctx context.Context, r *peerpb.InterruptRequest) (*pee
 	if t == nil {
 		return &peerpb.InterruptReply{}, nil
 	}
-	t.delivery.Lock()
-	defer t.delivery.Unlock()
+	done, err := t.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	if t.current().GetPlan() != r.Plan {
 		return &peerpb.InterruptReply{}, nil
 	}

@@ -26,9 +26,9 @@ type tenant struct {
 	agent  *Agent
 	system string
 
-	// delivery is held while a part is taken: two deliveries of one plan must
-	// not run it twice.
-	delivery sync.Mutex
+	// delivery has an element while a part is taken: two deliveries of one plan
+	// must not run it twice.
+	delivery chan struct{}
 	folder   sync.Mutex // held while the system's folder is made or removed
 
 	mu     sync.Mutex
@@ -47,7 +47,7 @@ type tenant struct {
 
 func newTenant(a *Agent, system string) *tenant {
 	return &tenant{
-		agent: a, system: system, comps: map[value.Path]*held{}, values: map[value.Path]*value.Component{},
+		agent: a, system: system, delivery: make(chan struct{}, 1), comps: map[value.Path]*held{}, values: map[value.Path]*value.Component{},
 		facts: map[plan.StepID]*peerpb.Fact{}, tell: map[plan.StepID]bool{}, show: map[value.Path]bool{},
 	}
 }
