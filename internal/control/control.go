@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -61,6 +62,10 @@ type Control struct {
 	store rows
 	work  chan func(context.Context) // what Run is to start
 	over  chan struct{}
+
+	// starting is held, while rows are written, by the one plan that is being
+	// made its system's newest: two first plans of a name are one too many.
+	starting sync.Mutex
 
 	mu      sync.Mutex
 	systems map[string]*system
@@ -169,9 +174,20 @@ func (c *Control) Report(ctx context.Context, from string, r *peerpb.ReportReque
 			c.cfg.Log.Debug("event left out", "peer", from, "error", err)
 			continue
 		}
+		if ev.Origin != from || !ofMachine(ev.Kind) {
+			c.cfg.Log.Warn("event refused", "kind", ev.Kind, "origin", ev.Origin, "peer", from)
+			continue
+		}
 		c.cfg.Emit(ev)
 	}
 	return errors.Join(errs...)
+}
+
+// ofMachine reports whether a machine may tell of events of this kind: plans,
+// systems and machines are their owners' to tell of.
+func ofMachine(k event.Kind) bool {
+	of, _, _ := strings.Cut(string(k), ".")
+	return of == "step" || of == "component" || k == event.Progress
 }
 
 // emit records an event of this daemon about a system.

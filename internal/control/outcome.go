@@ -17,7 +17,7 @@ import (
 )
 
 // apply writes what a settled step means for its component into the inventory.
-func (s *system) apply(ctx context.Context, b *batch, f *peerpb.Fact) {
+func (s *system) apply(b *batch, f *peerpb.Fact) {
 	id := plan.StepID(f.Step)
 	step, ok := s.frontier.Step(id)
 	if !ok || step.Action == plan.Barrier {
@@ -38,7 +38,7 @@ func (s *system) apply(ctx context.Context, b *batch, f *peerpb.Fact) {
 		c.State, c.Reason, c.Record = inventory.Running, "not reconfigured: "+cause(f), inventory.RecordFromProto(f.Record)
 	case o == plan.Failed:
 		c.State, c.Reason, c.Record = inventory.Failed, cause(f), inventory.RecordFromProto(f.Record)
-		s.loseMachine(ctx, b, path)
+		s.loseMachine(b, path)
 	default:
 		c.Reason, c.Record, c.Revision = "", nil, s.plan.Revision
 		c.State = inventory.Running
@@ -56,7 +56,7 @@ func (s *system) apply(ctx context.Context, b *batch, f *peerpb.Fact) {
 		return
 	}
 	s.held.Components[path] = c
-	s.control.store.putComponent(ctx, b, s.name, c)
+	s.control.store.putComponent(b, s.name, c)
 }
 
 // takeMachine enters the machine that a component now has, where the one
@@ -73,7 +73,7 @@ func (s *system) takeMachine(b *batch, path value.Path) {
 // loseMachine takes the machine of a failed component out of the inventory: its
 // manager has destroyed it, and with it all that was there. The next try is
 // another machine.
-func (s *system) loseMachine(ctx context.Context, b *batch, path value.Path) {
+func (s *system) loseMachine(b *batch, path value.Path) {
 	if _, ok := s.held.Machines[path]; !ok {
 		return
 	}
@@ -83,7 +83,7 @@ func (s *system) loseMachine(ctx context.Context, b *batch, path value.Path) {
 		if guest.Machine == path && guest.State != inventory.Instantiated {
 			guest.State, guest.Reason = inventory.Terminated, "its machine "+path.String()+" failed"
 			s.held.Components[p] = guest
-			s.control.store.putComponent(ctx, b, s.name, guest)
+			s.control.store.putComponent(b, s.name, guest)
 		}
 	}
 }
@@ -103,7 +103,7 @@ func (s *system) terminated(b *batch, path value.Path, f *peerpb.Fact, wanted bo
 	if outcome(f.Outcome) != plan.Done {
 		c.State, c.Reason, c.Record = inventory.Failed, "not terminated: "+cause(f), inventory.RecordFromProto(f.Record)
 		s.held.Components[path] = c
-		s.control.store.putComponent(context.Background(), b, s.name, c)
+		s.control.store.putComponent(b, s.name, c)
 		return
 	}
 	if m, ok := s.held.Machines[path]; ok {
@@ -130,7 +130,7 @@ func (s *system) terminated(b *batch, path value.Path, f *peerpb.Fact, wanted bo
 		return
 	}
 	s.held.Components[path] = planned(want)
-	s.control.store.putComponent(context.Background(), b, s.name, s.held.Components[path])
+	s.control.store.putComponent(b, s.name, s.held.Components[path])
 }
 
 // planned is a component of which nothing is done yet.
@@ -157,9 +157,9 @@ func (s *system) note(f *peerpb.Fact) {
 	s.failures = append(s.failures, failure)
 }
 
-// finish records how the plan has ended.
-func (s *system) finish(ctx context.Context, b *batch) error {
-	s.head = proto.Clone(s.head).(*controlpb.System)
+// finish records how the plan has ended and returns the system's row with it.
+func (s *system) finish(ctx context.Context, b *batch) (*controlpb.System, error) {
+	head := proto.Clone(s.head).(*controlpb.System)
 	failed, skipped := 0, 0
 	for _, f := range s.facts {
 		switch outcome(f.Outcome) {
@@ -170,20 +170,23 @@ func (s *system) finish(ctx context.Context, b *batch) error {
 		}
 	}
 	switch {
-	case s.head.Interrupted && failed+skipped > 0:
-		s.head.Deployment = api.DeploymentCancelled
+	case head.Interrupted && failed+skipped > 0:
+		head.Deployment = api.DeploymentCancelled
 	case failed+skipped > 0:
-		s.head.Deployment = api.DeploymentDegraded
+		head.Deployment = api.DeploymentDegraded
 	default:
-		s.head.Deployment = api.DeploymentDone
+		head.Deployment = api.DeploymentDone
 	}
 	if s.plan.Down && len(s.held.Components) == 0 && len(s.held.Machines) == 0 {
-		s.head.Deployment = api.DeploymentDone
+		head.Deployment = api.DeploymentDone
 		b.drop(systemTable.Key(s.name))
-		return s.control.store.dropSteps(ctx, b, s.name)
+		for id := range s.facts { // also those that are only in this batch
+			b.drop(stepTable.Key(s.name, string(id)))
+		}
+		return head, s.control.store.dropSteps(ctx, b, s.name)
 	}
-	s.control.store.putHead(b, s.head)
-	return nil
+	s.control.store.putHead(b, head)
+	return head, nil
 }
 
 // wind tells that the plan has ended. The lock is held.
@@ -237,23 +240,35 @@ func (s *system) state() string {
 	return api.SystemRunning
 }
 
-// abandonAfter is how long a terminate may wait for a machine that does not
-// answer (runtime.md LC5).
-const abandonAfter = 60 * time.Second
+// How long a machine may be silent before its steps are given up: one that is
+// to end something (runtime.md LC5), or whose plan is interrupted, and any
+// other, which may yet have come further than is known here (LC4).
+const (
+	abandonAfter = 60 * time.Second
+	giveUpAfter  = 15 * time.Minute
+)
 
-// abandon gives up ending components on machines that do not answer.
+// abandon gives up the steps of machines that do not answer.
 func (s *system) abandon(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, since := range s.since {
 		step, _ := s.frontier.Step(id)
-		if time.Since(since) < abandonAfter || s.control.cfg.Machines.Connected(step.Executor) {
+		if s.control.cfg.Machines.Connected(step.Executor) {
+			s.since[id] = time.Now()
+			continue
+		}
+		limit := giveUpAfter
+		if step.Action == plan.Terminate || s.head.Interrupted {
+			limit = abandonAfter
+		}
+		if time.Since(since) < limit {
 			continue
 		}
 		f := s.fact(id, plan.Failed)
 		f.Record = &peerpb.Record{
 			Type: "abnormal", Path: string(step.Path), Description: id.Short() + " abandoned",
-			Cause: fmt.Sprintf("its machine has not answered for %s", abandonAfter),
+			Cause: fmt.Sprintf("its machine has not answered for %s", limit),
 		}
 		s.queue = append(s.queue, f)
 	}

@@ -267,6 +267,8 @@ func (c *Control) accept(ctx context.Context, d *draft) (*controlpb.System, erro
 
 // start makes the plan the system's newest, unless its base has changed.
 func (c *Control) start(ctx context.Context, d *draft, head *controlpb.System) (*api.Deployment, error) {
+	c.starting.Lock()
+	defer c.starting.Unlock()
 	c.mu.Lock()
 	s := c.systems[head.Name]
 	c.mu.Unlock()
@@ -284,8 +286,14 @@ func (c *Control) start(ctx context.Context, d *draft, head *controlpb.System) (
 		return nil, err
 	}
 	if s.head != nil {
+		if s.head.Plan == d.plan.ID {
+			return s.progress(c.cfg.Cursor()), nil // applied twice at once
+		}
 		if s.head.Deployment == api.DeploymentRunning {
 			return nil, s.busy()
+		}
+		if err := s.save(ctx); err != nil { // nothing older may be written after the new plan
+			return nil, err
 		}
 		if s.head.Revision != d.plan.Base {
 			return nil, &api.Error{Kind: api.KindStale, Message: fmt.Sprintf("system %s is at revision %d, the plan was made for %d", s.name, s.head.Revision, d.plan.Base), Remedy: "make a new plan"}
@@ -297,7 +305,7 @@ func (c *Control) start(ctx context.Context, d *draft, head *controlpb.System) (
 		return nil, &api.Error{Kind: api.KindStale, Message: fmt.Sprintf("system %s is gone, the plan was made for revision %d", head.Name, d.plan.Base), Remedy: "make a new plan"}
 	}
 	held := s.held.Clone()
-	s.expect(ctx, &b, d.plan, held)
+	s.expect(&b, d.plan, held)
 	held.File, held.Revision, held.Digest, held.OnFailure = head.File, head.Revision, head.Description, head.OnFailure
 	// The head goes last: until it names the plan, nothing of it is known.
 	c.store.putHead(&b, head)
@@ -318,7 +326,7 @@ func (c *Control) start(ctx context.Context, d *draft, head *controlpb.System) (
 }
 
 // expect enters what the plan is about to make into the inventory.
-func (s *system) expect(ctx context.Context, b *batch, p *plan.Plan, held *inventory.System) {
+func (s *system) expect(b *batch, p *plan.Plan, held *inventory.System) {
 	deploys, terminates := map[value.Path]bool{}, map[value.Path]bool{}
 	for _, step := range p.Steps {
 		switch step.Action {
@@ -339,7 +347,7 @@ func (s *system) expect(ctx context.Context, b *batch, p *plan.Plan, held *inven
 			c.Order = want.Order
 		}
 		held.Components[want.Path] = c
-		s.control.store.putComponent(ctx, b, s.name, c)
+		s.control.store.putComponent(b, s.name, c)
 	}
 	for path, choice := range p.Placement {
 		if _, exists := held.Machines[path]; choice.Kept || exists && terminates[path] {

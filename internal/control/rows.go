@@ -69,40 +69,29 @@ func (r rows) names(ctx context.Context) ([]string, error) {
 type batch struct {
 	writes []write
 	last   map[string]int // by key: which of writes counts
-	err    error
 }
 
-// write is one row put, or its key deleted.
+// write is a row, made when it is committed; without one its key is deleted.
 type write struct {
-	store.Put
-	delete bool
+	key string
+	row func(context.Context) (store.Put, error)
 }
 
-func (b *batch) add(p store.Put, err error) {
-	if err != nil && b.err == nil {
-		b.err = err
+func (b *batch) put(key string, row func(context.Context) (store.Put, error)) {
+	if b.last == nil {
+		b.last = map[string]int{}
 	}
-	b.write(write{Put: p})
+	b.last[key] = len(b.writes)
+	b.writes = append(b.writes, write{key, row})
 }
 
 func (b *batch) drop(keys ...string) {
 	for _, key := range keys {
-		b.write(write{Put: store.Put{Key: key}, delete: true})
+		b.put(key, nil)
 	}
-}
-
-func (b *batch) write(w write) {
-	if b.last == nil {
-		b.last = map[string]int{}
-	}
-	b.last[w.Key] = len(b.writes)
-	b.writes = append(b.writes, w)
 }
 
 func (r rows) commit(ctx context.Context, b *batch) error {
-	if b.err != nil {
-		return b.err
-	}
 	var t store.Txn
 	size := 0
 	flush := func() error {
@@ -113,74 +102,100 @@ func (r rows) commit(ctx context.Context, b *batch) error {
 		t, size = store.Txn{}, 0
 		return err
 	}
-	// What is put goes before what is deleted: a row that others name is there
-	// as long as they are.
-	for _, deletes := range [2]bool{false, true} {
-		for i, w := range b.writes {
-			if w.delete != deletes || b.last[w.Key] != i {
-				continue
-			}
-			n := len(w.Key) + len(w.Value)
-			if len(t.Put)+len(t.Delete) >= store.MaxTxnOp || size+n > store.MaxTxn {
-				if err := flush(); err != nil {
-					return err
-				}
-			}
-			if size += n; deletes {
-				t.Delete = append(t.Delete, w.Key)
-			} else {
-				t.Put = append(t.Put, w.Put)
+	room := func(n int) error {
+		if len(t.Put)+len(t.Delete) >= store.MaxTxnOp || size+n > store.MaxTxn {
+			if err := flush(); err != nil {
+				return err
 			}
 		}
+		size += n
+		return nil
+	}
+	// What is put goes before what is deleted: a row that others name is there
+	// as long as they are.
+	for i, w := range b.writes {
+		if w.row == nil || b.last[w.key] != i {
+			continue
+		}
+		p, err := w.row(ctx)
+		if err != nil {
+			return err
+		}
+		if err := room(len(p.Key) + len(p.Value)); err != nil {
+			return err
+		}
+		t.Put = append(t.Put, p)
+	}
+	for i, w := range b.writes {
+		if w.row != nil || b.last[w.key] != i {
+			continue
+		}
+		if err := room(len(w.key)); err != nil {
+			return err
+		}
+		t.Delete = append(t.Delete, w.key)
 	}
 	return flush()
 }
 
 func (r rows) putHead(b *batch, h *controlpb.System) {
-	p, err := systemTable.Put(h, h.Name)
-	b.add(p, err)
+	b.put(systemTable.Key(h.Name), func(context.Context) (store.Put, error) { return systemTable.Put(h, h.Name) })
 }
 
-func (r rows) putFact(ctx context.Context, b *batch, f *peerpb.Fact) {
-	in, blob, err := r.document(ctx, f.Component)
-	row := &controlpb.Step{Fact: &peerpb.Fact{
-		System: f.System, Revision: f.Revision, Step: f.Step, Outcome: f.Outcome, Component: in, Record: f.Record, Plan: f.Plan,
-	}, ComponentBlob: blob}
-	p, perr := stepTable.Put(row, f.System, f.Step)
-	b.add(p, errors.Join(err, perr))
-}
-
-func (r rows) putComponent(ctx context.Context, b *batch, system string, c inventory.Component) {
-	row := &controlpb.Component{Machine: string(c.Machine), OnHost: c.OnHost, Executor: c.Executor, Order: int32(c.Order)}
-	row.State = &peerpb.ComponentState{
-		System: system, Revision: c.Revision, Path: string(c.Path), Class: c.Class, State: string(c.State), Reason: c.Reason,
-		Digest: c.Digest, Record: inventory.RecordProto(c.Record), Restarts: c.Restarts,
-	}
-	var errs []error
-	encode := func(v *value.Component) ([]byte, string) {
-		if v == nil {
-			return nil, ""
+func (r rows) putFact(b *batch, f *peerpb.Fact) {
+	b.put(stepTable.Key(f.System, f.Step), func(ctx context.Context) (store.Put, error) {
+		in, blob, err := r.document(ctx, f.Component)
+		if err != nil {
+			return store.Put{}, err
 		}
-		wire, err := value.Encode(v)
-		errs = append(errs, err)
-		in, blob, err := r.document(ctx, wire)
-		errs = append(errs, err)
-		return in, blob
+		row := &controlpb.Step{Fact: &peerpb.Fact{
+			System: f.System, Revision: f.Revision, Step: f.Step, Outcome: f.Outcome, Component: in, Record: f.Record, Plan: f.Plan,
+		}, ComponentBlob: blob}
+		return stepTable.Put(row, f.System, f.Step)
+	})
+}
+
+func (r rows) putComponent(b *batch, system string, c inventory.Component) {
+	b.put(componentTable.Key(system, string(c.Path)), func(ctx context.Context) (store.Put, error) {
+		row := &controlpb.Component{Machine: string(c.Machine), OnHost: c.OnHost, Executor: c.Executor, Order: int32(c.Order)}
+		row.State = &peerpb.ComponentState{
+			System: system, Revision: c.Revision, Path: string(c.Path), Class: c.Class, State: string(c.State), Reason: c.Reason,
+			Digest: c.Digest, Record: inventory.RecordProto(c.Record), Restarts: c.Restarts,
+		}
+		var err1, err2 error
+		row.State.Component, row.ComponentBlob, err1 = r.encoded(ctx, c.Resolved)
+		row.Attributes, row.AttributesBlob, err2 = r.encoded(ctx, c.Attrs)
+		if err := errors.Join(err1, err2); err != nil {
+			return store.Put{}, fmt.Errorf("component %s: %w", c.Path, err)
+		}
+		return componentTable.Put(row, system, string(c.Path))
+	})
+}
+
+// encoded returns what to put in a row for a component's attributes.
+func (r rows) encoded(ctx context.Context, c *value.Component) (in []byte, blob string, err error) {
+	if c == nil {
+		return nil, "", nil
 	}
-	row.State.Component, row.ComponentBlob = encode(c.Resolved)
-	row.Attributes, row.AttributesBlob = encode(c.Attrs)
-	p, err := componentTable.Put(row, system, string(c.Path))
-	b.add(p, errors.Join(append(errs, err)...))
+	wire, err := value.Encode(c)
+	if err != nil {
+		return nil, "", err
+	}
+	return r.document(ctx, wire)
+}
+
+func (r rows) putMachine(b *batch, system string, m inventory.Machine) {
+	b.put(machineTable.Key(system, string(m.Path)), func(context.Context) (store.Put, error) {
+		proposal, err := json.Marshal(m.Proposal)
+		if err != nil {
+			return store.Put{}, fmt.Errorf("machine %s: %w", m.Path, err)
+		}
+		return machineTable.Put(&controlpb.Machine{Id: m.ID, Path: string(m.Path), Proposal: proposal, Since: timestamppb.New(m.Since)}, system, string(m.Path))
+	})
 }
 
 func (r rows) dropComponent(b *batch, system string, path value.Path) {
 	b.drop(componentTable.Key(system, string(path)))
-}
-
-func (r rows) putMachine(b *batch, system string, m inventory.Machine) {
-	proposal, err := json.Marshal(m.Proposal)
-	p, perr := machineTable.Put(&controlpb.Machine{Id: m.ID, Path: string(m.Path), Proposal: proposal, Since: timestamppb.New(m.Since)}, system, string(m.Path))
-	b.add(p, errors.Join(err, perr))
 }
 
 // inventory reads what is held of a system.

@@ -31,9 +31,13 @@ type system struct {
 	plan     *plan.Plan
 	frontier *plan.Frontier
 	facts    map[plan.StepID]*peerpb.Fact // of the plan's settled steps
+	order    map[value.Path]int           // of the plan's components: their places in it
 	couriers map[string]*courier          // by executor
-	since    map[plan.StepID]time.Time    // when a terminate step of another daemon could begin
+	ready    []plan.Step                  // could begin when the plan was read back
+	passed   []plan.Skip                  // could not any more then
+	since    map[plan.StepID]time.Time    // since when the daemon that is to perform a step is silent
 	queue    []*peerpb.Fact               // settled by this daemon, not yet taken in
+	unsaved  batch                        // what is not in the store yet
 	ended    chan struct{}                // closed when the plan has ended
 	failures []api.Failure
 }
@@ -97,13 +101,19 @@ func (s *system) begin(p *plan.Plan, facts []*peerpb.Fact) {
 	s.plan = p
 	s.frontier = plan.NewFrontier(p.Steps)
 	s.facts = map[plan.StepID]*peerpb.Fact{}
+	s.order = make(map[value.Path]int, len(p.Components))
+	for i, c := range p.Components {
+		s.order[c.Path] = i
+	}
+	s.ready, s.passed = nil, nil
 	s.since = map[plan.StepID]time.Time{}
 	s.couriers = map[string]*courier{}
 	s.ended = make(chan struct{})
 	s.failures = nil
 	for _, f := range facts {
 		s.facts[plan.StepID(f.Step)] = f
-		s.frontier.Settle(plan.StepID(f.Step), outcome(f.Outcome))
+		ready, skipped := s.frontier.Settle(plan.StepID(f.Step), outcome(f.Outcome))
+		s.ready, s.passed = append(s.ready, ready...), append(s.passed, skipped...)
 		s.note(f)
 	}
 }
@@ -160,13 +170,18 @@ func (s *system) carryOut(ctx context.Context) {
 		k := newCourier(s, executor, part)
 		s.couriers[executor] = k
 		couriers = append(couriers, k)
-		for _, f := range s.facts {
-			k.offer(f)
+		for _, step := range p.Steps { // in its order: the last value of a component is the one to keep
+			if f := s.facts[step.ID]; f != nil {
+				k.offer(f)
+			}
 		}
 		s.offerHeld(k, p)
 		wg.Go(func() { k.run(ctx) })
 	}
-	s.enqueue(s.frontier.Ready())
+	for _, skip := range s.passed {
+		s.skip(skip)
+	}
+	s.enqueue(append(s.ready, s.frontier.Ready()...))
 	err = s.drain(ctx)
 	s.mu.Unlock()
 	if err != nil {
@@ -212,15 +227,13 @@ func (s *system) offerHeld(k *courier, p *plan.Plan) {
 	}
 }
 
-// report takes in facts and states from an executor.
+// report takes in facts and states from an executor. A state is what the
+// executor says after all of its facts.
 func (s *system) report(ctx context.Context, from string, facts []*peerpb.Fact, states []*peerpb.ComponentState) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var b batch
-	for _, st := range states {
-		if err := s.takeState(ctx, &b, from, st); err != nil {
-			return err
-		}
+	if ctx.Err() != nil {
+		return ctx.Err() // it is told again, and may know more by then
 	}
 	for _, f := range facts {
 		if s.plan == nil || f.Plan != s.plan.ID {
@@ -233,14 +246,17 @@ func (s *system) report(ctx context.Context, from string, facts []*peerpb.Fact, 
 		}
 		s.queue = append(s.queue, f)
 	}
-	if err := s.control.store.commit(ctx, &b); err != nil {
-		return err
+	s.settle()
+	for _, st := range states {
+		if err := s.takeState(&s.unsaved, from, st); err != nil {
+			s.control.cfg.Log.Warn("state refused", "system", s.name, "peer", from, "error", err)
+		}
 	}
-	return s.drain(ctx)
+	return s.save(ctx)
 }
 
 // takeState takes in the state of a component.
-func (s *system) takeState(ctx context.Context, b *batch, from string, st *peerpb.ComponentState) error {
+func (s *system) takeState(b *batch, from string, st *peerpb.ComponentState) error {
 	path := value.Path(st.Path)
 	c, ok := s.held.Components[path]
 	if m := s.held.Machines[c.Machine]; !ok || c.Executor != from || c.Machine != value.Root && m.ID != from {
@@ -259,17 +275,23 @@ func (s *system) takeState(ctx context.Context, b *batch, from string, st *peerp
 		c.Resolved = resolved
 	}
 	s.held.Components[path] = c
-	s.control.store.putComponent(ctx, b, s.name, c)
+	s.control.store.putComponent(b, s.name, c)
 	if c.State == inventory.Failed && s.head.Deployment != api.DeploymentRunning {
-		s.loseMachine(ctx, b, path) // given up, outside of any plan
+		s.loseMachine(b, path) // given up, outside of any plan
 	}
 	return nil
 }
 
-// drain settles what is in the queue, performs what falls to this daemon, and
-// relays the facts, until nothing moves. The lock is held.
+// drain takes in what is in the queue, until nothing moves. The lock is held.
 func (s *system) drain(ctx context.Context) error {
-	var b batch
+	s.settle()
+	return s.save(ctx)
+}
+
+// settle takes in what is in the queue, performs what falls to this daemon, and
+// relays the facts. The lock is held.
+func (s *system) settle() {
+	b := &s.unsaved
 	for len(s.queue) > 0 {
 		f := s.queue[0]
 		s.queue = s.queue[1:]
@@ -279,8 +301,8 @@ func (s *system) drain(ctx context.Context) error {
 		}
 		s.facts[id] = f
 		delete(s.since, id)
-		s.control.store.putFact(ctx, &b, f)
-		s.apply(ctx, &b, f)
+		s.control.store.putFact(b, f)
+		s.apply(b, f)
 		s.note(f)
 		for _, k := range s.couriers {
 			k.offer(f)
@@ -291,16 +313,25 @@ func (s *system) drain(ctx context.Context) error {
 			s.skip(skip)
 		}
 	}
+}
+
+// save records what has been taken in, and with the last step the end of the
+// plan. What the store does not take is kept for the next time: nobody will
+// tell it again. The lock is held.
+func (s *system) save(ctx context.Context) error {
+	head := s.head
 	over := s.frontier.Pending() == 0 && s.head.Deployment == api.DeploymentRunning
 	if over {
-		if err := s.finish(ctx, &b); err != nil {
+		var err error
+		if head, err = s.finish(ctx, &s.unsaved); err != nil {
 			return err
 		}
 	}
-	if err := s.control.store.commit(context.WithoutCancel(ctx), &b); err != nil {
+	if err := s.control.store.commit(context.WithoutCancel(ctx), &s.unsaved); err != nil {
 		return fmt.Errorf("record the progress of plan %s: %w", s.plan.ID, err)
 	}
-	if over {
+	s.unsaved = batch{}
+	if s.head = head; over {
 		s.wind()
 	}
 	return nil
@@ -310,10 +341,11 @@ func (s *system) drain(ctx context.Context) error {
 // and components that are only state. Others are their executors'.
 func (s *system) enqueue(ready []plan.Step) {
 	for _, step := range ready {
+		if s.frontier.Outcome(step.ID) != "" {
+			continue // that is known by now
+		}
 		if step.Executor != "" {
-			if step.Action == plan.Terminate {
-				s.since[step.ID] = time.Now()
-			}
+			s.since[step.ID] = time.Now()
 			continue
 		}
 		f := s.fact(step.ID, plan.Done)
@@ -344,12 +376,11 @@ func (s *system) skip(k plan.Skip) {
 
 // wanted returns the plan's component at path.
 func (s *system) wanted(path value.Path) (plan.Component, bool) {
-	for _, c := range s.plan.Components {
-		if c.Path == path {
-			return c, true
-		}
+	i, ok := s.order[path]
+	if !ok {
+		return plan.Component{}, false
 	}
-	return plan.Component{}, false
+	return s.plan.Components[i], true
 }
 
 // interrupt cancels what is under way (runtime.md LC3, --now).
