@@ -96,6 +96,7 @@ type maker struct {
 	problems *diag.List
 	fate     map[value.Path]fate
 	gone     map[value.Path]bool // exists and is not wanted
+	soft     []softEdge
 }
 
 // place fixes where a component is processed, now that machines are chosen.
@@ -298,11 +299,35 @@ func (m *maker) steps() {
 		}
 	}
 	m.deploys(deploys)
+	m.order(deploys, Deploy)
 	deployed := m.barrier("deployed", deploys, Deploy, "")
 	m.changes(changes, deployed)
 	reconfigured := m.barrier("reconfigured", changes, Reconfigure, deployed)
-	m.starts(starts, reconfigured)
+	before := reconfigured
+	if m.unbarred() {
+		before = "" // each starts as soon as its own edges allow
+	}
+	m.starts(starts, before)
+	m.order(starts, Start)
 	m.removals(m.barrier("started", starts, Start, reconfigured))
+	m.harden()
+}
+
+// unbarred reports whether the system does without the deploy barrier
+// (runtime.md LC2).
+func (m *maker) unbarred() bool {
+	if len(m.in.Survey.parts) == 0 {
+		return false
+	}
+	top := m.in.Survey.parts[0]
+	a, ok := top.attrs.Attr("sfBarrier")
+	if !ok || a.Value == value.String("all") {
+		return false
+	}
+	if a.Value != value.String("none") {
+		m.in.Survey.problem(top, "sfBarrier", a.Pos, diag.AttributeKind, "sfBarrier has an unknown value", `"none", or "all", which is the default`, value.Source(a.Value))
+	}
+	return true
 }
 
 func (m *maker) step(c *surveyed, action Action) *Step {
