@@ -3,6 +3,7 @@ package plan
 import (
 	"strings"
 
+	"aloft/component"
 	"aloft/internal/inventory"
 	"aloft/value"
 )
@@ -16,26 +17,30 @@ func (m *maker) edit(c *surveyed, f fate, reason string, old inventory.Component
 	switch f {
 	case add:
 		e.Sign = Add
-		e.Attributes = m.differences(c, nil)
+		e.Attributes = m.differences(c, "", nil)
 	case renew:
 		e.Sign = Replace
-		e.Attributes = m.differences(c, old.Attrs)
+		e.Attributes = m.differences(c, old.Class, old.Attrs)
 	case change:
 		e.Sign = Change
-		e.Attributes = m.differences(c, old.Attrs)
+		e.Attributes = m.differences(c, old.Class, old.Attrs)
 	case begin:
 		e.Sign = Change
 	}
 	m.plan.Edits = append(m.plan.Edits, e)
 }
 
-// differences compares attributes by name: the new ones in definition order,
+// differences compares attributes with those that a component of class was had,
+// by name: the new ones in definition order,
 // then those that are gone. Attributes of the language's own are left out.
-func (m *maker) differences(c *surveyed, old *value.Component) []Difference {
+func (m *maker) differences(c *surveyed, was string, old *value.Component) []Difference {
 	var ds []Difference
+	before, _ := m.in.Survey.classes.Class(was)
 	show := func(name string, v value.Value, ok bool) (text string, secret bool) {
-		if line, known := c.class.Attribute(name); known && line.Secret {
-			secret = true
+		for _, class := range [2]component.Class{c.class, before} { // the class may change with the attribute
+			if line, known := class.Attribute(name); known && line.Secret {
+				secret = true
+			}
 		}
 		switch {
 		case !ok:
