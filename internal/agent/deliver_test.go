@@ -328,3 +328,49 @@ func TestPartThatIsNotUnderstoodIsNotKept(t *testing.T) {
 		defer run(t, m.agent())() // it starts
 	})
 }
+
+func TestWhatCouldNotBeEndedIsEndedByTheNextPlan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t)
+		m.things.fail["p terminate"] = 1
+		a := m.agent()
+		defer run(t, a)()
+		m.deliver(a, m.part("one", 1, "p", "p deploy", "p start"))
+		m.outcomes("one", 2)
+		for n, want := range []string{"p/terminate failed", "p/terminate done"} {
+			id := fmt.Sprint("down ", n)
+			m.deliver(a, m.part(id, int64(n+2), "", "p terminate"))
+			if got := m.outcomes(id, 1); !slices.Equal(got, []string{want}) {
+				t.Errorf("reported %v, want %s", got, want)
+			}
+			time.Sleep(time.Minute)
+		}
+		if n := len(m.things.running); n > 0 {
+			t.Error("it still runs")
+		}
+	})
+}
+
+func TestPlanTakesOverWhatIsBeingRestarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t)
+		a := m.agent()
+		defer run(t, a)()
+		m.deliver(a, m.part("one", 1, "p", "p deploy", "p start"))
+		m.outcomes("one", 2)
+		m.things.mu.Lock()
+		m.things.fail["p start"] = 4
+		m.things.mu.Unlock()
+		tenant := a.tenant("sys")
+		go tenant.componentEnded(t.Context(), tenant.component("p"), component.Record{Type: component.Abnormal})
+		time.Sleep(16 * time.Second) // it has failed 4 times, and pauses
+		m.deliver(a, m.part("two", 2, "p", "p deploy", "p start"))
+		if got, want := m.outcomes("two", 2), []string{"p/deploy done", "p/start done"}; !slices.Equal(got, want) {
+			t.Errorf("reported %v, want %v", got, want)
+		}
+		time.Sleep(time.Hour)
+		if calls := m.things.calls(); calls[len(calls)-1] != "p start" || !m.things.running["p"] {
+			t.Errorf("asked %v", calls)
+		}
+	})
+}

@@ -2,10 +2,12 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"aloft/api/peerpb"
 	"aloft/component"
 	"aloft/internal/event"
 	"aloft/internal/inventory"
@@ -76,6 +78,9 @@ func (t *tenant) repair(ctx context.Context, c *held, r component.Record) {
 		if ctx.Err() != nil {
 			return
 		}
+		if errors.Is(err, errTaken) {
+			return
+		}
 		if err == nil {
 			t.mu.Lock()
 			c.restarts++
@@ -90,6 +95,23 @@ func (t *tenant) repair(ctx context.Context, c *held, r component.Record) {
 	}
 }
 
+// errTaken says that a newer part decides what becomes of a component.
+var errTaken = errors.New("taken over by a plan")
+
+// planned reports whether the newest part has yet to deploy or end a component.
+func (t *tenant) planned(path value.Path) bool {
+	t.mu.Lock()
+	runner, part := t.runner, t.current()
+	t.mu.Unlock()
+	for _, s := range part.Steps {
+		replaces := s.Action == peerpb.Action_ACTION_DEPLOY || s.Action == peerpb.Action_ACTION_TERMINATE
+		if replaces && value.Path(s.Path) == path && runner.Outcome(plan.StepID(s.Id)) == "" {
+			return true
+		}
+	}
+	return false
+}
+
 // restart ends and brings back a component and everything below it. A machine
 // is only started again: it keeps its disk.
 func (t *tenant) restart(ctx context.Context, c *held) error {
@@ -101,8 +123,8 @@ func (t *tenant) restart(ctx context.Context, c *held) error {
 	t.mu.Lock()
 	gone := c.wanted == nil
 	t.mu.Unlock()
-	if gone {
-		return nil // a newer part has taken it away
+	if gone || t.planned(c.path) {
+		return errTaken
 	}
 	if _, class, err := t.manager(c, plan.Start); err == nil && class.Site == component.SiteResource {
 		t.mu.Lock()

@@ -42,6 +42,8 @@ func During(s inventory.State, action plan.Action) (during, after inventory.Stat
 		switch s {
 		case "", inventory.Instantiated, inventory.Deploying, inventory.Deployed, inventory.Terminated, inventory.Failed:
 			legal = true
+		case inventory.Starting, inventory.Terminating:
+			legal = true // a restart that did not succeed stopped there
 		}
 	case plan.Start:
 		to = move{inventory.Starting, inventory.Running}

@@ -73,14 +73,18 @@ func TestOwnErrorIsKeptWhenTheLimitIsNotReached(t *testing.T) {
 }
 
 // TestOnlyLegalMoves holds runtime.md LC1: what may follow what, besides the
-// repetition of what a crash cut off.
+// repetition of what a crash cut off; a restart that did not succeed leaves its
+// component where it stopped, and is followed by a deploy.
 func TestOnlyLegalMoves(t *testing.T) {
 	states := []inventory.State{
 		inventory.Instantiated, inventory.Deploying, inventory.Deployed, inventory.Starting, inventory.Running,
 		inventory.Reconfiguring, inventory.Terminating, inventory.Terminated, inventory.Failed,
 	}
 	legal := map[plan.Action][]inventory.State{
-		plan.Deploy:      {inventory.Instantiated, inventory.Deploying, inventory.Deployed, inventory.Terminated, inventory.Failed},
+		plan.Deploy: {
+			inventory.Instantiated, inventory.Deploying, inventory.Deployed, inventory.Terminated, inventory.Failed,
+			inventory.Starting, inventory.Terminating,
+		},
 		plan.Start:       {inventory.Deployed, inventory.Starting, inventory.Running},
 		plan.Reconfigure: {inventory.Running, inventory.Reconfiguring},
 		plan.Terminate:   states,
