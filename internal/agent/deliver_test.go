@@ -142,6 +142,8 @@ type machine struct {
 
 	mu    sync.Mutex
 	facts map[string]*peerpb.Fact // reported, by plan and step
+	state *peerpb.ComponentState  // reported last
+	meet  func()                  // called while a report is under way
 }
 
 func newMachine(t *testing.T) *machine {
@@ -156,6 +158,12 @@ func (m *machine) Report(_ context.Context, r *peerpb.ReportRequest) error {
 	defer m.mu.Unlock()
 	for _, f := range r.Facts {
 		m.facts[f.Plan+" "+f.Step] = f
+	}
+	for _, st := range r.States {
+		m.state = st
+	}
+	if m.meet != nil {
+		m.meet()
 	}
 	return nil
 }
@@ -371,6 +379,32 @@ func TestPlanTakesOverWhatIsBeingRestarted(t *testing.T) {
 		time.Sleep(time.Hour)
 		if calls := m.things.calls(); calls[len(calls)-1] != "p start" || !m.things.running["p"] {
 			t.Errorf("asked %v", calls)
+		}
+	})
+}
+
+func TestWhatChangesDuringAReportIsReportedToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t)
+		a := m.agent()
+		defer run(t, a)()
+		m.deliver(a, m.part("one", 1, "p", "p deploy", "p start"))
+		m.outcomes("one", 2)
+		time.Sleep(time.Minute)
+		tenant := a.tenant("sys")
+		p := tenant.component("p")
+		m.mu.Lock()
+		m.meet = func() {
+			m.meet = nil
+			tenant.set(p, p.state, "and why", nil)
+		}
+		m.mu.Unlock()
+		tenant.changed("p")
+		time.Sleep(time.Minute)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.state.Reason != "and why" {
+			t.Errorf("reported last: %v", m.state)
 		}
 	})
 }

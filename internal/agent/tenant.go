@@ -42,7 +42,7 @@ type tenant struct {
 	cut   []journal.Entry
 	facts map[plan.StepID]*peerpb.Fact // of part's own steps that are settled
 	tell  map[plan.StepID]bool         // of facts: not yet reported
-	show  map[value.Path]bool          // components whose state is not yet reported
+	show  map[value.Path]bool          // components whose state is not yet reported; false: under way
 }
 
 func newTenant(a *Agent, system string) *tenant {
@@ -316,7 +316,6 @@ func (t *tenant) news(r *peerpb.ReportRequest) func() {
 	}
 	part := t.current()
 	told := slices.Collect(maps.Keys(t.tell))
-	shown := map[value.Path]inventory.State{}
 	for _, id := range slices.SortedFunc(maps.Keys(t.tell), cmp.Compare) {
 		r.Facts = append(r.Facts, t.facts[id])
 	}
@@ -326,7 +325,7 @@ func (t *tenant) news(r *peerpb.ReportRequest) func() {
 			t.agent.cfg.Log.Error("report state", "system", t.system, "component", path, "error", err)
 			continue
 		}
-		shown[path] = inventory.State(st.State)
+		t.show[path] = false
 		r.States = append(r.States, st)
 	}
 	return func() {
@@ -337,8 +336,8 @@ func (t *tenant) news(r *peerpb.ReportRequest) func() {
 				delete(t.tell, id)
 			}
 		}
-		for path, was := range shown {
-			if c := t.comps[path]; c == nil || c.state == was {
+		for path, again := range t.show {
+			if !again {
 				delete(t.show, path)
 			}
 		}
