@@ -124,21 +124,34 @@ func (a *Agent) restore(ctx context.Context, row *journalpb.Part) (*tenant, erro
 	if err != nil {
 		return nil, err
 	}
-	heard := map[plan.StepID]plan.Outcome{}
 	for _, f := range facts {
 		if err := t.learn(f); err != nil {
 			return nil, fmt.Errorf("fact %s: %w", f.Step, err)
 		}
-		if f.Plan == part.Plan {
-			heard[plan.StepID(f.Step)] = outcomes[f.Outcome]
-		}
 	}
-	entries, err := a.cfg.Journal.Steps(ctx, row.System, part.Plan)
+	entries, heard, err := a.recorded(ctx, part)
 	if err != nil {
 		return nil, err
 	}
 	t.take(content, entries, heard, row.Interrupted)
 	return t, nil
+}
+
+// recorded returns what the journal knows of a part's steps, and of steps
+// elsewhere that the part waits for.
+func (a *Agent) recorded(ctx context.Context, part *peerpb.Part) ([]journal.Entry, map[plan.StepID]plan.Outcome, error) {
+	facts, err := a.cfg.Journal.Facts.List(ctx, part.System)
+	if err != nil {
+		return nil, nil, err
+	}
+	heard := map[plan.StepID]plan.Outcome{}
+	for _, f := range facts {
+		if f.Plan == part.Plan {
+			heard[plan.StepID(f.Step)] = outcomes[f.Outcome]
+		}
+	}
+	entries, err := a.cfg.Journal.Steps(ctx, part.System, part.Plan)
+	return entries, heard, err
 }
 
 // Run brings back what ran before, then runs parts as they arrive, until ctx

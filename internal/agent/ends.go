@@ -318,6 +318,10 @@ func (a *Agent) watch(ctx context.Context) {
 				}
 				if failed[c]++; failed[c] >= 2 && ctx.Err() == nil {
 					delete(failed, c)
+					if t.begun(c) {
+						a.spawn(func(ctx context.Context) { t.revive(ctx, c) })
+						continue
+					}
 					rec := t.record(c.path, "ping", err)
 					a.spawn(func(ctx context.Context) { t.componentEnded(ctx, c, *rec) })
 				}
@@ -337,9 +341,9 @@ func (t *tenant) ping(ctx context.Context, c *held) error {
 	}
 	defer c.op.Unlock()
 	t.mu.Lock()
-	serves, attrs := c.serves(), c.attrs
+	exists, attrs := c.wanted != nil && (c.state == inventory.Running || c.state == inventory.Deployed), c.attrs
 	t.mu.Unlock()
-	if !serves {
+	if !exists {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, watchLimit)
@@ -347,4 +351,30 @@ func (t *tenant) ping(ctx context.Context, c *held) error {
 	call, env := t.call(ctx, c, attrs)
 	defer env.close()
 	return m.Ping(ctx, call)
+}
+
+// begun reports whether a component is deployed and not yet started.
+func (t *tenant) begun(c *held) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return c.state == inventory.Deployed
+}
+
+// revive starts a machine again that ended while what is inside it is being
+// deployed: the plan goes on in it, and its own start is still to come.
+func (t *tenant) revive(ctx context.Context, c *held) {
+	c.op.Lock()
+	defer c.op.Unlock()
+	m, class, err := t.manager(c, plan.Start)
+	if err != nil || !t.begun(c) {
+		return
+	}
+	t.mu.Lock()
+	attrs := c.attrs
+	t.mu.Unlock()
+	call, env := t.call(ctx, c, attrs)
+	defer env.close()
+	if err := lifecycle.Do(ctx, m, plan.Start, call, lifecycle.Limit(&class, attrs, plan.Start)); err != nil && ctx.Err() == nil {
+		t.agent.cfg.Log.Warn("machine not started again", "system", t.system, "component", c.path, "error", err)
+	}
 }

@@ -147,7 +147,7 @@ func (t *tenant) settle(ctx context.Context) error {
 	runner, ended := t.runner, t.ended
 	t.mu.Unlock()
 	if runner.Pending() > 0 {
-		runner.Interrupt("a newer plan took its place")
+		t.interrupt("a newer plan took its place")
 	}
 	select {
 	case <-ended:
@@ -214,10 +214,7 @@ func (a *Agent) Interrupt(ctx context.Context, r *peerpb.InterruptRequest) (*pee
 			return nil, err
 		}
 	}
-	t.mu.Lock()
-	runner := t.runner
-	t.mu.Unlock()
-	runner.Interrupt("interrupted")
+	t.interrupt("interrupted")
 	return &peerpb.InterruptReply{}, nil
 }
 

@@ -36,7 +36,9 @@ type tenant struct {
 	comps  map[value.Path]*held
 	values map[value.Path]*value.Component // components elsewhere, as heard
 	runner *execute.Runner
-	ended  chan struct{} // closed when the runner of part has ended
+	// interrupted is why the part was interrupted, or "".
+	interrupted string
+	ended       chan struct{} // closed when the runner of part has ended
 	// cut are steps of an interrupted part that a crash cut off: begun, and not
 	// to be repeated.
 	cut   []journal.Entry
@@ -126,17 +128,31 @@ func (t *tenant) take(content *contents, entries []journal.Entry, heard map[plan
 			OnEnd: lifecycle.OnEnd(w.OnEnd), MaxRestarts: int(w.MaxRestarts), Window: time.Duration(w.RestartWindow) * time.Second,
 		}
 	}
+	t.cut = nil
+	for _, e := range entries {
+		if e.Result == nil && interrupted {
+			t.cut = append(t.cut, e)
+		}
+	}
+	t.part.Store(part)
+	t.ended = make(chan struct{})
+	t.interrupted = ""
+	if interrupted {
+		t.interrupted = "interrupted"
+	}
+	t.prepare(content, entries, heard)
+}
+
+// prepare makes the runner of the newest part. The lock is held.
+func (t *tenant) prepare(content *contents, entries []journal.Entry, heard map[plan.StepID]plan.Outcome) {
+	part := content.part
 	results := map[plan.StepID]execute.Result{}
 	for id, o := range heard {
 		results[id] = execute.Result{Outcome: o}
 	}
 	clear(t.facts)
 	clear(t.tell)
-	t.cut = nil
 	for _, e := range entries {
-		if e.Result == nil && interrupted {
-			t.cut = append(t.cut, e)
-		}
 		if e.Result != nil {
 			id := plan.StepID(e.ID)
 			results[id] = execute.Result{Outcome: outcomes[e.Result.Outcome]}
@@ -147,14 +163,23 @@ func (t *tenant) take(content *contents, entries []journal.Entry, heard map[plan
 			t.tell[id] = true
 		}
 	}
-	t.part.Store(part)
-	t.ended = make(chan struct{})
 	t.runner = execute.New(execute.Config{
 		Steps: content.steps, Results: results, Journal: stepJournal{t, part}, Limit: t.agent.limit, Do: t.do, Settled: t.settled,
 	})
-	if interrupted {
-		t.runner.Interrupt("interrupted")
+	if t.interrupted != "" {
+		t.runner.Interrupt(t.interrupted)
 	}
+}
+
+// interrupt cancels what is under way of the newest part and skips the rest.
+func (t *tenant) interrupt(reason string) {
+	t.mu.Lock()
+	if t.interrupted == "" {
+		t.interrupted = reason
+	}
+	runner := t.runner
+	t.mu.Unlock()
+	runner.Interrupt(reason)
 }
 
 func stepIDs(texts []string) []plan.StepID {
@@ -179,15 +204,74 @@ func (t *tenant) run(ctx context.Context, resumed bool) {
 		t.resume(ctx)
 		t.undoCut(ctx)
 	}
-	if err := runner.Run(ctx); err != nil {
-		if !errors.Is(err, context.Canceled) {
-			t.agent.cfg.Log.Error("run part", "system", t.system, "plan", part.Plan, "error", err)
+	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
+		err := runner.Run(ctx)
+		if err == nil {
+			break
 		}
-		return
+		if ctx.Err() != nil {
+			return
+		}
+		// The journal refuses records, as on a full disk: what cannot be
+		// recorded is not done. When it takes them again, the work goes on.
+		t.agent.cfg.Log.Error("run part", "system", t.system, "plan", part.Plan, "error", err)
+		t.stalled(runner, err)
+		for runner = nil; runner == nil; {
+			if sleep(ctx, pause); ctx.Err() != nil {
+				return
+			}
+			if runner, err = t.again(ctx); err != nil {
+				t.agent.cfg.Log.Error("read the journal", "system", t.system, "error", err)
+			}
+		}
 	}
 	if len(part.Components) == 0 {
 		t.drop(ctx, part)
 	}
+}
+
+// Pauses between attempts to go on where the journal refused a record.
+const (
+	firstRetry = time.Second
+	lastRetry  = time.Minute
+)
+
+// stalled says of every component with a step that has not ended why nothing
+// moves.
+func (t *tenant) stalled(runner *execute.Runner, err error) {
+	var waiting []value.Path // asked first: the runner's lock goes before ours
+	for _, s := range t.current().GetSteps() {
+		if runner.Outcome(plan.StepID(s.Id)) == "" {
+			waiting = append(waiting, value.Path(s.Path))
+		}
+	}
+	t.mu.Lock()
+	for _, path := range waiting {
+		if c := t.comps[path]; c != nil {
+			c.reason = "the machine cannot record its work, and waits: " + err.Error()
+			t.show[path] = true
+		}
+	}
+	t.mu.Unlock()
+	t.agent.changed()
+}
+
+// again returns a runner that goes on with the newest part where the journal
+// says that it is. What was done without its result being recorded is repeated.
+func (t *tenant) again(ctx context.Context) (*execute.Runner, error) {
+	part := t.current()
+	content, err := readPart(part)
+	if err != nil {
+		return nil, err
+	}
+	entries, heard, err := t.agent.recorded(ctx, part)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.prepare(content, entries, heard)
+	return t.runner, nil
 }
 
 // undoCut undoes what an interruption and a crash together have left half done.
