@@ -196,16 +196,19 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 // manager returns the manager of a component and its class. A plain compound
 // has nothing to do.
 func (t *tenant) manager(c *held, action plan.Action) (component.Manager, component.Class, error) {
-	if c.class == "" {
+	t.mu.Lock()
+	name := c.class
+	t.mu.Unlock()
+	if name == "" {
 		return plainCompound{}, component.Class{Children: true, OpenAttributes: true, Reconfigures: true}, nil
 	}
-	m, ok := t.agent.cfg.Managers[c.class]
+	m, ok := t.agent.cfg.Managers[name]
 	if !ok {
-		return nil, component.Class{}, fmt.Errorf("this daemon (%s) has no manager for %s", t.agent.cfg.Build, c.class)
+		return nil, component.Class{}, fmt.Errorf("this daemon (%s) has no manager for %s", t.agent.cfg.Build, name)
 	}
 	class := m.Class()
 	if action == plan.Reconfigure && !class.Reconfigures {
-		return nil, class, fmt.Errorf("%s cannot be reconfigured", c.class)
+		return nil, class, fmt.Errorf("%s cannot be reconfigured", name)
 	}
 	return m, class, nil
 }
