@@ -25,16 +25,16 @@ func (scripted) Class() component.Class { return component.Class{Name: "Scripted
 
 func (s scripted) Deploy(ctx context.Context, _ *component.Call) error { return s.deploy(ctx) }
 
-func do(t *testing.T, deploy func(context.Context) error, limit time.Duration) (error, time.Duration) {
+func do(t *testing.T, deploy func(context.Context) error, limit time.Duration) (time.Duration, error) {
 	t.Helper()
 	begin := time.Now()
 	err := Do(t.Context(), scripted{deploy: deploy}, plan.Deploy, &component.Call{}, limit)
-	return err, time.Since(begin)
+	return time.Since(begin), err
 }
 
 func TestStuckOperationIsCancelledAtItsLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		err, took := do(t, func(ctx context.Context) error {
+		took, err := do(t, func(ctx context.Context) error {
 			<-ctx.Done()
 			return &component.Failure{Err: ctx.Err(), Output: []string{"unpacking"}}
 		}, time.Minute)
@@ -50,7 +50,7 @@ func TestStuckOperationIsCancelledAtItsLimit(t *testing.T) {
 func TestManagerThatDoesNotStopIsLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		err, took := do(t, func(context.Context) error { <-release; return nil }, time.Minute)
+		took, err := do(t, func(context.Context) error { <-release; return nil }, time.Minute)
 		if took != time.Minute+Grace || err == nil || !strings.Contains(err.Error(), "did not stop when cancelled") {
 			t.Errorf("after %s: %v", took, err)
 		}
@@ -59,7 +59,7 @@ func TestManagerThatDoesNotStopIsLeftAlone(t *testing.T) {
 }
 
 func TestPanicOfAManagerIsItsError(t *testing.T) {
-	err, _ := do(t, func(context.Context) error { panic("nil map") }, time.Minute)
+	_, err := do(t, func(context.Context) error { panic("nil map") }, time.Minute)
 	if err == nil || !strings.Contains(err.Error(), "Scripted crashed: nil map") {
 		t.Errorf("error %v", err)
 	}
@@ -67,7 +67,7 @@ func TestPanicOfAManagerIsItsError(t *testing.T) {
 
 func TestOwnErrorIsKeptWhenTheLimitIsNotReached(t *testing.T) {
 	own := errors.New("no such user")
-	if err, _ := do(t, func(context.Context) error { return own }, time.Minute); !errors.Is(err, own) {
+	if _, err := do(t, func(context.Context) error { return own }, time.Minute); !errors.Is(err, own) {
 		t.Errorf("error %v", err)
 	}
 }
