@@ -300,10 +300,8 @@ func (t *tenant) undoCut(ctx context.Context) {
 // drop forgets a system of which nothing is left, once its owner knows. What
 // could not be ended stays known: another plan has to find it.
 func (t *tenant) drop(ctx context.Context, part *peerpb.Part) {
-	for _, c := range t.subtree(value.Root) {
-		if t.exists(c) {
-			return
-		}
+	if slices.ContainsFunc(t.subtree(value.Root), t.exists) {
+		return
 	}
 	for {
 		t.mu.Lock()
