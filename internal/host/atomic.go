@@ -16,7 +16,11 @@ import (
 // writeAtomic writes content beside path and renames it over path, durable
 // when it returns. A negative uid or gid keeps the writer's.
 func writeAtomic(path string, content []byte, mode fs.FileMode, uid, gid int) error {
-	if err := replace(path, content, mode, uid, gid, (*os.File).Sync); err != nil {
+	f, err := createBeside(path)
+	if err != nil {
+		return explain(err)
+	}
+	if err := replace(f, path, content, mode, uid, gid, (*os.File).Sync); err != nil {
 		return err
 	}
 	return explain(syncDir(filepath.Dir(path)))
@@ -25,14 +29,17 @@ func writeAtomic(path string, content []byte, mode fs.FileMode, uid, gid int) er
 // writeUnsynced writes content beside path and renames it over path. A crash of
 // the writer leaves the old content or the new, one of the host may leave none.
 func writeUnsynced(path string, content []byte, mode fs.FileMode) error {
-	return replace(path, content, mode, -1, -1, func(*os.File) error { return nil })
-}
-
-func replace(path string, content []byte, mode fs.FileMode, uid, gid int, sync func(*os.File) error) (err error) {
-	f, err := createBeside(path)
+	f, err := os.CreateTemp(filepath.Dir(path), ".unsynced-*.aloft-new")
 	if err != nil {
 		return explain(err)
 	}
+	// A name of its own: two daemons may tell of one process at the same time,
+	// one that ends it and one that sees it end.
+	return replace(f, path, content, mode, -1, -1, func(*os.File) error { return nil })
+}
+
+// replace fills f and renames it over path; f goes if that fails.
+func replace(f *os.File, path string, content []byte, mode fs.FileMode, uid, gid int, sync func(*os.File) error) (err error) {
 	defer func() {
 		if err != nil {
 			f.Close()
