@@ -210,18 +210,25 @@ func (w *world) run(r provider.Resource, command string) string {
 	return strings.TrimSpace(string(b))
 }
 
-// killDaemon has a machine's daemon kill itself.
+// killDaemon has a machine's daemon kill itself. One that is being ended may
+// still take the connection; then the next one is told.
 func (w *world) killDaemon(r provider.Resource) {
 	w.t.Helper()
-	c, err := w.dial(r.Address)
-	if err != nil {
-		w.t.Fatal(err)
+	for range 100 {
+		c, err := w.dial(r.Address)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		_, err = c.Write([]byte("run kill -9 $PPID"))
+		if err == nil {
+			_, _ = io.ReadAll(c) // ends with the daemon
+		}
+		c.Close()
+		if err == nil {
+			return
+		}
 	}
-	defer c.Close()
-	if _, err := c.Write([]byte("run kill -9 $PPID")); err != nil {
-		w.t.Fatal(err)
-	}
-	_, _ = io.ReadAll(c) // ends with the daemon
+	w.t.Fatalf("the daemon of machine %s cannot be reached", r.Name)
 }
 
 // log shows what the machine's keeper and daemon wrote.
