@@ -19,10 +19,10 @@ import (
 //
 //	a = 1; //! SDL101@3 illegal character
 //
-// that is code, column, and a pattern for the message and what is said below
-// it. //!+2 speaks of the second line further down, for mistakes that no
-// comment can stand behind.
-var want = regexp.MustCompile(`//!([+-]\d+)? (SDL\d+)@(\d+) (.*)`)
+// that is code, column, and text of the message and what is said below it, with
+// " … " where something is left out. //!+2 speaks of the second line further
+// down, for mistakes that no comment can stand behind.
+var want = regexp.MustCompile(`^([+-]\d+)? (SDL\d+)@(\d+) (.*)`)
 
 func TestRules(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.sf")
@@ -71,15 +71,18 @@ func checkChunk(t *testing.T, where, src, printed string) {
 			continue
 		}
 		for part := range strings.SplitSeq(rest, "//!") {
-			m := want.FindStringSubmatch("//!" + strings.TrimRight(part, " \r"))
+			m := want.FindStringSubmatch(strings.TrimRight(part, " \r"))
 			if m == nil {
 				t.Fatalf("%s: malformed expectation %q", where, part)
 			}
 			skip, _ := strconv.Atoi(m[1])
-			pattern := fmt.Sprintf(`^x:%d:%s: error %s \(raw\): .*%s`, i+1+skip, m[3], m[2], m[4])
-			at := slices.IndexFunc(found, regexp.MustCompile(pattern).MatchString)
+			first := fmt.Sprintf("x:%d:%s: error %s (raw): ", i+1+skip, m[3], m[2])
+			at := slices.IndexFunc(found, func(text string) bool {
+				text, ok := strings.CutPrefix(text, first)
+				return ok && saysAll(text, m[4])
+			})
 			if at < 0 {
-				t.Errorf("%s: missing %s", where, pattern)
+				t.Errorf("%s: missing %s%s", where, first, m[4])
 				continue
 			}
 			found = slices.Delete(found, at, at+1)
@@ -101,15 +104,15 @@ func checkChunk(t *testing.T, where, src, printed string) {
 	}
 }
 
-func TestEveryRuleHasCases(t *testing.T) {
-	for prefix, n := range map[string]int{"LX": 13, "GR": 9} {
-		for i := range n {
-			for _, kind := range []string{"ok", "bad"} {
-				name := fmt.Sprintf("testdata/%s%d-%s.sf", prefix, i+1, kind)
-				if _, err := os.Stat(name); err != nil {
-					t.Error(err)
-				}
-			}
+// saysAll reports whether text holds the parts of want, which " … " separates,
+// one behind the other.
+func saysAll(text, want string) bool {
+	for part := range strings.SplitSeq(want, " … ") {
+		i := strings.Index(text, part)
+		if i < 0 {
+			return false
 		}
+		text = text[i+len(part):]
 	}
+	return true
 }
