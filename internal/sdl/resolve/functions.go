@@ -47,9 +47,11 @@ func (r *resolver) actions(n *node, prefix string) (found bool) {
 		switch v := a.v.(type) {
 		case *node:
 			found = r.actions(v, prefix) || found
-			if t, ok := r.act(v, prefix); ok {
-				n.attrs[i].v, found = t, true
+			t, asked := r.act(v, prefix)
+			if t != nil {
+				n.attrs[i].v = t
 			}
+			found = found || asked
 		case *ref:
 			if v.apply != nil {
 				found = r.actions(v.apply, prefix) || found
@@ -59,9 +61,9 @@ func (r *resolver) actions(n *node, prefix string) (found bool) {
 	return found
 }
 
-// act carries out the actions of n and returns what n becomes.
-func (r *resolver) act(n *node, prefix string) (term, bool) {
-	var t term
+// act carries out the action of n, if one is asked for, and returns what n
+// becomes; nil after a mistake.
+func (r *resolver) act(n *node, prefix string) (t term, asked bool) {
 	for i := range n.attrs {
 		a := &n.attrs[i]
 		if !strings.HasPrefix(a.name, prefix) {
@@ -80,9 +82,8 @@ func (r *resolver) act(n *node, prefix string) (term, bool) {
 			d.Attribute = a.name
 			d.Expected = "one of " + strings.Join([]string{constructFunction, constructAssertions, constructSchema}, ", ")
 			r.report(nil, d)
-			return nil, false
 		}
-		return t, t != nil
+		return t, true
 	}
 	return nil, false
 }

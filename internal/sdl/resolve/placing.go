@@ -93,9 +93,9 @@ func (r *resolver) placeOne(n *node, a *attr) bool {
 	}
 	old := &target.attrs[i]
 	if slices.Contains(old.tags, "sfFinal") {
-		d := r.diagnostic(diag.PlaceFinal, a.span(), n, fmt.Sprintf("%s is final in %s and cannot be placed", name, nodeName(target)))
+		d := r.diagnostic(diag.PlaceFinal, a.nameSpan(), n, fmt.Sprintf("%s is final in %s and cannot be placed", name, nodeName(target)))
 		d.Attribute = shownName(a.name)
-		d.Related = append(d.Related, diag.Related{Span: old.span(), Message: "tagged sfFinal here"})
+		d.Related = append(d.Related, diag.Related{Span: old.nameSpan(), Message: "tagged sfFinal here"})
 		r.report(nil, d)
 		return true
 	}
@@ -153,7 +153,7 @@ func (r *resolver) reportUnplaced(n *node) {
 		} else if out.Kind == model.Lazy {
 			code, text = diag.PlaceNotComponent, fmt.Sprintf("cannot place %s: %s is a LAZY reference", name, out.Name)
 		}
-		d := r.diagnostic(code, a.src.NameSpan, n, text)
+		d := r.diagnostic(code, a.nameSpan(), n, text)
 		d.Attribute = name
 		if code == diag.PlaceNotFound {
 			if d.Found = names(out.In); d.Found != "" {

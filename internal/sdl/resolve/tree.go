@@ -84,6 +84,14 @@ func (a *attr) span() diag.Span {
 	return a.src.NameSpan
 }
 
+// nameSpan returns where the name of a was written.
+func (a *attr) nameSpan() diag.Span {
+	if a.src == nil || !a.src.NameSpan.Pos.IsValid() {
+		return a.span()
+	}
+	return a.src.NameSpan
+}
+
 // scanLimit is the length up to which a linear look-up beats a map.
 const scanLimit = 8
 

@@ -36,7 +36,7 @@ type typing struct {
 
 func (r *resolver) typePhase() {
 	r.typing.span = map[*node]diag.Span{}
-	r.resolveType(r.root)
+	r.resolveType(r.top())
 }
 
 // resolveType resolves n and everything inside it, and reports whether it may
@@ -132,7 +132,7 @@ func (r *resolver) mergeType(n *node) bool {
 	for i := range n.attrs {
 		if a, found := override[n.attrs[i].name]; found {
 			ok = false
-			d := r.diagnostic(diag.NothingToOverride, a.span(), n, fmt.Sprintf("nothing to override: %s is in no earlier prototype", shownName(a.name)))
+			d := r.diagnostic(diag.NothingToOverride, a.nameSpan(), n, fmt.Sprintf("nothing to override: %s is in no earlier prototype", shownName(a.name)))
 			d.Attribute = shownName(a.name)
 			r.report(nil, d)
 		}
@@ -177,9 +177,9 @@ func (r *resolver) mergeProto(n *node, attrs []attr, foreign bool, override map[
 		later := n.attrs[at]
 		if slices.Contains(a.tags, "sfFinal") {
 			ok = false
-			d := r.diagnostic(diag.FinalOverridden, later.span(), n, fmt.Sprintf("%s is final and cannot be given again", shownName(a.name)))
+			d := r.diagnostic(diag.FinalOverridden, later.nameSpan(), n, fmt.Sprintf("%s is final and cannot be given again", shownName(a.name)))
 			d.Attribute = shownName(a.name)
-			d.Related = append(d.Related, diag.Related{Span: a.span(), Message: "tagged sfFinal here"})
+			d.Related = append(d.Related, diag.Related{Span: a.nameSpan(), Message: "tagged sfFinal here"})
 			r.report(nil, d)
 		}
 		later.tags = union(a.tags, later.tags)
@@ -348,7 +348,7 @@ func (s definitions) Root(*node) *node { return s.r.root }
 
 // linkText writes the parts of a reference.
 func linkText(parts []value.Part) string {
-	return value.RefText(&value.Reference{Parts: parts})
+	return value.LinkText(parts)
 }
 
 // shownName is the name of an attribute as people wrote it.
