@@ -47,6 +47,7 @@ const (
 	OperatorParameter  Code = "SDL813"
 	AssertionFailed    Code = "SDL901"
 	SchemaFailed       Code = "SDL902"
+	AttributeUnknown   Code = "SDL903"
 	NotInResult        Code = "SDL911"
 )
 
@@ -129,6 +130,7 @@ var codes = []struct {
 	{OperatorParameter, Info{Warning, "link", "", "", "operand word found the operator's own parameter"}},
 	{AssertionFailed, Info{Error, "link", linkClass, assertClass, "assertion false or not boolean"}},
 	{SchemaFailed, Info{Error, "link", linkClass, assertClass, "schema: missing, wrong type or wrong binding"}},
+	{AttributeUnknown, Info{Warning, "link", "", "", "attribute that no schema knows, much like one that it does"}},
 	{NotInResult, Info{Error, "conversion", compileClass, "", "value that cannot be in a result"}},
 	{UnknownClass, Info{Error, "plan", "", "", "no manager of that class"}},
 	{AttributeMissing, Info{Error, "plan", "", "", "mandatory attribute missing"}},

@@ -1,7 +1,6 @@
 package resolve
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -24,6 +23,7 @@ func (r *resolver) assertion(s slot, t *ref) (term, outcome) {
 	}
 	switch phase {
 	case term(value.String("static")), term(value.String("staticLazy")):
+		r.warnSlips(s)
 		how := r.checkAssertion(s, t.apply)
 		if how == lazy && phase == term(value.String("static")) {
 			d := r.attrDiagnostic(diag.AssertionFailed, s, "a static assertion needs a value that is known only at run time")
@@ -55,7 +55,7 @@ func (r *resolver) assertion(s slot, t *ref) (term, outcome) {
 // checkAssertion evaluates the assertions of n, all of which must be true, and
 // reports those that are not.
 func (r *resolver) checkAssertion(s slot, n *node) outcome {
-	how := done
+	how, bad := done, false
 	var wrong []string
 	for i := range n.attrs {
 		a := &n.attrs[i]
@@ -65,7 +65,7 @@ func (r *resolver) checkAssertion(s slot, n *node) outcome {
 		v, was := r.attr(slot{n, i})
 		switch {
 		case was == failed:
-			return failed
+			bad = true // and reported; there may be more
 		case was == lazy:
 			how = lazy
 		case v != term(value.Bool(true)):
@@ -77,6 +77,9 @@ func (r *resolver) checkAssertion(s slot, n *node) outcome {
 		}
 	}
 	if how == lazy || len(wrong) == 0 {
+		if bad {
+			return failed
+		}
 		return how
 	}
 	d := r.attrDiagnostic(diag.AssertionFailed, s, "assertion failed: "+strings.Join(wrong, ", "))
@@ -96,7 +99,7 @@ func isElement(t term) bool {
 		return false
 	}
 	class, _ := f.apply.attrs[i].v.(value.String)
-	return native(string(class)) == "CheckSchemaElement"
+	return native(string(class)) == schemaElement
 }
 
 // types holds the names that a schema element's class may have.
@@ -126,11 +129,21 @@ func is(k value.Kind) func(value.Kind) bool {
 	return func(l value.Kind) bool { return k == l }
 }
 
-// element is what a schema says of one attribute.
-type element struct {
-	name, binding, description string
-	optional                   bool
-	classes                    []string
+// typeNames lists the names in types that are the language's own.
+var typeNames = func() []string {
+	var list []string
+	for name := range types {
+		if !strings.Contains(name, ".") {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
+}()
+
+// accepts reports whether a value of kind k is of one of the types.
+func accepts(classes []string, k value.Kind) bool {
+	return slices.ContainsFunc(classes, func(class string) bool { return types[class](k) })
 }
 
 // checkElement is the function of a schema element: true if the attribute it
@@ -147,130 +160,54 @@ func checkElement(c *call) (term, outcome, *fault) {
 	if holder == nil {
 		return nil, failed, &fault{code: diag.SchemaFailed, text: "a schema element outside a schema"}
 	}
-	fail := func(d diag.Diagnostic) (term, outcome, *fault) {
-		d.Attribute = e.name
-		if e.description != "" {
-			d.Message += " (" + e.description + ")"
-		}
-		if at := c.site.s.attr().span(); at.Pos.IsValid() {
-			d.Related = append(d.Related, diag.Related{Span: at, Message: "the schema says so here"})
-		}
-		r.report(nil, d)
-		return nil, failed, nil
-	}
-	i := holder.find(e.name)
+	e.Pos = c.site.s.attr().span().Pos
+	i := holder.find(e.Name)
 	if i < 0 {
-		if e.optional {
+		w, missing := e.wrong(nil)
+		if !missing {
 			return value.Bool(true), done, nil
 		}
-		d := r.diagnostic(diag.SchemaFailed, holder.at, holder, fmt.Sprintf("mandatory attribute %s is missing", e.name))
-		d.Expected, d.Hints = e.expected(), nearest(e.name, holder)
-		return fail(d)
+		d := r.diagnostic(diag.SchemaFailed, holder.at, holder, w.Message)
+		r.refuse(d, w, nearest(e.Name, holder))
+		return nil, failed, nil
 	}
 	v, how := r.attr(slot{holder, i})
 	if how == failed {
 		return nil, failed, nil
 	}
-	if text := e.refuses(v); text != "" {
-		d := r.attrDiagnostic(diag.SchemaFailed, slot{holder, i}, fmt.Sprintf("attribute %s %s", e.name, text))
-		d.Expected, d.Found = e.expected(), kindAndText(v)
-		return fail(d)
+	if w, bad := e.wrong(v); bad {
+		r.refuse(r.attrDiagnostic(diag.SchemaFailed, slot{holder, i}, w.Message), w, w.Hints)
+		return nil, failed, nil
 	}
 	return value.Bool(true), done, nil
 }
 
-// element returns the parameters of a schema element.
-func (c *call) element() (e element, how outcome, wrong *fault) {
-	e.binding, e.classes = "anyBinding", []string{"anyClass"}
+// refuse reports d, which has the place, with what a schema element found
+// wrong.
+func (r *resolver) refuse(d, w diag.Diagnostic, hints []string) {
+	d.Attribute, d.Expected, d.Found, d.Hints = w.Attribute, w.Expected, w.Found, hints
+	d.Related = append(d.Related, w.Related...)
+	r.report(nil, d)
+}
+
+// element returns the schema element that is called.
+func (c *call) element() (e Element, how outcome, wrong *fault) {
+	e = newElement()
 	for i, name := range c.names {
-		if !slices.Contains([]string{"name", "optional", "binding", "class", "description"}, name) {
+		if !slices.Contains(elementParameters, name) {
 			continue
 		}
-		v, how := c.get(i)
+		t, how := c.get(i)
 		if how != done {
 			return e, how, nil
 		}
-		text, isString := v.(value.String)
-		switch name {
-		case "optional":
-			b, isBool := v.(value.Bool)
-			if !isBool {
-				return e, failed, c.wrongType(name, "true or false", v)
-			}
-			e.optional = bool(b)
-			continue
-		case "class":
-			if list, isVector := v.(*vector); isVector {
-				e.classes = nil
-				for _, x := range list.elems {
-					if text, isString = x.(value.String); !isString {
-						break
-					}
-					e.classes = append(e.classes, string(text))
-				}
-			} else {
-				e.classes = []string{string(text)}
-			}
-			for _, class := range e.classes {
-				if isString && types[class] == nil {
-					return e, failed, &fault{code: diag.SchemaFailed, param: name, text: fmt.Sprintf("unknown type %q in a schema", class)}
-				}
-			}
-		case "name":
-			e.name = string(text)
-		case "binding":
-			e.binding = string(text)
-			if isString && !slices.Contains([]string{"anyBinding", "eager", "lazy"}, e.binding) {
-				return e, failed, &fault{code: diag.SchemaFailed, param: name, text: fmt.Sprintf("unknown binding %q in a schema", e.binding), expected: `"anyBinding", "eager" or "lazy"`}
-			}
-		case "description":
-			e.description = string(text)
+		v, isPlain := t.(value.Value)
+		if !isPlain {
+			v = c.freeze(t)
 		}
-		if !isString {
-			return e, failed, c.wrongType(name, "a string", v)
+		if wrong := e.set(name, v); wrong != nil {
+			return e, failed, wrong
 		}
 	}
 	return e, done, nil
-}
-
-// accepts reports whether a value of kind k is of one of the types.
-func (e element) accepts(k value.Kind) bool {
-	return slices.ContainsFunc(e.classes, func(class string) bool { return types[class](k) })
-}
-
-// refuses says what is wrong with v, or "".
-func (e element) refuses(v term) string {
-	if t, isRef := v.(*ref); isRef && !t.assert {
-		if e.binding != "eager" || e.accepts(value.KindReference) {
-			return ""
-		}
-		return "is a reference, but must be known when the description is parsed"
-	}
-	if e.binding == "lazy" {
-		return "must be a LAZY reference"
-	}
-	kind := value.KindComponent
-	switch v := v.(type) {
-	case *vector:
-		kind = value.KindVector
-	case value.Value:
-		kind = v.Kind()
-	}
-	if !e.accepts(kind) {
-		return "has the wrong type"
-	}
-	return ""
-}
-
-// expected names the types.
-func (e element) expected() string {
-	var names []string
-	for _, class := range e.classes {
-		name := class[strings.LastIndexByte(class, '.')+1:]
-		if name == "InetAddress" || slices.Contains(names, name) {
-			continue
-		}
-		names = append(names, name)
-	}
-	return strings.Join(names, " or ")
 }
