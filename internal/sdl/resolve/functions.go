@@ -121,7 +121,7 @@ func (r *resolver) construct(n *node, prefix string) term {
 // name of the attribute it speaks of.
 func (r *resolver) constructAssert(n *node, schema bool) term {
 	kept := make([]attr, 0, len(n.attrs)+1)
-	class := attr{name: syntax.FunctionClass, v: value.String("CheckAssertions")}
+	class := attr{name: syntax.FunctionClass, v: value.String(syntax.FunctionPackage + "CheckAssertions")}
 	if !schema {
 		kept = append(kept, class)
 	}
