@@ -46,11 +46,13 @@ func (s *scanner) next(t *token) {
 	s.tainted, s.swallowed = s.swallowed, false
 	s.blanks()
 	t.start = s.at.pos(s.off)
+	t.from = s.at.off
 	t.first = t.start.line != s.lastLine
 	t.tainted = s.tainted
 	t.text, t.value = "", nil
 	s.scan(t)
 	t.end = s.at.pos(s.off)
+	t.to = s.at.off
 	s.lastLine = t.end.line
 }
 
@@ -127,9 +129,12 @@ func (s *scanner) blanks() {
 }
 
 func (s *scanner) comment(end int) {
-	text := s.text[s.off:end]
-	span := s.span(s.at.pos(s.off), s.at.pos(end))
-	s.comments = append(s.comments, Comment{span, text})
+	c := Comment{Text: s.text[s.off:end]}
+	from := s.at.pos(s.off)
+	c.Start = s.at.off
+	c.Span = s.span(from, s.at.pos(end))
+	c.End = s.at.off
+	s.comments = append(s.comments, c)
 	s.off = end
 }
 

@@ -53,6 +53,9 @@ const (
 	tMaybeInclude
 	tCodebase
 
+	tLineComment // never seen by the parser
+	tBlockComment
+
 	tApply // the keywords
 	tAssert
 	tAttrib
@@ -161,7 +164,9 @@ type token struct {
 	value value.Value // of a number or byte array
 	start place
 	end   place // behind the last character
-	first bool  // nothing but blanks and comments before it on its line
+	from  int   // start and end as offsets in the written text
+	to    int
+	first bool // nothing but blanks and comments before it on its line
 	// tainted means that something illegal was skipped just before: a syntax
 	// error at this token only follows from that.
 	tainted bool

@@ -19,10 +19,12 @@ type File struct {
 	Comments []Comment // in the order of the text
 }
 
-// Comment is a comment of the text, with its marks.
+// Comment is a comment of the text, with its marks. Start and End are its
+// offsets in the text as it is written.
 type Comment struct {
-	Span diag.Span
-	Text string
+	Span       diag.Span
+	Text       string
+	Start, End int
 }
 
 // Item is what a file or a body holds: an *Attribute or an *Include.
