@@ -21,7 +21,7 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "website" { // the process of a Website component
 		os.Exit(website.Main(os.Args[2:]))
 	}
-	os.Exit(cli.Run(os.Args[1:], cli.Deps{Version: version, Class: daemon.Class, RunDaemon: runDaemon}))
+	os.Exit(cli.Run(os.Args[1:], cli.Deps{Version: version, Class: daemon.Class, Classes: daemon.Classes, RunDaemon: runDaemon}))
 }
 
 func runDaemon(ctx context.Context, o cli.DaemonOptions) error {

@@ -45,6 +45,9 @@ type Deps struct {
 	// Class describes the component class of a name in sfClass. It is called
 	// only by commands that ship sources.
 	Class func(name string) (component.Class, bool)
+	// Classes lists the component classes, for those who write descriptions;
+	// may be nil.
+	Classes func() []component.Class
 	// Self is the program to start a background daemon from; "" for the one
 	// that runs.
 	Self string
@@ -175,7 +178,7 @@ component installed, bound, running and healthy.`,
 		a.upCommand(), a.downCommand(), a.planCommand(), a.parseCommand(), a.checkCommand(),
 		a.systemsCommand(), a.statusCommand(), a.getCommand(), a.machinesCommand(), a.endpointsCommand(),
 		a.logsCommand(), a.eventsCommand(), a.execCommand(),
-		a.daemonCommand(), a.doctorCommand(), a.versionCommand(),
+		a.daemonCommand(), a.doctorCommand(), a.versionCommand(), a.lspCommand(),
 	)
 	root.CompletionOptions.HiddenDefaultCmd = false
 	usageErrors(root)

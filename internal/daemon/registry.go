@@ -58,6 +58,16 @@ func Class(name string) (component.Class, bool) {
 	return newRegistry(append(machineManagers(tools{}, ""), vm.New(vm.Config{}))...).Class(strings.TrimSpace(name))
 }
 
+// Classes lists the component classes of this build, by name.
+func Classes() []component.Class {
+	r := newRegistry(append(machineManagers(tools{}, ""), vm.New(vm.Config{}))...)
+	var list []component.Class
+	for _, name := range r.Names() {
+		list = append(list, r.managers[name].Class())
+	}
+	return list
+}
+
 // tools are what managers share to act on their host.
 type tools struct {
 	processes *host.Processes

@@ -1,0 +1,89 @@
+package cli
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"aloft/internal/sdl/lsp"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) lspCommand() *cobra.Command {
+	var stdio, verbose bool
+	c := &cobra.Command{
+		Use:   "lsp",
+		Short: "Serve an editor: the language server",
+		Long: `Serve an editor over standard input and output, by the Language Server Protocol.
+Editors start it themselves; doc/editors.md says how to set them up.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			level := slog.LevelWarn
+			if verbose {
+				level = slog.LevelDebug
+			}
+			self := a.Self
+			if self == "" {
+				self, _ = os.Executable() // without it, the commands say that they cannot run
+			}
+			err := lsp.Run(c.Context(), lsp.Config{
+				In: closable(a.Stdin), Out: a.Stdout, Version: a.Version,
+				Log: slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: level})),
+				Now: time.Now, After: time.After, Alive: alive,
+				Classes: a.Classes, LibraryDir: a.libraryDir(), Self: self,
+			})
+			if errors.Is(err, lsp.ErrNoShutdown) {
+				return exitStatus(exitError)
+			}
+			return err
+		},
+	}
+	c.Flags().BoolVar(&stdio, "stdio", true, "speak over standard input and output; there is no other way")
+	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "say more on standard error")
+	_ = c.Flags().MarkHidden("stdio") // some editors give it to every server
+	return c
+}
+
+// libraryDir returns the folder in which editors read the built-in library, or
+// "" if there is no place for it.
+func (a *app) libraryDir() string {
+	dir := a.Getenv("XDG_CACHE_HOME")
+	if !filepath.IsAbs(dir) {
+		user := a.Getenv("HOME")
+		if user == "" {
+			return ""
+		}
+		dir = filepath.Join(user, ".cache")
+	}
+	return filepath.Join(dir, "aloft", "library")
+}
+
+// closable makes a reader that Close interrupts, of a pipe or socket even
+// while it waits.
+func closable(r io.Reader) io.ReadCloser {
+	f, isFile := r.(*os.File)
+	if !isFile {
+		if rc, closes := r.(io.ReadCloser); closes {
+			return rc
+		}
+		return io.NopCloser(r)
+	}
+	info, err := f.Stat()
+	fd := f.Fd()
+	if err != nil || info.Mode()&(os.ModeNamedPipe|os.ModeSocket) == 0 || syscall.SetNonblock(int(fd), true) != nil {
+		return f
+	}
+	// Only a file that is made from a descriptor in this mode can be
+	// interrupted.
+	return os.NewFile(fd, f.Name())
+}
+
+// alive reports whether the process pid runs.
+func alive(pid int) bool {
+	return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+}

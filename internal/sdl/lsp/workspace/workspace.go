@@ -1,0 +1,213 @@
+// Package workspace holds the files an editor works on as immutable snapshots:
+// the texts that are open, the files on disk behind them, and what analysing
+// them found. Analyses are kept until a file they read changes, and shared
+// between snapshots. The package reads files and writes none, knows nothing of
+// the protocol, and starts no goroutine.
+package workspace
+
+import (
+	"context"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"aloft/internal/sdl/lsp/text"
+	"aloft/library"
+)
+
+// Library is what names of files of the built-in library begin with.
+const Library = "library/"
+
+// Options say how descriptions are read, as flags of the command line do.
+type Options struct {
+	Folders     []string          // of the workspace, absolute; the first is the working directory
+	Include     []string          // -I, absolute
+	Properties  map[string]string // -D
+	Environment map[string]string // -E
+}
+
+// Document is an open file. Its name is the absolute path of a file, a name
+// that begins with Library, or any other name without slashes for a text that
+// is in no file.
+type Document struct {
+	Name string
+	Text *text.Text
+
+	stamp string // tells its content from what the file held before
+}
+
+// Snapshot is the state of all open files at one moment. It may be used by
+// several goroutines.
+type Snapshot struct {
+	options Options
+	docs    map[string]*Document
+	real    map[string]*Document // by the path behind symbolic links
+	now     func() time.Time
+	cache   *cache
+}
+
+// New returns a snapshot without open files. The clock now is what date means
+// in descriptions.
+func New(now func() time.Time) *Snapshot {
+	return &Snapshot{now: now, cache: newCache()}
+}
+
+// WithOptions returns s with other options.
+func (s *Snapshot) WithOptions(o Options) *Snapshot {
+	c := *s
+	c.options = o
+	c.cache = newCache()
+	return &c
+}
+
+// Options returns how descriptions are read.
+func (s *Snapshot) Options() Options { return s.options }
+
+// With returns s with the document name open as t.
+func (s *Snapshot) With(name string, t *text.Text) *Snapshot {
+	c := *s
+	c.docs, c.real = maps.Clone(s.docs), maps.Clone(s.real)
+	if c.docs == nil {
+		c.docs, c.real = map[string]*Document{}, map[string]*Document{}
+	}
+	d := &Document{Name: name, Text: t, stamp: s.cache.number()}
+	c.docs[name] = d
+	if r := realPath(name); r != name {
+		c.real[r] = d
+	}
+	return &c
+}
+
+// Without returns s with the document name closed.
+func (s *Snapshot) Without(name string) *Snapshot {
+	c := *s
+	c.docs, c.real = maps.Clone(s.docs), maps.Clone(s.real)
+	delete(c.docs, name)
+	maps.DeleteFunc(c.real, func(_ string, d *Document) bool { return d.Name == name })
+	return &c
+}
+
+// apart returns s with caches of its own, for a text that will not come again.
+func (s *Snapshot) apart() *Snapshot {
+	c := *s
+	c.cache = newCache()
+	return &c
+}
+
+// realPath returns the path of a file without symbolic links, or name if there
+// is no such file.
+func realPath(name string) string {
+	if !filepath.IsAbs(name) {
+		return name
+	}
+	r, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return name
+	}
+	return r
+}
+
+// Document returns the open document called name, or the one that is open
+// under another name of the same file; or nil.
+func (s *Snapshot) Document(name string) *Document {
+	if d := s.docs[name]; d != nil {
+		return d
+	}
+	if len(s.real) > 0 && filepath.IsAbs(name) {
+		if d := s.real[realPath(name)]; d != nil {
+			return d
+		}
+	}
+	return nil
+}
+
+// Open returns the names of all open documents, sorted.
+func (s *Snapshot) Open() []string { return slices.Sorted(maps.Keys(s.docs)) }
+
+// Text returns the text of a file: as it is open, or else as it is on disk or
+// in the library; nil if there is none.
+func (s *Snapshot) Text(name string) *text.Text {
+	if d := s.Document(name); d != nil {
+		return d.Text
+	}
+	var content []byte
+	var err error
+	switch {
+	case strings.HasPrefix(name, Library):
+		return s.cache.libraryText(name)
+	case filepath.IsAbs(name):
+		content, err = os.ReadFile(name)
+	default:
+		return nil
+	}
+	if err != nil {
+		return nil
+	}
+	return text.New(string(content))
+}
+
+// maxFiles bounds how many descriptions of a workspace are looked at.
+const maxFiles = 1000
+
+// Files returns the descriptions of the workspace: those open, and those in
+// its folders, or in the folder of the file near if there are no folders.
+func (s *Snapshot) Files(ctx context.Context, near string) []string {
+	files := map[string]bool{}
+	for name := range s.docs {
+		if !strings.HasPrefix(name, Library) {
+			files[name] = true
+		}
+	}
+	folders := s.options.Folders
+	if len(folders) == 0 && filepath.IsAbs(near) {
+		folders = []string{filepath.Dir(near)}
+	}
+	seen := 0
+	for _, folder := range folders {
+		// What cannot be read is not part of the workspace.
+		_ = filepath.WalkDir(folder, func(p string, e os.DirEntry, err error) error {
+			seen++
+			switch {
+			case err != nil:
+				return nil
+			case ctx.Err() != nil || seen > 50*maxFiles || len(files) > maxFiles:
+				return filepath.SkipAll
+			case e.IsDir() && p != folder && (strings.HasPrefix(e.Name(), ".") || e.Name() == "node_modules"):
+				return filepath.SkipDir
+			case e.Type().IsRegular() && path.Ext(p) == ".sf" && s.Document(p) == nil:
+				files[p] = true
+			}
+			return nil
+		})
+	}
+	return slices.Sorted(maps.Keys(files))
+}
+
+// LibraryFile returns the text of a file of the built-in library, by the name
+// that positions carry.
+func LibraryFile(name string) (string, bool) {
+	content, err := readLibrary(strings.TrimPrefix(name, Library))
+	return content, err == nil
+}
+
+func readLibrary(name string) (string, error) {
+	f, err := library.FS.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || info.IsDir() {
+		return "", os.ErrNotExist
+	}
+	content := make([]byte, info.Size())
+	n, err := f.Read(content)
+	if err != nil && n < len(content) {
+		return "", err
+	}
+	return string(content[:n]), nil
+}
