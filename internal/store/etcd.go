@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -79,7 +80,10 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 		return nil, err
 	}
 	setSegment()
-	s.etcd, err = embed.StartEtcd(member(cfg, socket))
+	if err := room(cfg.Dir); err != nil {
+		return nil, err
+	}
+	s.etcd, err = start(member(cfg, socket))
 	if err != nil {
 		return nil, fmt.Errorf("start the store in %s: %w", cfg.Dir, err)
 	}
@@ -94,6 +98,41 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	}
 	s.client = v3client.New(s.etcd.Server)
 	return s, nil
+}
+
+// start is embed.StartEtcd, with an error in place of the panic by which a
+// member gives up when it cannot write its first files.
+func start(c *embed.Config) (e *embed.Etcd, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%v", r)
+		}
+	}()
+	return embed.StartEtcd(c)
+}
+
+// Free space below which the member would end at its first write: a new one
+// allocates two segments of its log.
+const (
+	roomNew = 2*walSegment + 4<<20
+	roomOld = 1 << 20
+)
+
+// room refuses to start a member on a full disk.
+func room(dir string) error {
+	need := uint64(roomOld)
+	if _, err := os.Stat(filepath.Join(dir, "etcd")); errors.Is(err, fs.ErrNotExist) {
+		need = roomNew
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return fmt.Errorf("folder of the store %s: %w", dir, err)
+	}
+	if free := st.Bavail * uint64(st.Bsize); free < need {
+		return fmt.Errorf("the disk of %s is full: %d KiB are free, the store needs %d KiB to start: free some space there, then start again",
+			dir, free>>10, need>>10)
+	}
+	return nil
 }
 
 // lock keeps a second process out. etcd has a lock of its own, but waits for
