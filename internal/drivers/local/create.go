@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"aloft/internal/drivers/local/light"
@@ -40,10 +41,22 @@ func (d *Driver) Create(ctx context.Context, account provider.Account, req provi
 	}
 	if err := d.build(ctx, m); err != nil {
 		undo := d.erase(context.WithoutCancel(ctx), m)
-		return provider.Resource{}, d.fail("create", provider.Transient,
-			errors.Join(fmt.Errorf("machine %s: %w", rec.Name, err), undo))
+		err = errors.Join(fmt.Errorf("machine %s: %w", rec.Name, err), undo)
+		if errors.Is(err, syscall.ENOSPC) {
+			return provider.Resource{}, d.full("create", err)
+		}
+		return provider.Resource{}, d.fail("create", provider.Transient, err)
 	}
 	return d.resource(m), nil
+}
+
+// full is the error of a machine that the disk has no room for. Trying again
+// makes no room, so it is not transient.
+func (d *Driver) full(op string, err error) error {
+	return &provider.Error{
+		Kind: provider.Capacity, Provider: Name, Op: op, Err: fmt.Errorf("the disk of %s is full: %w", d.config.Home, err),
+		Remedy: "free some space on that disk, then run up again",
+	}
 }
 
 // reserve returns the machine of the request's token, with an id and an

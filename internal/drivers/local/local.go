@@ -207,9 +207,13 @@ func (d *Driver) Offer(ctx context.Context, call provider.Call, account *provide
 		return nil, d.fail("offer", provider.Transient, err)
 	}
 	var offers []provider.Proposal
+	var short error // told beside the offers: what keeps this host from one is not in the description
 	for _, n := range call.Needs {
 		if ctx.Err() != nil {
 			return offers, ctx.Err()
+		}
+		if n.Disk > disk {
+			short = d.fail("offer", provider.Capacity, fmt.Errorf("%d GB of disk are asked for, and the disk of %s has %d GB free: free some space there", n.Disk, d.config.Home, disk))
 		}
 		if n.Template != "" && n.Template != Template || n.Region != "" ||
 			n.Cores > runtime.NumCPU() || n.Memory > memory || n.Disk > disk {
@@ -234,7 +238,7 @@ func (d *Driver) Offer(ctx context.Context, call provider.Call, account *provide
 		}
 		offers = append(offers, p)
 	}
-	return offers, nil
+	return offers, short
 }
 
 // Prepare makes the network that the account's machines are to have.
