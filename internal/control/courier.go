@@ -10,6 +10,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"aloft/api/peerpb"
+	"aloft/internal/event"
+	"aloft/value"
 )
 
 // courier brings one executor its part, and then the facts it listens for, in
@@ -179,8 +181,8 @@ func (k *courier) deliver(ctx context.Context, machine peerpb.MachineClient) err
 	return err
 }
 
-// refused tells once why an executor does not take its part: a lost session is
-// no news, anything else is.
+// refused tells once why an executor does not take its part, in the log and to
+// those who follow the plan: a lost session is no news, anything else is.
 func (k *courier) refused(err error) {
 	if c := status.Code(err); c == codes.Unavailable || c == codes.Canceled {
 		return
@@ -188,5 +190,22 @@ func (k *courier) refused(err error) {
 	if text := err.Error(); text != k.failed {
 		k.failed = text
 		k.system.control.cfg.Log.Warn("part not taken", "system", k.part.System, "peer", k.executor, "error", err)
+		k.system.waits(k.executor, status.Convert(err).Message())
 	}
+}
+
+// waits tells that a machine does not take its part yet, and why.
+func (s *system) waits(executor, why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	who, path := "the managing daemon", value.Path("")
+	for _, m := range s.held.Machines {
+		if m.ID == executor {
+			who, path = "machine "+m.Path.String(), m.Path
+		}
+	}
+	s.control.cfg.Emit(event.Event{
+		Origin: s.control.cfg.Host.MachineID, Time: time.Now().UTC(), System: s.name, Revision: s.head.Revision, Plan: s.head.Plan,
+		Path: path, Incarnation: executor, Kind: event.PlanWaits, Reason: who + " does not take its part yet: " + why,
+	})
 }

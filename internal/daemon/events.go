@@ -164,6 +164,9 @@ func (t *teller) tell(e event.Event) (api.Event, bool) {
 	case event.Progress:
 		return of(api.EventProgress, "", e.Reason)
 	}
+	if e.Kind == event.PlanWaits {
+		return of(api.EventSystem, "waiting", e.Reason)
+	}
 	out.Path = "" // the others are about the system as a whole
 	switch e.Kind {
 	case event.SystemState:

@@ -25,6 +25,7 @@ const (
 	PlanDone        Kind = "plan.done"        //
 	PlanFailed      Kind = "plan.failed"      // how many steps failed and were skipped
 	PlanInterrupted Kind = "plan.interrupted" // by whom
+	PlanWaits       Kind = "plan.waits"       // which machine does not take its part, and why
 
 	StepStarted Kind = "step.started" // the action: "deploy", "start" …
 	StepDone    Kind = "step.done"    // the action
@@ -51,7 +52,7 @@ const (
 // Kinds returns all kinds, in the order of their declaration.
 func Kinds() []Kind {
 	return []Kind{
-		PlanAccepted, PlanDone, PlanFailed, PlanInterrupted,
+		PlanAccepted, PlanDone, PlanFailed, PlanInterrupted, PlanWaits,
 		StepStarted, StepDone, StepFailed, StepSkipped,
 		ComponentState, ComponentEnded, ComponentRestarted,
 		MachineCreating, MachineRunning, MachineLost, MachineFound,
