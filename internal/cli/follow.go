@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -85,7 +86,8 @@ func (ch *change) follow(ctx context.Context, cl *client.Client, p *api.Plan, d 
 				show.end()
 				d.State = api.DeploymentDone
 				return d, nil
-			case err != nil && events == nil: // nobody is left to hear from
+			case errors.Is(err, client.ErrNoDaemon) && ch.fullDisk() != nil, // and will not be soon
+				err != nil && events == nil: // nobody is left to hear from
 				show.end()
 				return nil, ch.left(ctx, d, err)
 			}
@@ -110,6 +112,9 @@ func (ch *change) left(ctx context.Context, d *api.Deployment, err error) error 
 		again = "aloft up " + ch.file
 	}
 	if ctx.Err() == nil {
+		if full := ch.fullDisk(); full != nil {
+			return fmt.Errorf("the daemon is gone while %s was changed: %w", d.System, full)
+		}
 		err = ch.notRunning(err)
 		return remedied{fmt.Errorf("the daemon is gone while %s was changed: %w", d.System, err), "'" + again + "' goes on where it stopped"}
 	}

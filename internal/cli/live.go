@@ -151,6 +151,8 @@ func (v *view) event(e api.Event) {
 	case api.EventProgress:
 		r := v.row(e.Path)
 		r.text, r.fraction = e.Reason, e.Fraction
+	case api.EventSystem:
+		v.row(e.Path).text = strings.TrimSpace(e.State + ": " + e.Reason)
 	case api.EventMachine:
 		v.row(e.Path).text = strings.TrimSpace("machine " + e.State + " " + e.Reason)
 	}

@@ -38,11 +38,11 @@ func (a *app) ensureDaemon(ctx context.Context) (*client.Client, error) {
 		return nil, err
 	}
 	if err := os.MkdirAll(home, 0o700); err != nil {
-		return nil, fmt.Errorf("state folder: %w", err)
+		return nil, orFull(filepath.Dir(home), fmt.Errorf("state folder: %w", err))
 	}
 	unlock, err := lock(ctx, filepath.Join(home, "start.lock"))
 	if err != nil {
-		return nil, err
+		return nil, orFull(home, err)
 	}
 	defer unlock()
 	// Another command may have been faster; the daemon may have recorded a
@@ -97,7 +97,7 @@ func (a *app) startDaemon(ctx context.Context, home string) (*api.DaemonStatus, 
 	logName := filepath.Join(home, "daemon.log")
 	log, err := os.OpenFile(logName, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("log of the daemon: %w", err)
+		return nil, orFull(home, fmt.Errorf("log of the daemon: %w", err))
 	}
 	defer log.Close()
 	began, err := log.Seek(0, io.SeekEnd)
@@ -126,6 +126,9 @@ func (a *app) startDaemon(ctx context.Context, home string) (*api.DaemonStatus, 
 		case <-ctx.Done():
 			return nil, errInterrupted
 		case err := <-ended:
+			if full := a.fullDisk(); full != nil {
+				return nil, full // and its log had no room to say so
+			}
 			return nil, fail("all of it is in "+logName, "the daemon ended while it started: %s%s", ending(err), tail(logName, began))
 		case <-late:
 			return nil, fail("its log is "+logName, "the daemon (pid %d) does not answer after %s%s", cmd.Process.Pid, startPatience, tail(logName, began))
