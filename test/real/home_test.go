@@ -50,6 +50,7 @@ type home struct {
 	t    *testing.T
 	dir  string
 	user []string // before the command, to run it as somebody else
+	disk bool     // the home is a file system of its own
 }
 
 // newHome returns a home that leaves nothing behind.
@@ -69,6 +70,9 @@ func newHome(t *testing.T) *home {
 
 // end terminates what a failed test has left and stops the daemon.
 func (h *home) end() {
+	if h.disk {
+		h.makeRoom()
+	}
 	if h.t.Failed() {
 		log, _ := os.ReadFile(filepath.Join(h.dir, "daemon.log"))
 		h.t.Logf("daemon.log:\n%s", tail(string(log), 60))
@@ -83,6 +87,9 @@ func (h *home) end() {
 	}
 	if out, err := h.command("daemon", "stop").CombinedOutput(); err != nil {
 		h.t.Errorf("stop the daemon: %v\n%s", err, out)
+	}
+	if h.disk {
+		h.unmount()
 	}
 	if err := os.RemoveAll(h.dir); err != nil {
 		h.t.Error(err)
