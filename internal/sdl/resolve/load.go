@@ -58,7 +58,8 @@ type file struct {
 	folder *Folder
 	dir    string // below folder
 	from   *file  // the file that includes it; nil for the first
-	at     diag.Span
+	at     diag.Span // its name in the include
+	inc    diag.Span // the include
 
 	codebase []string // places added by #codebase, innermost last
 }
@@ -67,7 +68,7 @@ type file struct {
 func (f *file) chain() []value.Pos {
 	var ps []value.Pos
 	for ; f != nil && f.from != nil; f = f.from {
-		ps = append(ps, f.at.Pos)
+		ps = append(ps, f.inc.Pos)
 	}
 	return ps
 }
@@ -75,7 +76,7 @@ func (f *file) chain() []value.Pos {
 // include finds, reads and parses what inc names, or reports why not and
 // returns nil.
 func (r *resolver) include(f *file, inc *syntax.Include) *file {
-	g := &file{from: f, at: inc.FileSpan, codebase: f.codebase}
+	g := &file{from: f, at: inc.FileSpan, inc: inc.Span, codebase: f.codebase}
 	if inc.HasCodebase {
 		g.codebase = append(append([]string(nil), f.codebase...), strings.Fields(inc.Codebase)...)
 		if isURL(inc.Codebase) && r.opts.Fetch == nil {

@@ -2,6 +2,7 @@ package resolve
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"aloft/internal/model"
@@ -18,15 +19,15 @@ func (r *resolver) diagnostic(code diag.Code, at diag.Span, n *node, text string
 	// What is written outside the component that holds it was copied, linked
 	// or placed: the nearest one that does not contain it brought it here.
 	for m := n; m != nil && m.parent != nil; m = m.parent {
-		if m.at.Pos.IsValid() && at.Pos.IsValid() && !contains(m.at, at.Pos) && m.op == syntax.NotOp {
+		if m.at.Pos.IsValid() && at.Pos.IsValid() && !r.contains(m.at, at.Pos) && m.op == syntax.NotOp {
 			top := m
-			for p := m.parent; p != nil && p.parent != nil && p.at.Pos.IsValid() && !contains(p.at, top.at.Pos); p = p.parent {
+			for p := m.parent; p != nil && p.parent != nil && p.at.Pos.IsValid() && !r.contains(p.at, top.at.Pos); p = p.parent {
 				top = p
 			}
 			d.Related = append(d.Related, diag.Related{Span: top.at, Message: "used in " + nodeName(top) + " here"})
 			break
 		}
-		if contains(m.at, at.Pos) && m.parent.parent != nil && m.parent.at.Pos.IsValid() && !contains(m.parent.at, m.at.Pos) {
+		if r.contains(m.at, at.Pos) && m.parent.parent != nil && m.parent.at.Pos.IsValid() && !r.contains(m.parent.at, m.at.Pos) {
 			d.Related = append(d.Related, diag.Related{Span: m.parent.at, Message: "used in " + nodeName(m.parent) + " here"})
 			break
 		}
@@ -34,13 +35,20 @@ func (r *resolver) diagnostic(code diag.Code, at diag.Span, n *node, text string
 	return d
 }
 
-// contains reports whether p is in s; of a span whose end is not known, nothing
-// can be said.
-func contains(s diag.Span, p value.Pos) bool {
+// contains reports whether p is in s, or in a file included from there; of a
+// span whose end is not known, nothing can be said.
+func (r *resolver) contains(s diag.Span, p value.Pos) bool {
 	if s.EndLine == 0 || !p.IsValid() || !s.Pos.IsValid() {
 		return true
 	}
-	if s.Pos.File != p.File || p.Line < s.Pos.Line || p.Line == s.Pos.Line && p.Col < s.Pos.Col {
+	if s.Pos.File != p.File {
+		i := slices.IndexFunc(r.chains[p.File], func(q value.Pos) bool { return q.File == s.Pos.File })
+		if i < 0 {
+			return false
+		}
+		p = r.chains[p.File][i]
+	}
+	if p.Line < s.Pos.Line || p.Line == s.Pos.Line && p.Col < s.Pos.Col {
 		return false
 	}
 	return p.Line < int(s.EndLine) || p.Line == int(s.EndLine) && p.Col < int(s.EndCol)

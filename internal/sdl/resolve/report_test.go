@@ -34,7 +34,7 @@ func TestDiagnosticTellsPlaceOriginAndUse(t *testing.T) {
     3 |   url (PARENT:prot ++ host);
       |        ^^^^^^^^^^^
     in sfConfig:web, attribute url
-    included from top.sf:1:10
+    included from top.sf:1:1
     found no prot in sfConfig:web: port, url, host
     top.sf:3:7: used in sfConfig:web here
     hint: did you mean PARENT:port?
