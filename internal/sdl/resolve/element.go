@@ -18,13 +18,14 @@ type Element struct {
 	Description string
 	Optional    bool
 	Binding     string   // "anyBinding", "eager" or "lazy"
-	Types       []string // names of types, see TypeName
+	Types       []string // names of types, as in class; see Kinds
 
 	Unit             string       // of a number, for people
 	Values           value.Vector // the values it may have; nil: all
 	Minimum, Maximum value.Value  // of a number; nil: none
 	Elements         []string     // types of what is in a vector or component; nil: any
 	Example          value.Value  // for people; nil: none
+	Details          string       // for people: what a description has no room for
 	Pos              value.Pos    // where the schema says so
 }
 
@@ -124,6 +125,8 @@ func (e *Element) set(name string, v value.Value) *fault {
 		return nil
 	case "description":
 		e.Description = string(text)
+	case "details":
+		e.Details = string(text)
 	case "unit":
 		e.Unit = string(text)
 	default:
@@ -302,6 +305,27 @@ func (e *Element) nearValues(v term) []string {
 	return hints
 }
 
+// Kinds returns the kinds of value that the attribute may be of, in order; nil
+// if it may be of any.
+func (e *Element) Kinds() []value.Kind {
+	if accepts(e.Types, value.KindTBD) {
+		return nil // anyClass
+	}
+	return kindsOf(e.Types)
+}
+
+// ElementKinds is Kinds for what is in a vector or component.
+func (e *Element) ElementKinds() []value.Kind { return kindsOf(e.Elements) }
+
+func kindsOf(classes []string) (kinds []value.Kind) {
+	for k := value.KindNull; k < value.KindTBD; k++ {
+		if accepts(classes, k) {
+			kinds = append(kinds, k)
+		}
+	}
+	return kinds
+}
+
 // Expected says in a few words what the attribute has to be.
 func (e *Element) Expected() string {
 	if e.Values != nil {
@@ -352,79 +376,4 @@ func compareNumbers(a, b term) int {
 		return cmp.Compare(toLong(a), toLong(b))
 	}
 	return cmp.Compare(toDouble(a, wide), toDouble(b, wide))
-}
-
-// Slip returns the name that an attribute was probably meant to have, or "":
-// one that a schema knows, that is not given, and that is much like name.
-// Attributes that no schema knows are otherwise the author's own, for
-// references to read.
-func Slip(name string, known []string, given func(name string) bool) string {
-	if strings.HasPrefix(name, "sf") || slices.Contains(known, name) {
-		return ""
-	}
-	for _, near := range diag.Nearest(name, known) {
-		if !given(near) {
-			return near
-		}
-	}
-	return ""
-}
-
-// warnSlips warns of attributes beside the schema at s, the first of its
-// component, that are probably meant to be others. Of those that must be there
-// the schema itself says that they are missing.
-func (r *resolver) warnSlips(s slot) {
-	var known []string
-	need := map[string]bool{}
-	for i := range s.n.attrs {
-		switch t := s.n.attrs[i].v.(type) {
-		case dropped:
-			return // it was not the first
-		case *ref:
-			if t.assert && i < s.i {
-				return
-			}
-			if t.assert {
-				known = elementNames(t.apply, known, need)
-			}
-		}
-	}
-	if len(known) == 0 || !r.spend(len(s.n.attrs)) {
-		return
-	}
-	given := func(name string) bool { return need[name] || s.n.find(name) >= 0 }
-	for i := range s.n.attrs {
-		a := &s.n.attrs[i]
-		if inside, isNode := a.v.(*node); isNode && !inside.data {
-			continue // a component of its own
-		}
-		near := Slip(a.name, known, given)
-		if near == "" {
-			continue
-		}
-		d := r.attrDiagnostic(diag.AttributeUnknown, slot{s.n, i}, fmt.Sprintf("nothing knows the attribute %s", a.name))
-		if a.src != nil {
-			d.Span = a.src.NameSpan
-		}
-		d.Hints = []string{"did you mean " + near + "?"}
-		r.report(nil, d)
-	}
-}
-
-// elementNames adds the attributes that a schema speaks of to known, and those
-// of them that must be there to need.
-func elementNames(schema *node, known []string, need map[string]bool) []string {
-	for i := range schema.attrs {
-		a := &schema.attrs[i]
-		if strings.HasPrefix(a.name, "sf") || !isElement(a.v) {
-			continue
-		}
-		known = append(known, a.name)
-		element := a.v.(*ref).apply
-		at := element.find("optional")
-		if at < 0 || element.attrs[at].v != term(value.Bool(true)) {
-			need[a.name] = true
-		}
-	}
-	return known
 }

@@ -1,0 +1,244 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"aloft/internal/sdl/diag"
+	"aloft/internal/sdl/resolve"
+	"aloft/internal/sdl/syntax"
+	embedded "aloft/library"
+	"aloft/value"
+)
+
+// libraryName is how the resolver names the folder of the built-in library.
+const libraryName = "library"
+
+// maxFiles bounds the files read of one folder.
+const maxFiles = 1000
+
+// readLibrary reads all components of the built-in library at once, and its
+// ready systems.
+func (c *Catalogue) readLibrary(ctx context.Context) error {
+	folder := resolve.Folder{Name: libraryName, FS: embedded.FS}
+	src := resolve.Source{Folder: folder, Name: "catalog.sf", Text: []byte(`#include "aloft/components.sf"`)}
+	res, err := resolve.Resolve(ctx, src, resolve.Options{Until: resolve.Function})
+	if err != nil {
+		return err
+	}
+	c.problems(res)
+	texts := texts{folder: folder}
+	if res.Tree != nil {
+		for a := range res.Tree.All() {
+			if x := newComponent(a, func(pos value.Pos) string {
+				return texts.before(ctx, strings.TrimPrefix(pos.File, libraryName+"/"), pos)
+			}); x != nil {
+				x.Include = strings.TrimPrefix(a.Pos.File, libraryName+"/")
+				c.put(x)
+			}
+		}
+	}
+	sub, err := fs.Sub(embedded.FS, "systems")
+	if err != nil {
+		return err
+	}
+	return c.read(ctx, resolve.Folder{Name: libraryName + "/systems", FS: sub}, nil)
+}
+
+// read reads the files of folder.
+func (c *Catalogue) read(ctx context.Context, folder resolve.Folder, include []resolve.Folder) error {
+	var names []string
+	for _, pattern := range []string{"*.sf", "*/*.sf"} {
+		found, err := fs.Glob(folder.FS, pattern)
+		if err != nil {
+			return fmt.Errorf("read folder %s: %w", folder.Name, err)
+		}
+		names = append(names, found...)
+	}
+	if len(names) > maxFiles {
+		return fmt.Errorf("folder %s holds %d descriptions, more than the %d that are read", folder.Name, len(names), maxFiles)
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, ".") || strings.Contains(name, "/.") {
+			continue
+		}
+		if err := c.readFile(ctx, folder, name, include); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readFile reads one file: the prototypes in it, or the system that it is.
+func (c *Catalogue) readFile(ctx context.Context, folder resolve.Folder, name string, include []resolve.Folder) error {
+	res, err := resolve.Resolve(ctx, resolve.Source{Folder: folder, Name: name}, resolve.Options{Include: include, Until: resolve.Function})
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		d := diag.New(diag.IncludeNotFound, diag.At(value.Pos{File: path.Join(folder.Name, name), Line: 1, Col: 1}), fmt.Sprintf("cannot be read: %v", err))
+		c.Problems.Add(d)
+		return nil
+	}
+	c.problems(res)
+	if res.Tree == nil {
+		return nil
+	}
+	texts := texts{folder: folder}
+	file := path.Join(folder.Name, name)
+	if config, ok := res.Tree.Attr("sfConfig"); ok && config.Pos.File == file {
+		// Its prototypes are its own.
+		c.putSystem(&System{
+			Name: strings.TrimSuffix(path.Base(name), ".sf"), File: name, Doc: texts.first(ctx, name),
+			Pos: config.Pos, folder: folder,
+		})
+		return nil
+	}
+	for a := range res.Tree.All() {
+		if a.Pos.File != file {
+			continue // of an include, which is listed itself
+		}
+		if x := newComponent(a, func(pos value.Pos) string { return texts.before(ctx, name, pos) }); x != nil {
+			x.Include = name
+			c.put(x)
+		}
+	}
+	return nil
+}
+
+func (c *Catalogue) problems(res *resolve.Result) {
+	for _, d := range res.Diagnostics.All() {
+		c.Problems.Add(d)
+	}
+}
+
+// newComponent returns the component that a is a prototype of, or nil. Comment
+// returns the comment before a position.
+func newComponent(a value.Attr, comment func(value.Pos) string) *Component {
+	proto, isComponent := a.Value.(*value.Component)
+	if !isComponent {
+		return nil
+	}
+	class, _ := proto.Get("sfClass")
+	name, isString := class.(value.String)
+	if !isString || strings.HasPrefix(a.Name, "sf") {
+		return nil
+	}
+	x := &Component{Name: a.Name, Class: string(name), Pos: a.Pos}
+	for schema := range schemas(proto) {
+		if text, ok := schema.Get("sfSchemaDescription"); ok {
+			if text, ok := text.(value.String); ok {
+				x.Doc = string(text)
+			}
+		}
+		for e := range schema.All() {
+			element, ok := resolve.ElementOf(e)
+			if !ok {
+				continue
+			}
+			attr := Attribute{Element: element}
+			if v, given := proto.Get(element.Name); given && v.Kind() != value.KindTBD {
+				attr.Default = v
+			}
+			if old, known := x.Attribute(element.Name); known {
+				*old = attr
+			} else {
+				x.Attributes = append(x.Attributes, attr)
+			}
+		}
+	}
+	if text := comment(a.Pos); text != "" {
+		x.Doc = text
+	}
+	return x
+}
+
+// schemas yields the schemas of a prototype, in order.
+func schemas(proto *value.Component) func(yield func(*value.Component) bool) {
+	return func(yield func(*value.Component) bool) {
+		for a := range proto.All() {
+			f, isRef := a.Value.(*value.Reference)
+			if isRef && f.Assert && f.Apply != nil && !yield(f.Apply) {
+				return
+			}
+		}
+	}
+}
+
+// texts reads comments of the files of a folder.
+type texts struct {
+	folder resolve.Folder
+	read   map[string][]syntax.Comment
+}
+
+func (t *texts) comments(ctx context.Context, name string) []syntax.Comment {
+	if comments, ok := t.read[name]; ok {
+		return comments
+	}
+	text, err := fs.ReadFile(t.folder.FS, name)
+	if err != nil {
+		return nil // nor does it have comments
+	}
+	file, err := syntax.ParseContext(ctx, name, text, &diag.List{})
+	if err != nil {
+		return nil
+	}
+	if t.read == nil {
+		t.read = map[string][]syntax.Comment{}
+	}
+	t.read[name] = file.Comments
+	return file.Comments
+}
+
+// before returns the text of the comment that ends on the line before pos.
+func (t *texts) before(ctx context.Context, name string, pos value.Pos) string {
+	comments := t.comments(ctx, name)
+	end := slices.IndexFunc(comments, func(c syntax.Comment) bool { return c.Span.Pos.Line >= pos.Line })
+	if end < 0 {
+		end = len(comments)
+	}
+	start := end
+	for next := int(pos.Line); start > 0; start-- {
+		if span := comments[start-1].Span; int(span.EndLine) != next-1 || span.Pos.Col != 1 {
+			break
+		}
+		next = int(comments[start-1].Span.Pos.Line)
+	}
+	return plain(comments[start:end])
+}
+
+// first returns the text of the comment that the file begins with.
+func (t *texts) first(ctx context.Context, name string) string {
+	comments := t.comments(ctx, name)
+	end := 0
+	for next := 1; end < len(comments) && int(comments[end].Span.Pos.Line) == next; end++ {
+		next = int(comments[end].Span.EndLine) + 1
+	}
+	return plain(comments[:end])
+}
+
+// plain returns the text of comments without their marks.
+func plain(comments []syntax.Comment) string {
+	var lines []string
+	for _, c := range comments {
+		text, isLine := strings.CutPrefix(c.Text, "//")
+		if !isLine {
+			text = strings.TrimLeft(strings.TrimSuffix(strings.TrimPrefix(c.Text, "/*"), "*/"), "*")
+		}
+		for line := range strings.Lines(text) {
+			line = strings.TrimRight(line, " \t\r\n")
+			if !isLine {
+				line = strings.TrimPrefix(strings.TrimLeft(line, " \t"), "*")
+			}
+			lines = append(lines, strings.TrimPrefix(line, " "))
+		}
+		if text == "" {
+			lines = append(lines, "")
+		}
+	}
+	return strings.TrimSpace(strings.Join(lines, "\n"))
+}

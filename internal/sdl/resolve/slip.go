@@ -1,0 +1,85 @@
+package resolve
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"aloft/internal/sdl/diag"
+	"aloft/value"
+)
+
+// Slip returns the name that an attribute was probably meant to have, or "":
+// one that a schema knows, that is not given, and that is much like name.
+// Attributes that no schema knows are otherwise the author's own, for
+// references to read.
+func Slip(name string, known []string, given func(name string) bool) string {
+	if strings.HasPrefix(name, "sf") || slices.Contains(known, name) {
+		return ""
+	}
+	for _, near := range diag.Nearest(name, known) {
+		if !given(near) {
+			return near
+		}
+	}
+	return ""
+}
+
+// warnSlips warns of attributes beside the schema at s, the first of its
+// component, that are probably meant to be others. Of those that must be there
+// the schema itself says that they are missing.
+func (r *resolver) warnSlips(s slot) {
+	var known []string
+	need := map[string]bool{}
+	for i := range s.n.attrs {
+		switch t := s.n.attrs[i].v.(type) {
+		case dropped:
+			return // it was not the first
+		case *ref:
+			if t.assert && i < s.i {
+				return
+			}
+			if t.assert {
+				known = elementNames(t.apply, known, need)
+			}
+		}
+	}
+	if len(known) == 0 || !r.spend(len(s.n.attrs)) {
+		return
+	}
+	given := func(name string) bool { return need[name] || s.n.find(name) >= 0 }
+	for i := range s.n.attrs {
+		a := &s.n.attrs[i]
+		if inside, isNode := a.v.(*node); isNode && !inside.data {
+			continue // a component of its own
+		}
+		near := Slip(a.name, known, given)
+		if near == "" {
+			continue
+		}
+		d := r.attrDiagnostic(diag.AttributeUnknown, slot{s.n, i}, fmt.Sprintf("nothing knows the attribute %s", a.name))
+		if a.src != nil {
+			d.Span = a.src.NameSpan
+		}
+		d.Hints = []string{"did you mean " + near + "?"}
+		r.report(nil, d)
+	}
+}
+
+// elementNames adds the attributes that a schema speaks of to known, and those
+// of them that must be there to need.
+func elementNames(schema *node, known []string, need map[string]bool) []string {
+	for i := range schema.attrs {
+		a := &schema.attrs[i]
+		if strings.HasPrefix(a.name, "sf") || !isElement(a.v) {
+			continue
+		}
+		known = append(known, a.name)
+		element := a.v.(*ref).apply
+		at := element.find("optional")
+		if at < 0 || element.attrs[at].v != term(value.Bool(true)) {
+			need[a.name] = true
+		}
+	}
+	return known
+}
