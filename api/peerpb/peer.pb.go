@@ -434,9 +434,10 @@ type Step struct {
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
 	Action        Action                 `protobuf:"varint,3,opt,name=action,proto3,enum=aloft.peer.v1.Action" json:"action,omitempty"`
-	Needs         []string               `protobuf:"bytes,4,rep,name=needs,proto3" json:"needs,omitempty"` // steps that must have succeeded; otherwise this is skipped
-	After         []string               `protobuf:"bytes,5,rep,name=after,proto3" json:"after,omitempty"` // steps that must have ended, whatever their outcome
-	Token         string                 `protobuf:"bytes,6,opt,name=token,proto3" json:"token,omitempty"` // idempotency token of the effect
+	Needs         []string               `protobuf:"bytes,4,rep,name=needs,proto3" json:"needs,omitempty"`   // steps that must have succeeded; otherwise this is skipped
+	After         []string               `protobuf:"bytes,5,rep,name=after,proto3" json:"after,omitempty"`   // steps that must have ended, whatever their outcome
+	Token         string                 `protobuf:"bytes,6,opt,name=token,proto3" json:"token,omitempty"`   // idempotency token of the effect
+	Awaits        []*Await               `protobuf:"bytes,7,rep,name=awaits,proto3" json:"awaits,omitempty"` // those of needs that only references ask for
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -513,6 +514,74 @@ func (x *Step) GetToken() string {
 	return ""
 }
 
+func (x *Step) GetAwaits() []*Await {
+	if x != nil {
+		return x.Awaits
+	}
+	return nil
+}
+
+// Await is a step that another one needs because of a reference.
+type Await struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Step          string                 `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
+	Attribute     string                 `protobuf:"bytes,2,opt,name=attribute,proto3" json:"attribute,omitempty"` // that refers to the step's component
+	Machine       string                 `protobuf:"bytes,3,opt,name=machine,proto3" json:"machine,omitempty"`     // that processes it, as SYSTEM/PATH
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Await) Reset() {
+	*x = Await{}
+	mi := &file_peer_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Await) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Await) ProtoMessage() {}
+
+func (x *Await) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Await.ProtoReflect.Descriptor instead.
+func (*Await) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Await) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *Await) GetAttribute() string {
+	if x != nil {
+		return x.Attribute
+	}
+	return ""
+}
+
+func (x *Await) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
 // Component is one component as a machine needs it.
 type Component struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -531,7 +600,7 @@ type Component struct {
 
 func (x *Component) Reset() {
 	*x = Component{}
-	mi := &file_peer_proto_msgTypes[6]
+	mi := &file_peer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -543,7 +612,7 @@ func (x *Component) String() string {
 func (*Component) ProtoMessage() {}
 
 func (x *Component) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[6]
+	mi := &file_peer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -556,7 +625,7 @@ func (x *Component) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Component.ProtoReflect.Descriptor instead.
 func (*Component) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{6}
+	return file_peer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Component) GetPath() string {
@@ -638,7 +707,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_peer_proto_msgTypes[7]
+	mi := &file_peer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -650,7 +719,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[7]
+	mi := &file_peer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -663,7 +732,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{7}
+	return file_peer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Part) GetSchema() int32 {
@@ -754,7 +823,7 @@ type SignedPart struct {
 
 func (x *SignedPart) Reset() {
 	*x = SignedPart{}
-	mi := &file_peer_proto_msgTypes[8]
+	mi := &file_peer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -766,7 +835,7 @@ func (x *SignedPart) String() string {
 func (*SignedPart) ProtoMessage() {}
 
 func (x *SignedPart) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[8]
+	mi := &file_peer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -779,7 +848,7 @@ func (x *SignedPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedPart.ProtoReflect.Descriptor instead.
 func (*SignedPart) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{8}
+	return file_peer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SignedPart) GetPart() []byte {
@@ -811,7 +880,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_peer_proto_msgTypes[9]
+	mi := &file_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -823,7 +892,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[9]
+	mi := &file_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -836,7 +905,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{9}
+	return file_peer_proto_rawDescGZIP(), []int{10}
 }
 
 // Record says why a component or a step ended.
@@ -856,7 +925,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_peer_proto_msgTypes[10]
+	mi := &file_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -868,7 +937,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[10]
+	mi := &file_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -881,7 +950,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{10}
+	return file_peer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Record) GetType() string {
@@ -956,7 +1025,7 @@ type Fact struct {
 
 func (x *Fact) Reset() {
 	*x = Fact{}
-	mi := &file_peer_proto_msgTypes[11]
+	mi := &file_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +1037,7 @@ func (x *Fact) String() string {
 func (*Fact) ProtoMessage() {}
 
 func (x *Fact) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[11]
+	mi := &file_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +1050,7 @@ func (x *Fact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fact.ProtoReflect.Descriptor instead.
 func (*Fact) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{11}
+	return file_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Fact) GetSystem() string {
@@ -1043,7 +1112,7 @@ type TellRequest struct {
 
 func (x *TellRequest) Reset() {
 	*x = TellRequest{}
-	mi := &file_peer_proto_msgTypes[12]
+	mi := &file_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1055,7 +1124,7 @@ func (x *TellRequest) String() string {
 func (*TellRequest) ProtoMessage() {}
 
 func (x *TellRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[12]
+	mi := &file_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1068,7 +1137,7 @@ func (x *TellRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TellRequest.ProtoReflect.Descriptor instead.
 func (*TellRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{12}
+	return file_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TellRequest) GetFence() *Fence {
@@ -1093,7 +1162,7 @@ type TellReply struct {
 
 func (x *TellReply) Reset() {
 	*x = TellReply{}
-	mi := &file_peer_proto_msgTypes[13]
+	mi := &file_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1105,7 +1174,7 @@ func (x *TellReply) String() string {
 func (*TellReply) ProtoMessage() {}
 
 func (x *TellReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[13]
+	mi := &file_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1118,7 +1187,7 @@ func (x *TellReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TellReply.ProtoReflect.Descriptor instead.
 func (*TellReply) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{13}
+	return file_peer_proto_rawDescGZIP(), []int{14}
 }
 
 type InterruptRequest struct {
@@ -1132,7 +1201,7 @@ type InterruptRequest struct {
 
 func (x *InterruptRequest) Reset() {
 	*x = InterruptRequest{}
-	mi := &file_peer_proto_msgTypes[14]
+	mi := &file_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1144,7 +1213,7 @@ func (x *InterruptRequest) String() string {
 func (*InterruptRequest) ProtoMessage() {}
 
 func (x *InterruptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[14]
+	mi := &file_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1157,7 +1226,7 @@ func (x *InterruptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InterruptRequest.ProtoReflect.Descriptor instead.
 func (*InterruptRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{14}
+	return file_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *InterruptRequest) GetSystem() string {
@@ -1189,7 +1258,7 @@ type InterruptReply struct {
 
 func (x *InterruptReply) Reset() {
 	*x = InterruptReply{}
-	mi := &file_peer_proto_msgTypes[15]
+	mi := &file_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1201,7 +1270,7 @@ func (x *InterruptReply) String() string {
 func (*InterruptReply) ProtoMessage() {}
 
 func (x *InterruptReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[15]
+	mi := &file_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1214,7 +1283,7 @@ func (x *InterruptReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InterruptReply.ProtoReflect.Descriptor instead.
 func (*InterruptReply) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{15}
+	return file_peer_proto_rawDescGZIP(), []int{16}
 }
 
 // ComponentState is what a machine reports of one component.
@@ -1236,7 +1305,7 @@ type ComponentState struct {
 
 func (x *ComponentState) Reset() {
 	*x = ComponentState{}
-	mi := &file_peer_proto_msgTypes[16]
+	mi := &file_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1317,7 @@ func (x *ComponentState) String() string {
 func (*ComponentState) ProtoMessage() {}
 
 func (x *ComponentState) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[16]
+	mi := &file_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1330,7 @@ func (x *ComponentState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ComponentState.ProtoReflect.Descriptor instead.
 func (*ComponentState) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{16}
+	return file_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ComponentState) GetSystem() string {
@@ -1354,7 +1423,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_peer_proto_msgTypes[17]
+	mi := &file_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1435,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[17]
+	mi := &file_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1448,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{17}
+	return file_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Event) GetOrigin() string {
@@ -1477,7 +1546,7 @@ type ReportRequest struct {
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_peer_proto_msgTypes[18]
+	mi := &file_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1489,7 +1558,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[18]
+	mi := &file_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1502,7 +1571,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{18}
+	return file_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReportRequest) GetFacts() []*Fact {
@@ -1534,7 +1603,7 @@ type ReportReply struct {
 
 func (x *ReportReply) Reset() {
 	*x = ReportReply{}
-	mi := &file_peer_proto_msgTypes[19]
+	mi := &file_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1546,7 +1615,7 @@ func (x *ReportReply) String() string {
 func (*ReportReply) ProtoMessage() {}
 
 func (x *ReportReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[19]
+	mi := &file_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1559,7 +1628,7 @@ func (x *ReportReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportReply.ProtoReflect.Descriptor instead.
 func (*ReportReply) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{19}
+	return file_peer_proto_rawDescGZIP(), []int{20}
 }
 
 type InspectRequest struct {
@@ -1571,7 +1640,7 @@ type InspectRequest struct {
 
 func (x *InspectRequest) Reset() {
 	*x = InspectRequest{}
-	mi := &file_peer_proto_msgTypes[20]
+	mi := &file_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1583,7 +1652,7 @@ func (x *InspectRequest) String() string {
 func (*InspectRequest) ProtoMessage() {}
 
 func (x *InspectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[20]
+	mi := &file_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1596,7 +1665,7 @@ func (x *InspectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectRequest.ProtoReflect.Descriptor instead.
 func (*InspectRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{20}
+	return file_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *InspectRequest) GetSystem() string {
@@ -1618,7 +1687,7 @@ type InspectReply struct {
 
 func (x *InspectReply) Reset() {
 	*x = InspectReply{}
-	mi := &file_peer_proto_msgTypes[21]
+	mi := &file_peer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1630,7 +1699,7 @@ func (x *InspectReply) String() string {
 func (*InspectReply) ProtoMessage() {}
 
 func (x *InspectReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[21]
+	mi := &file_peer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1643,7 +1712,7 @@ func (x *InspectReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectReply.ProtoReflect.Descriptor instead.
 func (*InspectReply) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{21}
+	return file_peer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *InspectReply) GetStates() []*ComponentState {
@@ -1674,6 +1743,158 @@ func (x *InspectReply) GetDaemonPid() int64 {
 	return 0
 }
 
+// ReadRequest asks for what an absolute reference leads to.
+type ReadRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	System string                 `protobuf:"bytes,1,opt,name=system,proto3" json:"system,omitempty"`
+	Names  []string               `protobuf:"bytes,2,rep,name=names,proto3" json:"names,omitempty"` // below ROOT: a component, and what is read in it
+	// The component that reads, and in which operation: who waits for it must
+	// not be waited for.
+	Reader string `protobuf:"bytes,3,opt,name=reader,proto3" json:"reader,omitempty"`
+	Action Action `protobuf:"varint,4,opt,name=action,proto3,enum=aloft.peer.v1.Action" json:"action,omitempty"`
+	// running is set where a component read as a whole has to run; else it is
+	// enough that it is deployed.
+	Running bool `protobuf:"varint,5,opt,name=running,proto3" json:"running,omitempty"`
+	// cached asks for the value known last where its holder is cut off.
+	Cached        bool `protobuf:"varint,6,opt,name=cached,proto3" json:"cached,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadRequest) Reset() {
+	*x = ReadRequest{}
+	mi := &file_peer_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadRequest) ProtoMessage() {}
+
+func (x *ReadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
+func (*ReadRequest) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ReadRequest) GetSystem() string {
+	if x != nil {
+		return x.System
+	}
+	return ""
+}
+
+func (x *ReadRequest) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *ReadRequest) GetReader() string {
+	if x != nil {
+		return x.Reader
+	}
+	return ""
+}
+
+func (x *ReadRequest) GetAction() Action {
+	if x != nil {
+		return x.Action
+	}
+	return Action_ACTION_UNSPECIFIED
+}
+
+func (x *ReadRequest) GetRunning() bool {
+	if x != nil {
+		return x.Running
+	}
+	return false
+}
+
+func (x *ReadRequest) GetCached() bool {
+	if x != nil {
+		return x.Cached
+	}
+	return false
+}
+
+type ReadReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Value []byte                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"` // wire form; references in it are absolute, and the reader's to follow
+	// unavailable says, in place of a value, why there is none: the machine that
+	// holds it is cut off.
+	Unavailable   string `protobuf:"bytes,2,opt,name=unavailable,proto3" json:"unavailable,omitempty"`
+	Pending       bool   `protobuf:"varint,3,opt,name=pending,proto3" json:"pending,omitempty"` // in place of a value: it cannot be read yet; ask again
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadReply) Reset() {
+	*x = ReadReply{}
+	mi := &file_peer_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadReply) ProtoMessage() {}
+
+func (x *ReadReply) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadReply.ProtoReflect.Descriptor instead.
+func (*ReadReply) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ReadReply) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *ReadReply) GetUnavailable() string {
+	if x != nil {
+		return x.Unavailable
+	}
+	return ""
+}
+
+func (x *ReadReply) GetPending() bool {
+	if x != nil {
+		return x.Pending
+	}
+	return false
+}
+
 type FetchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Digest        string                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
@@ -1683,7 +1904,7 @@ type FetchRequest struct {
 
 func (x *FetchRequest) Reset() {
 	*x = FetchRequest{}
-	mi := &file_peer_proto_msgTypes[22]
+	mi := &file_peer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1695,7 +1916,7 @@ func (x *FetchRequest) String() string {
 func (*FetchRequest) ProtoMessage() {}
 
 func (x *FetchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[22]
+	mi := &file_peer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1708,7 +1929,7 @@ func (x *FetchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchRequest.ProtoReflect.Descriptor instead.
 func (*FetchRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{22}
+	return file_peer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *FetchRequest) GetDigest() string {
@@ -1727,7 +1948,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_peer_proto_msgTypes[23]
+	mi := &file_peer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1739,7 +1960,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[23]
+	mi := &file_peer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1752,7 +1973,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{23}
+	return file_peer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Chunk) GetData() []byte {
@@ -1774,7 +1995,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_peer_proto_msgTypes[24]
+	mi := &file_peer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1786,7 +2007,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[24]
+	mi := &file_peer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1799,7 +2020,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{24}
+	return file_peer_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *LogsRequest) GetSystem() string {
@@ -1841,7 +2062,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_peer_proto_msgTypes[25]
+	mi := &file_peer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1853,7 +2074,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[25]
+	mi := &file_peer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1866,7 +2087,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{25}
+	return file_peer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LogLine) GetTime() *timestamppb.Timestamp {
@@ -1905,7 +2126,7 @@ type ExecInput struct {
 
 func (x *ExecInput) Reset() {
 	*x = ExecInput{}
-	mi := &file_peer_proto_msgTypes[26]
+	mi := &file_peer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1917,7 +2138,7 @@ func (x *ExecInput) String() string {
 func (*ExecInput) ProtoMessage() {}
 
 func (x *ExecInput) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[26]
+	mi := &file_peer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1930,7 +2151,7 @@ func (x *ExecInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecInput.ProtoReflect.Descriptor instead.
 func (*ExecInput) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{26}
+	return file_peer_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ExecInput) GetCommand() []string {
@@ -1995,7 +2216,7 @@ type ExecOutput struct {
 
 func (x *ExecOutput) Reset() {
 	*x = ExecOutput{}
-	mi := &file_peer_proto_msgTypes[27]
+	mi := &file_peer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2007,7 +2228,7 @@ func (x *ExecOutput) String() string {
 func (*ExecOutput) ProtoMessage() {}
 
 func (x *ExecOutput) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[27]
+	mi := &file_peer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2020,7 +2241,7 @@ func (x *ExecOutput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecOutput.ProtoReflect.Descriptor instead.
 func (*ExecOutput) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{27}
+	return file_peer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ExecOutput) GetStdout() []byte {
@@ -2082,14 +2303,19 @@ const file_peer_proto_rawDesc = "" +
 	"\bfeatures\x18\x04 \x03(\tR\bfeatures\"1\n" +
 	"\x05Fence\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\x12\x12\n" +
-	"\x04term\x18\x02 \x01(\x03R\x04term\"\x9b\x01\n" +
+	"\x04term\x18\x02 \x01(\x03R\x04term\"\xc9\x01\n" +
 	"\x04Step\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12-\n" +
 	"\x06action\x18\x03 \x01(\x0e2\x15.aloft.peer.v1.ActionR\x06action\x12\x14\n" +
 	"\x05needs\x18\x04 \x03(\tR\x05needs\x12\x14\n" +
 	"\x05after\x18\x05 \x03(\tR\x05after\x12\x14\n" +
-	"\x05token\x18\x06 \x01(\tR\x05token\"\xe4\x01\n" +
+	"\x05token\x18\x06 \x01(\tR\x05token\x12,\n" +
+	"\x06awaits\x18\a \x03(\v2\x14.aloft.peer.v1.AwaitR\x06awaits\"S\n" +
+	"\x05Await\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\tR\x04step\x12\x1c\n" +
+	"\tattribute\x18\x02 \x01(\tR\tattribute\x12\x18\n" +
+	"\amachine\x18\x03 \x01(\tR\amachine\"\xe4\x01\n" +
 	"\tComponent\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05class\x18\x02 \x01(\tR\x05class\x12\x1e\n" +
@@ -2187,7 +2413,18 @@ const file_peer_proto_rawDesc = "" +
 	"\x05facts\x18\x02 \x03(\v2\x13.aloft.peer.v1.FactR\x05facts\x12%\n" +
 	"\x0edaemon_version\x18\x03 \x01(\tR\rdaemonVersion\x12\x1d\n" +
 	"\n" +
-	"daemon_pid\x18\x04 \x01(\x03R\tdaemonPid\"&\n" +
+	"daemon_pid\x18\x04 \x01(\x03R\tdaemonPid\"\xb4\x01\n" +
+	"\vReadRequest\x12\x16\n" +
+	"\x06system\x18\x01 \x01(\tR\x06system\x12\x14\n" +
+	"\x05names\x18\x02 \x03(\tR\x05names\x12\x16\n" +
+	"\x06reader\x18\x03 \x01(\tR\x06reader\x12-\n" +
+	"\x06action\x18\x04 \x01(\x0e2\x15.aloft.peer.v1.ActionR\x06action\x12\x18\n" +
+	"\arunning\x18\x05 \x01(\bR\arunning\x12\x16\n" +
+	"\x06cached\x18\x06 \x01(\bR\x06cached\"]\n" +
+	"\tReadReply\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\fR\x05value\x12 \n" +
+	"\vunavailable\x18\x02 \x01(\tR\vunavailable\x12\x18\n" +
+	"\apending\x18\x03 \x01(\bR\apending\"&\n" +
 	"\fFetchRequest\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\"\x1b\n" +
 	"\x05Chunk\x12\x12\n" +
@@ -2231,10 +2468,11 @@ const file_peer_proto_rawDesc = "" +
 	"\x0fOUTCOME_SKIPPED\x10\x032\x91\x01\n" +
 	"\tEnrolment\x12A\n" +
 	"\x05Enrol\x12\x1b.aloft.peer.v1.EnrolRequest\x1a\x1b.aloft.peer.v1.Certificates\x12A\n" +
-	"\x05Renew\x12\x1b.aloft.peer.v1.RenewRequest\x1a\x1b.aloft.peer.v1.Certificates2\x89\x01\n" +
+	"\x05Renew\x12\x1b.aloft.peer.v1.RenewRequest\x1a\x1b.aloft.peer.v1.Certificates2\xc7\x01\n" +
 	"\x05Owner\x12B\n" +
 	"\x06Report\x12\x1c.aloft.peer.v1.ReportRequest\x1a\x1a.aloft.peer.v1.ReportReply\x12<\n" +
-	"\x05Fetch\x12\x1b.aloft.peer.v1.FetchRequest\x1a\x14.aloft.peer.v1.Chunk0\x012\x98\x03\n" +
+	"\x05Fetch\x12\x1b.aloft.peer.v1.FetchRequest\x1a\x14.aloft.peer.v1.Chunk0\x01\x12<\n" +
+	"\x04Read\x12\x1a.aloft.peer.v1.ReadRequest\x1a\x18.aloft.peer.v1.ReadReply2\x98\x03\n" +
 	"\aMachine\x12<\n" +
 	"\aDeliver\x12\x19.aloft.peer.v1.SignedPart\x1a\x16.aloft.peer.v1.Receipt\x12<\n" +
 	"\x04Tell\x12\x1a.aloft.peer.v1.TellRequest\x1a\x18.aloft.peer.v1.TellReply\x12K\n" +
@@ -2256,7 +2494,7 @@ func file_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_peer_proto_goTypes = []any{
 	(Action)(0),                   // 0: aloft.peer.v1.Action
 	(Outcome)(0),                  // 1: aloft.peer.v1.Outcome
@@ -2266,75 +2504,82 @@ var file_peer_proto_goTypes = []any{
 	(*Versions)(nil),              // 5: aloft.peer.v1.Versions
 	(*Fence)(nil),                 // 6: aloft.peer.v1.Fence
 	(*Step)(nil),                  // 7: aloft.peer.v1.Step
-	(*Component)(nil),             // 8: aloft.peer.v1.Component
-	(*Part)(nil),                  // 9: aloft.peer.v1.Part
-	(*SignedPart)(nil),            // 10: aloft.peer.v1.SignedPart
-	(*Receipt)(nil),               // 11: aloft.peer.v1.Receipt
-	(*Record)(nil),                // 12: aloft.peer.v1.Record
-	(*Fact)(nil),                  // 13: aloft.peer.v1.Fact
-	(*TellRequest)(nil),           // 14: aloft.peer.v1.TellRequest
-	(*TellReply)(nil),             // 15: aloft.peer.v1.TellReply
-	(*InterruptRequest)(nil),      // 16: aloft.peer.v1.InterruptRequest
-	(*InterruptReply)(nil),        // 17: aloft.peer.v1.InterruptReply
-	(*ComponentState)(nil),        // 18: aloft.peer.v1.ComponentState
-	(*Event)(nil),                 // 19: aloft.peer.v1.Event
-	(*ReportRequest)(nil),         // 20: aloft.peer.v1.ReportRequest
-	(*ReportReply)(nil),           // 21: aloft.peer.v1.ReportReply
-	(*InspectRequest)(nil),        // 22: aloft.peer.v1.InspectRequest
-	(*InspectReply)(nil),          // 23: aloft.peer.v1.InspectReply
-	(*FetchRequest)(nil),          // 24: aloft.peer.v1.FetchRequest
-	(*Chunk)(nil),                 // 25: aloft.peer.v1.Chunk
-	(*LogsRequest)(nil),           // 26: aloft.peer.v1.LogsRequest
-	(*LogLine)(nil),               // 27: aloft.peer.v1.LogLine
-	(*ExecInput)(nil),             // 28: aloft.peer.v1.ExecInput
-	(*ExecOutput)(nil),            // 29: aloft.peer.v1.ExecOutput
-	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(*Await)(nil),                 // 8: aloft.peer.v1.Await
+	(*Component)(nil),             // 9: aloft.peer.v1.Component
+	(*Part)(nil),                  // 10: aloft.peer.v1.Part
+	(*SignedPart)(nil),            // 11: aloft.peer.v1.SignedPart
+	(*Receipt)(nil),               // 12: aloft.peer.v1.Receipt
+	(*Record)(nil),                // 13: aloft.peer.v1.Record
+	(*Fact)(nil),                  // 14: aloft.peer.v1.Fact
+	(*TellRequest)(nil),           // 15: aloft.peer.v1.TellRequest
+	(*TellReply)(nil),             // 16: aloft.peer.v1.TellReply
+	(*InterruptRequest)(nil),      // 17: aloft.peer.v1.InterruptRequest
+	(*InterruptReply)(nil),        // 18: aloft.peer.v1.InterruptReply
+	(*ComponentState)(nil),        // 19: aloft.peer.v1.ComponentState
+	(*Event)(nil),                 // 20: aloft.peer.v1.Event
+	(*ReportRequest)(nil),         // 21: aloft.peer.v1.ReportRequest
+	(*ReportReply)(nil),           // 22: aloft.peer.v1.ReportReply
+	(*InspectRequest)(nil),        // 23: aloft.peer.v1.InspectRequest
+	(*InspectReply)(nil),          // 24: aloft.peer.v1.InspectReply
+	(*ReadRequest)(nil),           // 25: aloft.peer.v1.ReadRequest
+	(*ReadReply)(nil),             // 26: aloft.peer.v1.ReadReply
+	(*FetchRequest)(nil),          // 27: aloft.peer.v1.FetchRequest
+	(*Chunk)(nil),                 // 28: aloft.peer.v1.Chunk
+	(*LogsRequest)(nil),           // 29: aloft.peer.v1.LogsRequest
+	(*LogLine)(nil),               // 30: aloft.peer.v1.LogLine
+	(*ExecInput)(nil),             // 31: aloft.peer.v1.ExecInput
+	(*ExecOutput)(nil),            // 32: aloft.peer.v1.ExecOutput
+	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
 }
 var file_peer_proto_depIdxs = []int32{
 	5,  // 0: aloft.peer.v1.EnrolRequest.versions:type_name -> aloft.peer.v1.Versions
 	0,  // 1: aloft.peer.v1.Step.action:type_name -> aloft.peer.v1.Action
-	6,  // 2: aloft.peer.v1.Part.fence:type_name -> aloft.peer.v1.Fence
-	8,  // 3: aloft.peer.v1.Part.components:type_name -> aloft.peer.v1.Component
-	7,  // 4: aloft.peer.v1.Part.steps:type_name -> aloft.peer.v1.Step
-	30, // 5: aloft.peer.v1.Record.time:type_name -> google.protobuf.Timestamp
-	1,  // 6: aloft.peer.v1.Fact.outcome:type_name -> aloft.peer.v1.Outcome
-	12, // 7: aloft.peer.v1.Fact.record:type_name -> aloft.peer.v1.Record
-	6,  // 8: aloft.peer.v1.TellRequest.fence:type_name -> aloft.peer.v1.Fence
-	13, // 9: aloft.peer.v1.TellRequest.facts:type_name -> aloft.peer.v1.Fact
-	6,  // 10: aloft.peer.v1.InterruptRequest.fence:type_name -> aloft.peer.v1.Fence
-	12, // 11: aloft.peer.v1.ComponentState.record:type_name -> aloft.peer.v1.Record
-	30, // 12: aloft.peer.v1.Event.time:type_name -> google.protobuf.Timestamp
-	13, // 13: aloft.peer.v1.ReportRequest.facts:type_name -> aloft.peer.v1.Fact
-	18, // 14: aloft.peer.v1.ReportRequest.states:type_name -> aloft.peer.v1.ComponentState
-	19, // 15: aloft.peer.v1.ReportRequest.events:type_name -> aloft.peer.v1.Event
-	18, // 16: aloft.peer.v1.InspectReply.states:type_name -> aloft.peer.v1.ComponentState
-	13, // 17: aloft.peer.v1.InspectReply.facts:type_name -> aloft.peer.v1.Fact
-	30, // 18: aloft.peer.v1.LogLine.time:type_name -> google.protobuf.Timestamp
-	2,  // 19: aloft.peer.v1.Enrolment.Enrol:input_type -> aloft.peer.v1.EnrolRequest
-	3,  // 20: aloft.peer.v1.Enrolment.Renew:input_type -> aloft.peer.v1.RenewRequest
-	20, // 21: aloft.peer.v1.Owner.Report:input_type -> aloft.peer.v1.ReportRequest
-	24, // 22: aloft.peer.v1.Owner.Fetch:input_type -> aloft.peer.v1.FetchRequest
-	10, // 23: aloft.peer.v1.Machine.Deliver:input_type -> aloft.peer.v1.SignedPart
-	14, // 24: aloft.peer.v1.Machine.Tell:input_type -> aloft.peer.v1.TellRequest
-	16, // 25: aloft.peer.v1.Machine.Interrupt:input_type -> aloft.peer.v1.InterruptRequest
-	22, // 26: aloft.peer.v1.Machine.Inspect:input_type -> aloft.peer.v1.InspectRequest
-	26, // 27: aloft.peer.v1.Machine.Logs:input_type -> aloft.peer.v1.LogsRequest
-	28, // 28: aloft.peer.v1.Machine.Exec:input_type -> aloft.peer.v1.ExecInput
-	4,  // 29: aloft.peer.v1.Enrolment.Enrol:output_type -> aloft.peer.v1.Certificates
-	4,  // 30: aloft.peer.v1.Enrolment.Renew:output_type -> aloft.peer.v1.Certificates
-	21, // 31: aloft.peer.v1.Owner.Report:output_type -> aloft.peer.v1.ReportReply
-	25, // 32: aloft.peer.v1.Owner.Fetch:output_type -> aloft.peer.v1.Chunk
-	11, // 33: aloft.peer.v1.Machine.Deliver:output_type -> aloft.peer.v1.Receipt
-	15, // 34: aloft.peer.v1.Machine.Tell:output_type -> aloft.peer.v1.TellReply
-	17, // 35: aloft.peer.v1.Machine.Interrupt:output_type -> aloft.peer.v1.InterruptReply
-	23, // 36: aloft.peer.v1.Machine.Inspect:output_type -> aloft.peer.v1.InspectReply
-	27, // 37: aloft.peer.v1.Machine.Logs:output_type -> aloft.peer.v1.LogLine
-	29, // 38: aloft.peer.v1.Machine.Exec:output_type -> aloft.peer.v1.ExecOutput
-	29, // [29:39] is the sub-list for method output_type
-	19, // [19:29] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	8,  // 2: aloft.peer.v1.Step.awaits:type_name -> aloft.peer.v1.Await
+	6,  // 3: aloft.peer.v1.Part.fence:type_name -> aloft.peer.v1.Fence
+	9,  // 4: aloft.peer.v1.Part.components:type_name -> aloft.peer.v1.Component
+	7,  // 5: aloft.peer.v1.Part.steps:type_name -> aloft.peer.v1.Step
+	33, // 6: aloft.peer.v1.Record.time:type_name -> google.protobuf.Timestamp
+	1,  // 7: aloft.peer.v1.Fact.outcome:type_name -> aloft.peer.v1.Outcome
+	13, // 8: aloft.peer.v1.Fact.record:type_name -> aloft.peer.v1.Record
+	6,  // 9: aloft.peer.v1.TellRequest.fence:type_name -> aloft.peer.v1.Fence
+	14, // 10: aloft.peer.v1.TellRequest.facts:type_name -> aloft.peer.v1.Fact
+	6,  // 11: aloft.peer.v1.InterruptRequest.fence:type_name -> aloft.peer.v1.Fence
+	13, // 12: aloft.peer.v1.ComponentState.record:type_name -> aloft.peer.v1.Record
+	33, // 13: aloft.peer.v1.Event.time:type_name -> google.protobuf.Timestamp
+	14, // 14: aloft.peer.v1.ReportRequest.facts:type_name -> aloft.peer.v1.Fact
+	19, // 15: aloft.peer.v1.ReportRequest.states:type_name -> aloft.peer.v1.ComponentState
+	20, // 16: aloft.peer.v1.ReportRequest.events:type_name -> aloft.peer.v1.Event
+	19, // 17: aloft.peer.v1.InspectReply.states:type_name -> aloft.peer.v1.ComponentState
+	14, // 18: aloft.peer.v1.InspectReply.facts:type_name -> aloft.peer.v1.Fact
+	0,  // 19: aloft.peer.v1.ReadRequest.action:type_name -> aloft.peer.v1.Action
+	33, // 20: aloft.peer.v1.LogLine.time:type_name -> google.protobuf.Timestamp
+	2,  // 21: aloft.peer.v1.Enrolment.Enrol:input_type -> aloft.peer.v1.EnrolRequest
+	3,  // 22: aloft.peer.v1.Enrolment.Renew:input_type -> aloft.peer.v1.RenewRequest
+	21, // 23: aloft.peer.v1.Owner.Report:input_type -> aloft.peer.v1.ReportRequest
+	27, // 24: aloft.peer.v1.Owner.Fetch:input_type -> aloft.peer.v1.FetchRequest
+	25, // 25: aloft.peer.v1.Owner.Read:input_type -> aloft.peer.v1.ReadRequest
+	11, // 26: aloft.peer.v1.Machine.Deliver:input_type -> aloft.peer.v1.SignedPart
+	15, // 27: aloft.peer.v1.Machine.Tell:input_type -> aloft.peer.v1.TellRequest
+	17, // 28: aloft.peer.v1.Machine.Interrupt:input_type -> aloft.peer.v1.InterruptRequest
+	23, // 29: aloft.peer.v1.Machine.Inspect:input_type -> aloft.peer.v1.InspectRequest
+	29, // 30: aloft.peer.v1.Machine.Logs:input_type -> aloft.peer.v1.LogsRequest
+	31, // 31: aloft.peer.v1.Machine.Exec:input_type -> aloft.peer.v1.ExecInput
+	4,  // 32: aloft.peer.v1.Enrolment.Enrol:output_type -> aloft.peer.v1.Certificates
+	4,  // 33: aloft.peer.v1.Enrolment.Renew:output_type -> aloft.peer.v1.Certificates
+	22, // 34: aloft.peer.v1.Owner.Report:output_type -> aloft.peer.v1.ReportReply
+	28, // 35: aloft.peer.v1.Owner.Fetch:output_type -> aloft.peer.v1.Chunk
+	26, // 36: aloft.peer.v1.Owner.Read:output_type -> aloft.peer.v1.ReadReply
+	12, // 37: aloft.peer.v1.Machine.Deliver:output_type -> aloft.peer.v1.Receipt
+	16, // 38: aloft.peer.v1.Machine.Tell:output_type -> aloft.peer.v1.TellReply
+	18, // 39: aloft.peer.v1.Machine.Interrupt:output_type -> aloft.peer.v1.InterruptReply
+	24, // 40: aloft.peer.v1.Machine.Inspect:output_type -> aloft.peer.v1.InspectReply
+	30, // 41: aloft.peer.v1.Machine.Logs:output_type -> aloft.peer.v1.LogLine
+	32, // 42: aloft.peer.v1.Machine.Exec:output_type -> aloft.peer.v1.ExecOutput
+	32, // [32:43] is the sub-list for method output_type
+	21, // [21:32] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_peer_proto_init() }
@@ -2348,7 +2593,7 @@ func file_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peer_proto_rawDesc), len(file_peer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   28,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

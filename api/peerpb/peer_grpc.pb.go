@@ -172,6 +172,7 @@ var Enrolment_ServiceDesc = grpc.ServiceDesc{
 const (
 	Owner_Report_FullMethodName = "/aloft.peer.v1.Owner/Report"
 	Owner_Fetch_FullMethodName  = "/aloft.peer.v1.Owner/Fetch"
+	Owner_Read_FullMethodName   = "/aloft.peer.v1.Owner/Read"
 )
 
 // OwnerClient is the client API for Owner service.
@@ -184,6 +185,9 @@ type OwnerClient interface {
 	Report(ctx context.Context, in *ReportRequest, opts ...grpc.CallOption) (*ReportReply, error)
 	// Fetch streams shipped content by digest.
 	Fetch(ctx context.Context, in *FetchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error)
+	// Read answers a reference that leads to a component elsewhere, as soon as
+	// it can be read. It has no effect.
+	Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (*ReadReply, error)
 }
 
 type ownerClient struct {
@@ -223,6 +227,16 @@ func (c *ownerClient) Fetch(ctx context.Context, in *FetchRequest, opts ...grpc.
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Owner_FetchClient = grpc.ServerStreamingClient[Chunk]
 
+func (c *ownerClient) Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (*ReadReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReadReply)
+	err := c.cc.Invoke(ctx, Owner_Read_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // OwnerServer is the server API for Owner service.
 // All implementations must embed UnimplementedOwnerServer
 // for forward compatibility.
@@ -233,6 +247,9 @@ type OwnerServer interface {
 	Report(context.Context, *ReportRequest) (*ReportReply, error)
 	// Fetch streams shipped content by digest.
 	Fetch(*FetchRequest, grpc.ServerStreamingServer[Chunk]) error
+	// Read answers a reference that leads to a component elsewhere, as soon as
+	// it can be read. It has no effect.
+	Read(context.Context, *ReadRequest) (*ReadReply, error)
 	mustEmbedUnimplementedOwnerServer()
 }
 
@@ -248,6 +265,9 @@ func (UnimplementedOwnerServer) Report(context.Context, *ReportRequest) (*Report
 }
 func (UnimplementedOwnerServer) Fetch(*FetchRequest, grpc.ServerStreamingServer[Chunk]) error {
 	return status.Error(codes.Unimplemented, "method Fetch not implemented")
+}
+func (UnimplementedOwnerServer) Read(context.Context, *ReadRequest) (*ReadReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Read not implemented")
 }
 func (UnimplementedOwnerServer) mustEmbedUnimplementedOwnerServer() {}
 func (UnimplementedOwnerServer) testEmbeddedByValue()               {}
@@ -299,6 +319,24 @@ func _Owner_Fetch_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Owner_FetchServer = grpc.ServerStreamingServer[Chunk]
 
+func _Owner_Read_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OwnerServer).Read(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Owner_Read_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OwnerServer).Read(ctx, req.(*ReadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Owner_ServiceDesc is the grpc.ServiceDesc for Owner service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -309,6 +347,10 @@ var Owner_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Report",
 			Handler:    _Owner_Report_Handler,
+		},
+		{
+			MethodName: "Read",
+			Handler:    _Owner_Read_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

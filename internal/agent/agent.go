@@ -25,11 +25,15 @@ import (
 	"aloft/internal/plan"
 )
 
-// Owner takes what a machine has to report.
+// Owner takes what a machine has to report, and answers its references.
 type Owner interface {
 	// Report delivers facts, states and events. It waits for a manager to be
 	// in reach as long as ctx allows.
 	Report(ctx context.Context, r *peerpb.ReportRequest) error
+	// Read asks for what a reference leads to. It answers within seconds, and
+	// may have to be asked again. It waits for a manager to be in reach as long
+	// as ctx allows.
+	Read(ctx context.Context, r *peerpb.ReadRequest) (*peerpb.ReadReply, error)
 }
 
 // Sources opens shipped content by digest, from this machine or a manager.

@@ -21,6 +21,9 @@ import (
 type held struct {
 	path value.Path
 	op   sync.Mutex // one operation at a time
+	// slot is set while the operation under way counts among those that run at
+	// once; it is guarded by op.
+	slot bool
 
 	// Below is guarded by the tenant's lock.
 
@@ -38,7 +41,11 @@ type held struct {
 	attrs     *value.Component // the attributes applied, references resolved: the values read (LZ7)
 	// tried are the attributes of a deploy that has not succeeded: what undoing
 	// it needs.
-	tried    *value.Component
+	tried *value.Component
+	// last are the attributes that were applied when it was last terminated, and
+	// lastDone is their digest: what a restart takes where it cannot read.
+	last     *value.Component
+	lastDone string
 	outputs  map[string]value.Value
 	record   *component.Record
 	restarts int64
@@ -46,6 +53,9 @@ type held struct {
 	revision int64
 	// repairing is set while the component is brought back after an end.
 	repairing bool
+	// recorded names the attributes whose values could not be had in the last
+	// operation, so that those recorded before served (LZ8).
+	recorded []string
 }
 
 // resolved returns what others may read of the component: its attributes with

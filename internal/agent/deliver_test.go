@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"aloft/api/peerpb"
@@ -166,6 +168,10 @@ func (m *machine) Report(_ context.Context, r *peerpb.ReportRequest) error {
 		m.meet()
 	}
 	return nil
+}
+
+func (m *machine) Read(context.Context, *peerpb.ReadRequest) (*peerpb.ReadReply, error) {
+	return nil, status.Error(codes.Unavailable, "no owner is in reach")
 }
 
 func (m *machine) Open(context.Context, string) (io.ReadCloser, error) {

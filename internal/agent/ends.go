@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"aloft/api/peerpb"
@@ -18,7 +19,7 @@ import (
 
 // restarting is the reason of a component that is being brought back: found in
 // the journal, the work is taken up again.
-const restarting = "restarting"
+const restarting = inventory.Restarting
 
 // componentEnded answers the end of a component by itself (runtime.md TR3).
 func (t *tenant) componentEnded(ctx context.Context, c *held, r component.Record) {
@@ -87,12 +88,29 @@ func (t *tenant) repair(ctx context.Context, c *held, r component.Record) {
 			t.mu.Unlock()
 			t.save(ctx, c.path)
 			t.changed(c.path)
-			t.event(c.path, "", event.ComponentRestarted, r.Cause, 0)
+			t.event(c.path, "", event.ComponentRestarted, r.Cause+t.fromRecord(c.path), 0)
 			return
 		}
 		r = *t.record(c.path, plan.Start, err)
 		t.event(c.path, "", event.ComponentEnded, r.Cause, 0)
 	}
+}
+
+// fromRecord tells, for the event of a restart, of the values that could not be
+// had at and below path, so that those recorded before served (LZ8).
+func (t *tenant) fromRecord(path value.Path) string {
+	var names []string
+	for _, c := range t.subtree(path) {
+		t.mu.Lock()
+		for _, name := range c.recorded {
+			names = append(names, c.path.Child(name).String())
+		}
+		t.mu.Unlock()
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "; restarted with the recorded values of " + strings.Join(names, ", ")
 }
 
 // errTaken says that a newer part decides what becomes of a component.
@@ -348,7 +366,7 @@ func (t *tenant) ping(ctx context.Context, c *held) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, watchLimit)
 	defer cancel()
-	call, env := t.call(ctx, c, attrs)
+	call, env := t.call(ctx, c, "ping", attrs)
 	defer env.close()
 	return m.Ping(ctx, call)
 }
@@ -372,7 +390,7 @@ func (t *tenant) revive(ctx context.Context, c *held) {
 	t.mu.Lock()
 	attrs := c.attrs
 	t.mu.Unlock()
-	call, env := t.call(ctx, c, attrs)
+	call, env := t.call(ctx, c, plan.Start, attrs)
 	defer env.close()
 	if err := lifecycle.Do(ctx, m, plan.Start, call, lifecycle.Limit(&class, attrs, plan.Start)); err != nil && ctx.Err() == nil {
 		t.agent.cfg.Log.Warn("machine not started again", "system", t.system, "component", c.path, "error", err)

@@ -32,6 +32,8 @@ func (t *tenant) do(ctx context.Context, s plan.Step) execute.Result {
 	}
 	c.op.Lock()
 	defer c.op.Unlock()
+	c.slot = true
+	defer func() { c.slot = false }()
 	t.event(s.Path, s.ID, event.StepStarted, string(s.Action), 0)
 	if err := t.operate(ctx, c, s.Action); err != nil {
 		rec := t.record(s.Path, s.Action, err)
@@ -134,7 +136,7 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 
 	attrs := was
 	if action != plan.Terminate {
-		if attrs, err = t.attributes(ctx, c, &class, action); err != nil {
+		if attrs, err = t.attributes(ctx, c, &class, action, adopted); err != nil {
 			return err
 		}
 	}
@@ -143,7 +145,7 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 		c.tried = attrs
 		t.mu.Unlock()
 	}
-	call, env := t.call(ctx, c, attrs)
+	call, env := t.call(ctx, c, action, attrs)
 	defer env.close()
 	if action == plan.Reconfigure {
 		call.Old = was
@@ -171,6 +173,9 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 	c.revision = t.current().Revision
 	switch action {
 	case plan.Terminate:
+		if c.attrs != nil {
+			c.last, c.lastDone = c.attrs, c.done
+		}
 		c.attrs, c.tried, c.outputs, c.done = nil, nil, map[string]value.Value{}, ""
 		if c.successor != nil {
 			c.class, c.successor = *c.successor, nil
@@ -221,11 +226,11 @@ func (plainCompound) Class() component.Class {
 }
 
 // call prepares a call of the component's manager.
-func (t *tenant) call(ctx context.Context, c *held, attrs *value.Component) (*component.Call, *environment) {
+func (t *tenant) call(ctx context.Context, c *held, action plan.Action, attrs *value.Component) (*component.Call, *environment) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	dir := t.workDir(c.path)
-	env := &environment{t: t, c: c, life: ctx, log: t.agent.cfg.ComponentLog(dir)}
+	env := &environment{t: t, c: c, action: action, life: ctx, log: t.agent.cfg.ComponentLog(dir)}
 	call := &component.Call{
 		System: t.system, Path: c.path, Attrs: attrs, Outputs: c.copyOutputs(), WorkDir: dir, Env: env,
 		Machine: t.agent.cfg.Machine(t.current().GetMachine()),
@@ -275,6 +280,7 @@ func (t *tenant) event(path value.Path, step plan.StepID, kind event.Kind, reaso
 type environment struct {
 	t      *tenant
 	c      *held
+	action plan.Action
 	life   context.Context // of the call, for Source
 	log    *slog.Logger
 	notify []*value.Reference
@@ -294,7 +300,7 @@ func (e *environment) Output(name string, v value.Value) {
 }
 
 func (e *environment) Read(ctx context.Context, ref *value.Reference) (value.Value, error) {
-	return e.t.resolve(ctx, ref)
+	return e.t.reader(e.c, e.action).resolve(ctx, ref)
 }
 
 func (e *environment) Notify(ref *value.Reference) {

@@ -2,9 +2,11 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"aloft/component"
 	"aloft/internal/inventory"
@@ -15,30 +17,47 @@ import (
 
 // attributes returns the wanted attributes of a component with their
 // references resolved. What is first read at start may still be open in
-// deploy; what the class does not know is nobody's to wait for. Where a value
-// cannot be had now, the one recorded when it was last read serves (LZ8).
-func (t *tenant) attributes(ctx context.Context, c *held, class *component.Class, action plan.Action) (*value.Component, error) {
+// deploy; what the class does not know is nobody's to wait for. Where a restart
+// outside of any plan cannot reach a value, the one recorded when it was last
+// read serves (LZ8); so it does at once for a component that is adopted, of
+// which nothing changes.
+func (t *tenant) attributes(ctx context.Context, c *held, class *component.Class, action plan.Action, adopted bool) (*value.Component, error) {
 	t.mu.Lock()
 	wanted, before, same := c.wanted, c.attrs, c.done == c.digest
+	if before == nil {
+		before, same = c.last, c.lastDone == c.digest
+	}
+	c.recorded = nil
 	t.mu.Unlock()
 	if wanted == nil {
 		return before, nil // it is to go, and only kept until then
 	}
+	r := t.reader(c, action)
+	r.slot = c.slot
 	out := value.NewComponent(false)
 	for a := range wanted.All() {
-		if line, ok := class.Attribute(a.Name); ok && slices.Equal(line.Kinds, []value.Kind{value.KindReference}) {
+		line, known := class.Attribute(a.Name)
+		if known && slices.Equal(line.Kinds, []value.Kind{value.KindReference}) {
 			out.Set(a) // the reference itself is the value: whom to notify
 			continue
 		}
-		v, err := t.resolve(ctx, a.Value)
+		open := !known || line.Use == component.UseStart && action == plan.Deploy
+		r.waits = !open && !(adopted && same)
+		v, err := r.resolve(ctx, a.Value)
 		if err != nil {
-			line, known := class.Attribute(a.Name)
 			recorded, ok := before.Get(a.Name)
 			switch {
-			case !known || line.Use == component.UseStart && action == plan.Deploy:
+			case open:
 				v = a.Value
-			case same && ok:
+			case ctx.Err() != nil:
+				return nil, context.Cause(ctx)
+			case same && ok && (adopted || !c.slot && errors.Is(err, ErrUnavailable)):
 				v = recorded
+				if !adopted {
+					t.mu.Lock()
+					c.recorded = append(c.recorded, a.Name)
+					t.mu.Unlock()
+				}
 			default:
 				return nil, fmt.Errorf("attribute %s: %w", a.Name, err)
 			}
@@ -48,8 +67,60 @@ func (t *tenant) attributes(ctx context.Context, c *held, class *component.Class
 	return out, nil
 }
 
+// reader reads references for one operation of a component.
+type reader struct {
+	t      *tenant
+	c      *held
+	action plan.Action
+	step   plan.StepID
+	begun  time.Time
+	waits  bool // for what cannot be read yet
+	cached bool // takes the value known last where its holder is cut off
+	slot   bool // the operation counts among those that run at once
+	// planned are the references that the description has: the plan has put the
+	// operation where it can read them.
+	planned map[string]bool
+	cut     error // what is asked for is cut off: it is not asked for again
+	depth   int   // references that led on to others
+}
+
+// maxLed bounds how many references may lead on to each other.
+const maxLed = 100
+
+// reader returns what reads references for an operation of c, and waits for
+// them.
+func (t *tenant) reader(c *held, action plan.Action) *reader {
+	r := &reader{t: t, c: c, action: action, step: plan.ID(c.path, action), begun: time.Now(), waits: true, planned: map[string]bool{}}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c.wanted != nil {
+		r.plan(c.wanted)
+	}
+	return r
+}
+
+// plan notes the references in v.
+func (r *reader) plan(v value.Value) {
+	switch v := v.(type) {
+	case *value.Reference:
+		if v.Apply != nil {
+			r.plan(v.Apply)
+			return
+		}
+		r.planned[strings.Join(namesOf(v), ":")] = true
+	case value.Vector:
+		for _, e := range v {
+			r.plan(e)
+		}
+	case *value.Component:
+		for a := range v.All() {
+			r.plan(a.Value)
+		}
+	}
+}
+
 // resolve returns v with every lazy reference in it replaced by its value.
-func (t *tenant) resolve(ctx context.Context, v value.Value) (value.Value, error) {
+func (r *reader) resolve(ctx context.Context, v value.Value) (value.Value, error) {
 	switch v := v.(type) {
 	case *value.Reference:
 		if v.Data {
@@ -59,10 +130,10 @@ func (t *tenant) resolve(ctx context.Context, v value.Value) (value.Value, error
 			if v.Assert {
 				return v, nil
 			}
-			return resolve.Evaluate(ctx, v, now(), func(r *value.Reference) (value.Value, error) { return t.resolve(ctx, r) })
+			return resolve.Evaluate(ctx, v, now(), func(ref *value.Reference) (value.Value, error) { return r.resolve(ctx, ref) })
 		}
-		got, err := t.read(v)
-		if err != nil && v.Optional {
+		got, err := r.read(ctx, v)
+		if err != nil && v.Optional && ctx.Err() == nil {
 			if v.Default == nil {
 				return value.Null{}, nil
 			}
@@ -72,21 +143,21 @@ func (t *tenant) resolve(ctx context.Context, v value.Value) (value.Value, error
 	case value.Vector:
 		out := make(value.Vector, len(v))
 		for i, e := range v {
-			r, err := t.resolve(ctx, e)
+			x, err := r.resolve(ctx, e)
 			if err != nil {
 				return nil, fmt.Errorf("element %d: %w", i+1, err)
 			}
-			out[i] = r
+			out[i] = x
 		}
 		return out, nil
 	case *value.Component:
 		out := value.NewComponent(v.Data)
 		for a := range v.All() {
-			r, err := t.resolve(ctx, a.Value)
+			x, err := r.resolve(ctx, a.Value)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", a.Name, err)
 			}
-			out.Set(value.Attr{Name: a.Name, Value: r, Tags: a.Tags, Pos: a.Pos})
+			out.Set(value.Attr{Name: a.Name, Value: x, Tags: a.Tags, Pos: a.Pos})
 		}
 		return out, nil
 	default:
@@ -94,46 +165,115 @@ func (t *tenant) resolve(ctx context.Context, v value.Value) (value.Value, error
 	}
 }
 
-// read follows an absolute reference: ROOT, the path of a component held here
-// or heard of, and what is read in it.
-func (t *tenant) read(r *value.Reference) (value.Value, error) {
-	text := value.RefText(r)
-	if len(r.Parts) == 0 || r.Parts[0].Kind != value.PartRoot {
+func namesOf(r *value.Reference) []string {
+	names := make([]string, 0, len(r.Parts))
+	for _, p := range r.Parts {
+		if p.Kind != value.PartRoot {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
+// read follows an absolute reference: ROOT, the path of a component, and what
+// is read in it. What is not here, or not there yet, is waited for (LZ2).
+func (r *reader) read(ctx context.Context, ref *value.Reference) (value.Value, error) {
+	text := value.RefText(ref)
+	if len(ref.Parts) == 0 || ref.Parts[0].Kind != value.PartRoot {
 		return nil, fmt.Errorf("%s cannot be read on a machine: it is not absolute", text)
 	}
-	names := make([]string, 0, len(r.Parts))
-	for _, p := range r.Parts[1:] {
-		names = append(names, p.Name)
+	if slices.ContainsFunc(ref.Parts[1:], func(p value.Part) bool { return p.Kind != value.PartHere }) {
+		return nil, fmt.Errorf("%s cannot be read on a machine: below ROOT there are only names", text)
 	}
+	names := namesOf(ref)
+	running := r.action == plan.Start && !r.planned[strings.Join(names, ":")]
+	f := r.t.find(names, running)
+	switch {
+	case f.err == nil && f.value == nil && r.waits:
+		f.value, f.err = r.wait(ctx, names, running)
+	case f.err == nil && f.value == nil:
+		f.err = errors.New("is not known here yet")
+	}
+	if f.err != nil {
+		return nil, fmt.Errorf("%s: %w", text, f.err)
+	}
+	led, ok := f.value.(*value.Reference)
+	if !ok || led.Data {
+		return f.value, nil
+	}
+	if r.depth++; r.depth > maxLed {
+		return nil, fmt.Errorf("%s: needs a chain of more than %d references", text, maxLed)
+	}
+	defer func() { r.depth-- }()
+	return r.resolve(ctx, led)
+}
+
+// found is what a machine can say of a reference by itself: a value, an error,
+// or which of its components the value is waited for of, and by which step it
+// comes. It is empty where the answer is elsewhere.
+type found struct {
+	value value.Value
+	err   error
+	path  value.Path
+	on    plan.StepID
+}
+
+// find looks the names up in what is here. Running asks of a component as a
+// whole that it runs.
+func (t *tenant) find(names []string, running bool) found {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for n := len(names); n >= 0; n-- {
 		path := value.PathOf(names[:n]...)
-		c, ok := t.readable(path)
-		if !ok {
-			continue
-		}
-		var v value.Value = c
-		for i, name := range names[n:] {
-			in, isComponent := v.(*value.Component)
-			if !isComponent {
-				return nil, fmt.Errorf("%s: %s is not a component", text, strings.Join(names[:n+i], ":"))
+		c, here := t.comps[path]
+		whole := n == len(names)
+		switch {
+		case here && c.attrs != nil && c.state != inventory.Terminated && c.state != inventory.Failed:
+			if whole && running && c.state != inventory.Running {
+				return found{path: path, on: plan.ID(path, plan.Start)}
 			}
-			if v, ok = in.Get(name); !ok {
-				return nil, fmt.Errorf("%s: %s has no attribute %s", text, path, name)
+			return t.within(c.resolved(), path, names[n:])
+		case here:
+			if !whole && c.wanted != nil {
+				if _, given := c.wanted.Get(names[n]); given {
+					return t.within(c.wanted, path, names[n:])
+				}
+			}
+			if n < len(names)-1 {
+				return found{} // perhaps of a component elsewhere
+			}
+			on := plan.Deploy
+			if whole && running {
+				on = plan.Start
+			}
+			return found{path: path, on: plan.ID(path, on)}
+		case whole && running:
+			// That it was told of does not say that it runs.
+		default:
+			if v, told := t.values[path]; told {
+				return t.within(v, path, names[n:])
 			}
 		}
-		return v, nil
 	}
-	return nil, fmt.Errorf("%s is not known here yet", text)
+	return found{}
 }
 
-// readable returns what may be read of a component, here or elsewhere. The
-// lock is held.
-func (t *tenant) readable(path value.Path) (*value.Component, bool) {
-	if c := t.comps[path]; c != nil && c.attrs != nil && c.state != inventory.Terminated && c.state != inventory.Failed {
-		return c.resolved(), true
+// within follows names in the attributes of the component at path. What is
+// missing may be a component elsewhere.
+func (t *tenant) within(c *value.Component, path value.Path, names []string) found {
+	var v value.Value = c
+	for i, name := range names {
+		in, isComponent := v.(*value.Component)
+		if !isComponent {
+			if _, leads := v.(*value.Reference); leads {
+				return found{} // the owner knows where to
+			}
+			return found{err: fmt.Errorf("%s is not a component", strings.Join(append(path.Names(), names[:i]...), ":"))}
+		}
+		var ok bool
+		if v, ok = in.Get(name); !ok {
+			return found{}
+		}
 	}
-	c, ok := t.values[path]
-	return c, ok
+	return found{value: v}
 }

@@ -45,12 +45,16 @@ type tenant struct {
 	facts map[plan.StepID]*peerpb.Fact // of part's own steps that are settled
 	tell  map[plan.StepID]bool         // of facts: not yet reported
 	show  map[value.Path]bool          // components whose state is not yet reported; false: under way
+	// waits are the operations here that wait, at run time, for others here.
+	waits map[plan.StepID][]plan.StepID
+	moved chan struct{} // closed, and made anew, when there may be more to read
 }
 
 func newTenant(a *Agent, system string) *tenant {
 	return &tenant{
 		agent: a, system: system, delivery: make(chan struct{}, 1), comps: map[value.Path]*held{}, values: map[value.Path]*value.Component{},
 		facts: map[plan.StepID]*peerpb.Fact{}, tell: map[plan.StepID]bool{}, show: map[value.Path]bool{},
+		waits: map[plan.StepID][]plan.StepID{}, moved: make(chan struct{}),
 	}
 }
 
@@ -87,7 +91,7 @@ func readPart(part *peerpb.Part) (*contents, error) {
 		if !ok {
 			return nil, fmt.Errorf("step %s: unknown action %s: the manager speaks a newer protocol", s.Id, s.Action)
 		}
-		c.steps = append(c.steps, plan.Step{ID: plan.StepID(s.Id), Path: value.Path(s.Path), Action: action, Token: s.Token, Needs: stepIDs(s.Needs), After: stepIDs(s.After)})
+		c.steps = append(c.steps, plan.Step{ID: plan.StepID(s.Id), Path: value.Path(s.Path), Action: action, Token: s.Token, Needs: stepIDs(s.Needs), After: stepIDs(s.After), Awaits: awaits(s.Awaits)})
 	}
 	for _, w := range part.Components {
 		attrs, err := decodeComponent(w.Attributes)
@@ -165,6 +169,7 @@ func (t *tenant) prepare(content *contents, entries []journal.Entry, heard map[p
 	}
 	t.runner = execute.New(execute.Config{
 		Steps: content.steps, Results: results, Journal: stepJournal{t, part}, Limit: t.agent.limit, Do: t.do, Settled: t.settled,
+		Wait: t.waitLimit, Expired: t.overdue,
 	})
 	if t.interrupted != "" {
 		t.runner.Interrupt(t.interrupted)
@@ -188,6 +193,14 @@ func stepIDs(texts []string) []plan.StepID {
 		ids[i] = plan.StepID(s)
 	}
 	return ids
+}
+
+func awaits(list []*peerpb.Await) []plan.Await {
+	var out []plan.Await
+	for _, a := range list {
+		out = append(out, plan.Await{Step: plan.StepID(a.Step), Attribute: a.Attribute, Machine: a.Machine})
+	}
+	return out
 }
 
 // current returns the newest part, or nil.
@@ -345,6 +358,7 @@ func (t *tenant) learn(f *peerpb.Fact) error {
 	}
 	t.mu.Lock()
 	t.values[plan.StepID(f.Step).Path()] = c
+	t.stir()
 	t.mu.Unlock()
 	return nil
 }
@@ -376,6 +390,7 @@ func (t *tenant) settled(s plan.Step, r execute.Result) {
 	}
 	t.tell[s.ID] = true
 	t.show[s.Path] = true
+	t.stir()
 	t.mu.Unlock()
 	kind, reason := event.StepDone, string(s.Action)
 	switch r.Outcome {
@@ -440,8 +455,15 @@ func (t *tenant) state(path value.Path) (*peerpb.ComponentState, error) {
 func (t *tenant) changed(path value.Path) {
 	t.mu.Lock()
 	t.show[path] = true
+	t.stir()
 	t.mu.Unlock()
 	t.agent.changed()
+}
+
+// stir wakes the operations that wait for something to read. The lock is held.
+func (t *tenant) stir() {
+	close(t.moved)
+	t.moved = make(chan struct{})
 }
 
 // component returns what is held under path, or nil.

@@ -29,6 +29,8 @@ type Machines interface {
 	Machine(ctx context.Context, id string) (peerpb.MachineClient, error)
 	// Connected reports whether there is one now.
 	Connected(id string) bool
+	// Silent reports whether there is none, and since when, as far as is known.
+	Silent(id string) (since time.Time, silent bool)
 }
 
 // Blobs keeps what is too large for a row.

@@ -63,6 +63,7 @@ type nothing struct{}
 func (nothing) Class(string) (component.Class, bool) { return component.Class{}, false }
 func (nothing) Names() []string                      { return nil }
 func (nothing) Connected(string) bool                { return false }
+func (nothing) Silent(string) (time.Time, bool)      { return time.Time{}, true }
 func (nothing) Machine(ctx context.Context, _ string) (peerpb.MachineClient, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()

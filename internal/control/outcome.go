@@ -248,6 +248,25 @@ const (
 	giveUpAfter  = 15 * time.Minute
 )
 
+// expire ends steps of this daemon that have waited too long for what their
+// component refers to (runtime.md LC4). The lock is held.
+func (s *system) expire() {
+	for id, since := range s.awaiting {
+		step, _ := s.frontier.Step(id)
+		want, _ := s.wanted(step.Path)
+		limit := plan.WaitLimit(want.Attrs.Component)
+		if time.Since(since) < limit {
+			continue
+		}
+		delete(s.awaiting, id)
+		if open := s.frontier.Expire(id); len(open) > 0 {
+			f := s.fact(id, plan.Failed)
+			f.Record = &peerpb.Record{Type: "abnormal", Path: string(step.Path), Description: id.Short() + " failed", Cause: plan.Overdue(limit, open)}
+			s.queue = append(s.queue, f)
+		}
+	}
+}
+
 // abandon gives up the steps of machines that do not answer.
 func (s *system) abandon(ctx context.Context) {
 	s.mu.Lock()
@@ -272,6 +291,7 @@ func (s *system) abandon(ctx context.Context) {
 		}
 		s.queue = append(s.queue, f)
 	}
+	s.expire()
 	if err := s.drain(ctx); err != nil {
 		s.control.cfg.Log.Error("abandon", "system", s.name, "error", err)
 	}

@@ -273,7 +273,8 @@ func (c *Control) start(ctx context.Context, d *draft, head *controlpb.System) (
 	s := c.systems[head.Name]
 	c.mu.Unlock()
 	if s == nil || s.over() {
-		s = &system{control: c, name: head.Name, held: (&inventory.System{Name: head.Name}).Clone()}
+		s = newSystem(c, head.Name)
+		s.held = (&inventory.System{Name: head.Name}).Clone()
 		var err error
 		if s.fence, err = c.acquire(ctx, head.Name); err != nil {
 			return nil, err

@@ -40,6 +40,13 @@ type system struct {
 	unsaved  batch                        // what is not in the store yet
 	ended    chan struct{}                // closed when the plan has ended
 	failures []api.Failure
+	awaiting map[plan.StepID]time.Time // steps of this daemon: since when they wait for references alone
+	reads    map[*answer]wait          // of machines, that wait
+	moved    chan struct{}             // closed, and made anew, when there may be more to read
+}
+
+func newSystem(c *Control, name string) *system {
+	return &system{control: c, name: name, reads: map[*answer]wait{}, moved: make(chan struct{})}
 }
 
 // restore reads a system from the store and takes it over.
@@ -48,7 +55,8 @@ func (c *Control) restore(ctx context.Context, name string) (*system, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &system{control: c, name: name, head: row.Message}
+	s := newSystem(c, name)
+	s.head = row.Message
 	if s.fence, err = c.acquire(ctx, name); err != nil {
 		return nil, err
 	}
@@ -107,6 +115,8 @@ func (s *system) begin(p *plan.Plan, facts []*peerpb.Fact) {
 	}
 	s.ready, s.passed = nil, nil
 	s.since = map[plan.StepID]time.Time{}
+	s.awaiting = map[plan.StepID]time.Time{}
+	s.stir()
 	s.couriers = map[string]*courier{}
 	s.ended = make(chan struct{})
 	s.failures = nil
@@ -252,6 +262,7 @@ func (s *system) report(ctx context.Context, from string, facts []*peerpb.Fact, 
 			s.control.cfg.Log.Warn("state refused", "system", s.name, "peer", from, "error", err)
 		}
 	}
+	s.stir()
 	return s.save(ctx)
 }
 
@@ -311,6 +322,12 @@ func (s *system) settle() {
 		s.enqueue(ready)
 		for _, skip := range skipped {
 			s.skip(skip)
+		}
+		s.stir()
+	}
+	for _, step := range s.frontier.Awaiting() {
+		if step.Executor == "" {
+			s.awaiting[step.ID] = time.Now()
 		}
 	}
 }

@@ -115,6 +115,14 @@ func (m managers) Report(ctx context.Context, r *peerpb.ReportRequest) error {
 	return err
 }
 
+func (m managers) Read(ctx context.Context, r *peerpb.ReadRequest) (*peerpb.ReadReply, error) {
+	s, err := m.node.AnyManager(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return peerpb.NewOwnerClient(s).Read(ctx, r)
+}
+
 const reportLimit = 30 * time.Second
 
 // fetched opens shipped content, fetching what is not here from a manager.

@@ -50,6 +50,7 @@ type Manager struct {
 	control   *control.Control
 	events    *events
 	metrics   *observe.Metrics
+	absence   *absence
 	stop      chan struct{} // closed when the API asked the daemon to end
 	stopOnce  sync.Once
 }
@@ -62,7 +63,7 @@ func NewManager(ctx context.Context, w ManagerWorld) (_ *Manager, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{world: w, stop: make(chan struct{}), events: &events{Events: happened, origin: w.MachineID}, metrics: observe.NewMetrics(w.Build)}
+	m := &Manager{world: w, stop: make(chan struct{}), events: &events{Events: happened, origin: w.MachineID}, metrics: observe.NewMetrics(w.Build), absence: newAbsence()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.events.Close())
@@ -143,7 +144,7 @@ func (m *Manager) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return m.reach.Run(ctx) })
 	g.Go(func() error { return m.identity.Run(ctx) })
 	g.Go(func() error { return m.measure(ctx) })
-	g.Go(func() error { return m.countSessions(ctx) })
+	g.Go(func() error { return m.watchSessions(ctx) })
 	g.Go(func() error { return m.world.Gateways.Run(ctx, m.node.Serve) })
 	if m.world.Serve != nil {
 		g.Go(func() error { return m.world.Serve(ctx) })

@@ -63,9 +63,11 @@ func (s stopwatch) stop(e event.Event) time.Duration {
 	return e.Time.Sub(began)
 }
 
-// countSessions counts sessions with other daemons until ctx ends.
-func (m *Manager) countSessions(ctx context.Context) error {
+// watchSessions counts sessions with other daemons, and notes when they end,
+// until ctx ends.
+func (m *Manager) watchSessions(ctx context.Context) error {
 	return m.node.Watch(ctx, func(c peer.Change) {
+		m.absence.note(c)
 		switch {
 		case c.Peer.ID == m.world.MachineID:
 		case c.Session == nil:

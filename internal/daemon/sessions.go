@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 
 	"aloft/api/peerpb"
 	"aloft/internal/blob"
@@ -39,6 +40,13 @@ func (s sessions) Connected(id string) bool {
 	}
 	_, ok := s.m.node.Session(id)
 	return ok
+}
+
+func (s sessions) Silent(id string) (since time.Time, silent bool) {
+	if s.Connected(id) {
+		return time.Time{}, false
+	}
+	return s.m.absence.since(id), true
 }
 
 func (s sessions) Wait(ctx context.Context, id string) error {
@@ -97,6 +105,46 @@ func (t *toSelf) Report(ctx context.Context, r *peerpb.ReportRequest) error {
 	return err
 }
 
+func (t *toSelf) Read(ctx context.Context, r *peerpb.ReadRequest) (*peerpb.ReadReply, error) {
+	s, err := t.session(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return peerpb.NewOwnerClient(s).Read(ctx, r)
+}
+
+// absence knows when daemons were last in reach.
+type absence struct {
+	begun time.Time // of this daemon: it knows of nothing before
+
+	mu sync.Mutex
+	// left is when the session with a daemon ended; guarded by mu
+	left map[string]time.Time
+}
+
+func newAbsence() *absence { return &absence{begun: time.Now(), left: map[string]time.Time{}} }
+
+// note takes in that a session began or ended.
+func (a *absence) note(c peer.Change) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c.Session == nil {
+		a.left[c.Peer.ID] = time.Now()
+	} else {
+		delete(a.left, c.Peer.ID)
+	}
+}
+
+// since returns since when a daemon that is not in reach is not.
+func (a *absence) since(id string) time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if at, known := a.left[id]; known {
+		return at
+	}
+	return a.begun
+}
+
 // kept is shipped content and documents on this daemon's own disk.
 type kept struct{ blobs *blob.Blobs }
 
@@ -130,6 +178,10 @@ func (o owner) Report(ctx context.Context, r *peerpb.ReportRequest) (*peerpb.Rep
 		return nil, err
 	}
 	return &peerpb.ReportReply{}, nil
+}
+
+func (o owner) Read(ctx context.Context, r *peerpb.ReadRequest) (*peerpb.ReadReply, error) {
+	return o.m.control.Read(ctx, peer.Caller(ctx).ID, r)
 }
 
 // chunkSize of shipped content on its way to a machine.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"aloft/component"
 	"aloft/internal/plan"
@@ -47,6 +48,12 @@ type Config struct {
 	Limit   chan struct{} // shared by all runners of a daemon: its capacity is how many steps run at once
 	Do      func(context.Context, plan.Step) Result
 	Settled func(plan.Step, Result)
+	// Wait is how long a step may wait for nothing but what its component
+	// refers to; then Expired ends it. The time counts from when this runner
+	// runs: a daemon that starts again, or that could not record its work, has
+	// all of it. Without Wait steps wait for ever.
+	Wait    func(plan.Step) time.Duration
+	Expired func(context.Context, plan.Step, []plan.Await) Result
 }
 
 // Runner runs the steps of one plan.
@@ -62,9 +69,16 @@ type Runner struct {
 	wg   sync.WaitGroup
 	err  error       // of the journal: the runner cannot go on
 	todo []plan.Step // can begin
+	late []overdue   // have waited too long
 	// passed are steps that the results of an earlier run skip, and that the
 	// journal may not know yet.
 	passed []plan.Skip
+}
+
+// overdue is a step whose wait has ended without what it waited for.
+type overdue struct {
+	step plan.Step
+	open []plan.Await
 }
 
 // New returns a runner that goes on where results end.
@@ -124,6 +138,12 @@ func (r *Runner) Run(ctx context.Context) error {
 	r.skip(slices.DeleteFunc(r.passed, func(k plan.Skip) bool { return r.cfg.Results[k.ID].Outcome != "" }))
 	r.passed = nil
 	r.mu.Unlock()
+	timers := map[plan.StepID]*time.Timer{}
+	defer func() {
+		for _, t := range timers {
+			t.Stop()
+		}
+	}()
 	stop := r.stop
 	interrupted := func() {
 		stop = nil
@@ -140,8 +160,9 @@ func (r *Runner) Run(ctx context.Context) error {
 		default:
 		}
 		r.mu.Lock()
-		todo := r.todo
-		r.todo = nil
+		todo, late := r.todo, r.late
+		r.todo, r.late = nil, nil
+		awaiting := r.frontier.Awaiting()
 		pending, err := r.frontier.Pending(), r.err
 		r.mu.Unlock()
 		if err != nil {
@@ -152,7 +173,17 @@ func (r *Runner) Run(ctx context.Context) error {
 			return nil
 		}
 		for _, s := range todo {
-			r.wg.Go(func() { r.perform(ctx, steps, s) })
+			r.wg.Go(func() { r.perform(ctx, steps, s, r.cfg.Do) })
+		}
+		for _, o := range late {
+			r.wg.Go(func() {
+				r.perform(ctx, steps, o.step, func(ctx context.Context, s plan.Step) Result { return r.cfg.Expired(ctx, s, o.open) })
+			})
+		}
+		for _, s := range awaiting {
+			if r.cfg.Wait != nil {
+				timers[s.ID] = time.AfterFunc(r.cfg.Wait(s), func() { r.expire(s) })
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -164,9 +195,27 @@ func (r *Runner) Run(ctx context.Context) error {
 	}
 }
 
+// expire ends the wait of a step, if it still waits.
+func (r *Runner) expire(s plan.Step) {
+	r.mu.Lock()
+	if open := r.frontier.Expire(s.ID); len(open) > 0 {
+		r.late = append(r.late, overdue{s, open})
+	}
+	r.mu.Unlock()
+	r.wake()
+}
+
+// Waits returns the steps that have to end before a step of the runner's can
+// begin: none for one that has.
+func (r *Runner) Waits(id plan.StepID) []plan.StepID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.frontier.Waits(id)
+}
+
 // perform runs one step under the limit. life is the runner's own context: if
 // it ends, the result is not recorded and the step will be repeated.
-func (r *Runner) perform(life, ctx context.Context, s plan.Step) {
+func (r *Runner) perform(life, ctx context.Context, s plan.Step, do func(context.Context, plan.Step) Result) {
 	select {
 	case r.cfg.Limit <- struct{}{}:
 		defer func() { <-r.cfg.Limit }()
@@ -182,7 +231,7 @@ func (r *Runner) perform(life, ctx context.Context, s plan.Step) {
 		r.fail(fmt.Errorf("journal the intent of %s: %w", s.ID.Short(), err))
 		return
 	}
-	res := r.cfg.Do(ctx, s)
+	res := do(ctx, s)
 	if life.Err() != nil {
 		return
 	}

@@ -30,6 +30,10 @@ const (
 	Failed        State = "failed"
 )
 
+// Restarting is the reason of a component that its own machine brings back,
+// whatever its state is meanwhile.
+const Restarting = "restarting"
+
 // MachineState is the state of a machine as its system sees it.
 type MachineState string
 

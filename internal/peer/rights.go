@@ -30,6 +30,7 @@ var rights = map[string]standing{
 	// A manager runs parts as well and reports to their owner.
 	peerpb.Owner_Report_FullMethodName: asMachine | asManager,
 	peerpb.Owner_Fetch_FullMethodName:  asMachine | asManager,
+	peerpb.Owner_Read_FullMethodName:   asMachine | asManager,
 
 	peerpb.Machine_Deliver_FullMethodName:   asManager,
 	peerpb.Machine_Tell_FullMethodName:      asManager,

@@ -98,6 +98,7 @@ func (p *Plan) listen(part func(string) *peerpb.Part, at map[StepID]string) {
 		pt.Steps = append(pt.Steps, &peerpb.Step{
 			Id: string(s.ID), Path: string(s.Path), Action: actions[s.Action],
 			Needs: texts(s.Needs), After: texts(s.After), Token: s.Token,
+			Awaits: awaits(s.Awaits),
 		})
 		for _, before := range [2][]StepID{s.Needs, s.After} {
 			for _, id := range before {
@@ -105,6 +106,14 @@ func (p *Plan) listen(part func(string) *peerpb.Part, at map[StepID]string) {
 			}
 		}
 	}
+}
+
+func awaits(list []Await) []*peerpb.Await {
+	var out []*peerpb.Await
+	for _, a := range list {
+		out = append(out, &peerpb.Await{Step: string(a.Step), Attribute: a.Attribute, Machine: a.Machine})
+	}
+	return out
 }
 
 func texts(ids []StepID) []string {

@@ -25,16 +25,21 @@ type Frontier struct {
 	steps   map[StepID]*vertex
 	order   []StepID
 	pending int
+	// awaiting are steps that have come to wait for references alone, and were
+	// not told yet.
+	awaiting []StepID
 }
 
 type vertex struct {
 	step    Step
 	known   bool // one of ours, not only named by others
 	waits   int
+	awaits  int // of waits, those of the step's Awaits
 	settled Outcome
 	begun   bool
 	next    []StepID // steps that wait for this one
 	needed  map[StepID]bool
+	awaited map[StepID]bool
 }
 
 // NewFrontier returns the frontier of steps of which none has ended.
@@ -57,8 +62,25 @@ func NewFrontier(steps []Step) *Frontier {
 			}
 			v.needed[id] = true
 		}
+		for _, a := range s.Awaits {
+			if v.needed[a.Step] && !v.awaited[a.Step] {
+				if v.awaited == nil {
+					v.awaited = make(map[StepID]bool, len(s.Awaits))
+				}
+				v.awaited[a.Step] = true
+				v.awaits++
+			}
+		}
+		f.mark(s.ID, v)
 	}
 	return f
+}
+
+// mark notes a step that waits for references alone from now on.
+func (f *Frontier) mark(id StepID, v *vertex) {
+	if v.awaits > 0 && v.awaits == v.waits {
+		f.awaiting = append(f.awaiting, id)
+	}
 }
 
 func (f *Frontier) vertex(id StepID) *vertex {
@@ -103,6 +125,9 @@ func (f *Frontier) Settle(id StepID, o Outcome) (ready []Step, skipped []Skip) {
 		for _, nextID := range from.next {
 			n := f.steps[nextID]
 			n.waits--
+			if n.awaited[fromID] {
+				n.awaits--
+			}
 			if n.settled != "" || n.begun {
 				continue
 			}
@@ -116,10 +141,61 @@ func (f *Frontier) Settle(id StepID, o Outcome) (ready []Step, skipped []Skip) {
 			if n.waits == 0 {
 				n.begun = true
 				ready = append(ready, n.step)
+			} else if !n.awaited[fromID] {
+				f.mark(nextID, n)
 			}
 		}
 	}
 	return ready, skipped
+}
+
+// Awaiting returns the steps that since the last call have come to wait only
+// for what they refer to. They may have begun or ended by now.
+func (f *Frontier) Awaiting() []Step {
+	var steps []Step
+	for _, id := range f.awaiting {
+		if v := f.steps[id]; v.settled == "" && !v.begun {
+			steps = append(steps, v.step)
+		}
+	}
+	f.awaiting = nil
+	return steps
+}
+
+// Expire takes a step that still waits for what it refers to out of the wait,
+// and returns what it waits for: it counts as begun, and whoever asked has to
+// end it. There is nothing to end where the list is empty.
+func (f *Frontier) Expire(id StepID) []Await {
+	v := f.steps[id]
+	if v == nil || !v.known || v.begun || v.settled != "" {
+		return nil
+	}
+	v.begun = true
+	var open []Await
+	for _, a := range v.step.Awaits {
+		if f.Outcome(a.Step) == "" {
+			open = append(open, a)
+		}
+	}
+	return open
+}
+
+// Waits returns the steps that have to end before this one can: nothing for a
+// step that has begun or ended.
+func (f *Frontier) Waits(id StepID) []StepID {
+	v := f.steps[id]
+	if v == nil || v.begun || v.settled != "" {
+		return nil
+	}
+	var open []StepID
+	for _, before := range [2][]StepID{v.step.Needs, v.step.After} {
+		for _, b := range before {
+			if f.Outcome(b) == "" {
+				open = append(open, b)
+			}
+		}
+	}
+	return open
 }
 
 // SkipRest settles every step that has not begun as skipped and returns them:

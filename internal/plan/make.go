@@ -376,7 +376,11 @@ func (m *maker) deploys(deploys []*surveyed) {
 			need(c.machine)
 		}
 		for path, attribute := range m.readsInDeploy(c) {
+			before := len(s.Needs)
 			need(path)
+			if len(s.Needs) > before {
+				m.await(s, path, Deploy, attribute)
+			}
 			if slices.Contains(s.Needs, ID(path, Deploy)) {
 				m.late(c, path, attribute)
 			}
@@ -445,6 +449,7 @@ func (m *maker) changes(changes []*surveyed, deployed StepID) {
 		for path, attribute := range m.readsInDeploy(c) {
 			if f := m.fate[path]; f == add || f == renew {
 				s.Needs = append(s.Needs, ID(path, Deploy))
+				m.await(s, path, Deploy, attribute)
 				m.late(c, path, attribute)
 			}
 		}
@@ -507,6 +512,7 @@ func (m *maker) starts(starts []*surveyed, barrier StepID) {
 		for path, attribute := range lazy(c) {
 			if r := round[c.node.Path]; r == 0 || round[path] != r {
 				need(ID(path, Start))
+				m.await(s, path, Start, attribute)
 				m.late(c, path, attribute)
 			}
 		}

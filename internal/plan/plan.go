@@ -48,6 +48,16 @@ type Step struct {
 	Needs    []StepID `json:"needs,omitempty"` // must have succeeded, else this step is skipped
 	After    []StepID `json:"after,omitempty"` // must have ended, whatever their outcome
 	Token    string   `json:"token,omitempty"` // idempotency token of the step's effect
+	// Awaits are those of Needs that are needed only because the component
+	// refers to another: sfWaitTimeout limits how long it waits for them alone.
+	Awaits []Await `json:"awaits,omitempty"`
+}
+
+// Await is a step that another one needs because of a reference.
+type Await struct {
+	Step      StepID `json:"step"`
+	Attribute string `json:"attribute"`         // that refers to the step's component
+	Machine   string `json:"machine,omitempty"` // that processes it, as SYSTEM/PATH
 }
 
 // Sign says how a change is shown.

@@ -79,6 +79,7 @@ func Look(system string, tree *model.Tree, classes Classes, host Host, allowUnre
 	}
 	for _, c := range s.parts {
 		s.checkAttributes(c)
+		s.checkLimits(c)
 		if c.isMachine() {
 			s.Needs = append(s.Needs, s.need(c))
 		}

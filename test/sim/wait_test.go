@@ -1,0 +1,215 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"aloft/api"
+	"aloft/value"
+)
+
+// failure returns the failure of a component, or fails the test.
+func (w *world) failure(d *api.Deployment, path string) api.Failure {
+	w.t.Helper()
+	for _, f := range d.Failures {
+		if f.Path == path {
+			return f
+		}
+	}
+	w.t.Fatalf("%s has not failed: %+v", path, d.Failures)
+	return api.Failure{}
+}
+
+// until waits for a component to be in a state.
+func (w *world) until(path, state string) {
+	w.t.Helper()
+	for began := time.Now(); w.states()[path] != state; time.Sleep(time.Second) {
+		if time.Since(began) > patience {
+			w.t.Fatalf("%s is %s, not %s", path, w.states()[path], state)
+		}
+	}
+}
+
+// unseen is a reference made of text at run time: planning cannot see where it
+// leads. The description has to have the attribute nothing.
+func unseen(reference string) string {
+	return fmt.Sprintf(`APPLY { sfFunctionClass "Ref"; reference (%q ++ LAZY ROOT:nothing); }`, reference)
+}
+
+func TestDeadMachineIsWaitedForAsLongAsTheDescriptionSays(t *testing.T) {
+	scenario(t, options{seed: 1}, func(w *world) {
+		text := `sfConfig extends {
+			m1 extends VM { a extends Probe { deployTakes 120000; } }
+			m2 extends VM {
+				b extends Probe { sfWaitTimeout 200; reads LAZY m1:a:out; below extends Probe {} }
+				c extends Probe {}
+			}
+		}`
+		w.begin(text)
+		w.until("m1:a", "deploying")
+		heal := w.net.Isolate(w.machine("sys/m1").resource.Address)
+		w.until("m2:b", "failed")
+		d := w.end()
+		f := w.failure(d, "m2:b")
+		for _, part := range []string{"waited 3m20s for m1:a deployed", "attribute reads", "sys/m1"} {
+			if !strings.Contains(f.Cause, part) {
+				t.Errorf("the cause says nothing of %q: %s", part, f.Cause)
+			}
+		}
+		if f.Operation != "deploy" || !strings.Contains(f.Remedy, "sfWaitTimeout") {
+			t.Errorf("failure: %+v", f)
+		}
+		w.expectState(api.SystemDegraded)
+		w.expectStates(map[string]string{"m2:b": "failed", "m2:b:below": "instantiated", "m2:c": "running"})
+		heal()
+		time.Sleep(5 * time.Minute)
+		w.runs(text)
+		w.expectLive("m1:a", "m2:b", "m2:b:below", "m2:c")
+		if v, _ := w.last("m2:b", "deploy").Attrs.Get("reads"); v != value.String("m1:a@sys/m1") {
+			t.Errorf("m2:b read %v", v)
+		}
+		w.down(false)
+	})
+}
+
+func TestStartThatWaitsTooLongUndoesTheComponent(t *testing.T) {
+	scenario(t, options{seed: 1}, func(w *world) {
+		text := `sfConfig extends {
+			m1 extends VM { a extends Probe { startTakes 100000; } }
+			m2 extends VM {
+				b extends Probe { sfWaitTimeout 30; later LAZY m1:a:out; below extends Probe {} }
+				c extends Probe { sfWaitTimeout 101; later LAZY m1:a:out; }
+			}
+			note extends { sfWaitTimeout 30; about LAZY m1:a; }
+		}`
+		d := w.up(text)
+		if d.State != api.DeploymentDegraded || len(d.Failures) != 2 {
+			t.Errorf("up ended %s: %+v", d.State, d.Failures)
+		}
+		for _, path := range []string{"m2:b", "note"} {
+			if f := w.failure(d, path); f.Operation != "start" || !strings.Contains(f.Cause, "waited 30s for m1:a running") {
+				t.Errorf("failure: %+v", f)
+			}
+		}
+		w.expectLive("m1:a", "m2:c")
+		w.runs(text)
+		w.expectLive("m1:a", "m2:b", "m2:b:below", "m2:c")
+		w.down(false)
+	})
+}
+
+func TestReferenceThatPlanningCannotSeeIsReadOverMachines(t *testing.T) {
+	scenario(t, options{seed: 1}, func(w *world) {
+		w.runs(`sfConfig extends { nothing "";
+			m1 extends VM {
+				a extends Probe { deployTakes 60000; startTakes 60000; given "as written"; on LAZY ROOT:m3; }
+				near extends Probe { reads ` + unseen("ROOT:m1:a:out") + `; }
+			}
+			m2 extends VM {
+				b extends Probe { reads ` + unseen("ROOT:m1:a:out") + `; }
+				c extends Probe { reads ` + unseen("ROOT:m1:a:given") + `; }
+				d extends Probe { later ` + unseen("ROOT:m1:a") + `; }
+				e extends Probe { reads ` + unseen("ROOT:m1:a:on:ip") + `; }
+				f extends Probe { reads ` + unseen("OPTIONAL ROOT:m1:a:uot") + `; }
+			}
+			m3 extends VM {}
+		}`)
+		ops := w.operations(0)
+		for path, want := range map[value.Path]value.Value{
+			"m1:near": value.String("m1:a@sys/m1"), "m2:b": value.String("m1:a@sys/m1"), "m2:c": value.String("as written"),
+			"m2:e": value.String(w.machine("sys/m3").resource.Address), "m2:f": value.Null{},
+		} {
+			if v, _ := w.last(path, "deploy").Attrs.Get("reads"); v != want {
+				t.Errorf("%s read %v, want %v", path, v, want)
+			}
+		}
+		w.follows(ops, "m2:b deploy", "m1:a deploy")
+		w.follows(ops, "m1:near deploy", "m1:a deploy")
+		if c, a := ops["m2:c deploy"], ops["m1:a deploy"]; c.end > a.end {
+			t.Errorf("m2:c waited for what the description gives")
+		}
+		w.follows(ops, "m2:d start", "m1:a start") // read as a whole at start: it has to run
+		if v, _ := w.last("m2:d", "start").Attrs.Get("later"); v == nil || v.Kind() != value.KindComponent {
+			t.Errorf("m2:d read %v", v)
+		}
+		w.down(false)
+	})
+}
+
+func TestReadThatCannotBeAnsweredFailsTheReader(t *testing.T) {
+	scenario(t, options{seed: 1}, func(w *world) {
+		d := w.up(`sfConfig extends { nothing "";
+			m1 extends VM { a extends Probe { failDeploy -1; deployTakes 20000; } slow extends Probe { deployTakes 120000; } ok extends Probe {} }
+			m2 extends VM {
+				b extends Probe { reads ` + unseen("ROOT:m1:a:out") + `; }
+				c extends Probe { reads ` + unseen("ROOT:m1:ok:uot") + `; }
+				d extends Probe { reads ` + unseen("ROOT:m1:gone") + `; }
+				e extends Probe { sfWaitTimeout 30; reads ` + unseen("ROOT:m1:slow:out") + `; }
+			}
+		}`)
+		for path, want := range map[string]string{
+			"m2:b": "m1:a is failed: it was told to fail", "m2:c": "m1:ok has no attribute uot; did you mean out?",
+			"m2:d": "m1 has no attribute gone", "m2:e": "waited 30s for m1:slow:out",
+		} {
+			if f := w.failure(d, path); !strings.Contains(f.Cause, want) {
+				t.Errorf("%s: %s; want %s", path, f.Cause, want)
+			}
+		}
+		w.expectLive("m1:ok", "m1:slow")
+		w.down(false)
+	})
+}
+
+func TestWaitsThatGoRoundAreFoundWithinSeconds(t *testing.T) {
+	for name, text := range map[string]string{
+		"three machines": `sfConfig extends { nothing "";
+			m1 extends VM { a extends Probe { reads ` + unseen("ROOT:m2:b:out") + `; } }
+			m2 extends VM { b extends Probe { reads ` + unseen("ROOT:m3:c:out") + `; } }
+			m3 extends VM { c extends Probe { reads ` + unseen("ROOT:m1:a:out") + `; } }
+		}`,
+		"one machine": `sfConfig extends { nothing "";
+			m1 extends VM {
+				a extends Probe { reads ` + unseen("ROOT:m1:b:out") + `; }
+				b extends Probe { reads ` + unseen("ROOT:m1:c:out") + `; }
+				c extends Probe { reads ` + unseen("ROOT:m1:a:out") + `; }
+			}
+		}`,
+		"an edge of the plan": `sfConfig extends { nothing "";
+			m1 extends VM {
+				a extends Probe { reads ` + unseen("ROOT:m1:b:out") + `; }
+				b extends Probe { reads LAZY ROOT:m2:c:out; }
+			}
+			m2 extends VM { c extends Probe { reads ` + unseen("ROOT:m1:a:out") + `; } }
+		}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			scenario(t, options{seed: 1}, func(w *world) {
+				w.begin(text)
+				w.until("m1:a", "deploying")
+				for _, path := range []string{"m2:b", "m3:c", "m1:b", "m1:c", "m2:c"} {
+					if w.states()[path] == "instantiated" && name != "an edge of the plan" {
+						w.until(path, "deploying")
+					}
+				}
+				waiting := time.Now()
+				d := w.end()
+				if took := time.Since(waiting); took > 6*time.Second { // seen each second, and told
+					t.Errorf("it was found after %v", took)
+				}
+				var circles int
+				for _, f := range d.Failures {
+					if strings.Contains(f.Cause, "this wait can never end: deploy ") && strings.Count(f.Cause, "waits for") == 3 {
+						circles++
+					}
+				}
+				if circles == 0 {
+					t.Errorf("no failure tells of a circle: %+v", d.Failures)
+				}
+				w.expectLive()
+				w.down(false)
+			})
+		})
+	}
+}
