@@ -7,6 +7,7 @@ import (
 
 	"aloft/internal/model"
 	"aloft/internal/sdl/diag"
+	"aloft/internal/sdl/syntax"
 	"aloft/value"
 )
 
@@ -87,6 +88,13 @@ func (r *resolver) placeOne(n *node, a *attr) bool {
 		}
 	}
 	i := target.find(name)
+	if r.trace != nil {
+		var over *syntax.Attribute
+		if i >= 0 {
+			over = target.attrs[i].src
+		}
+		r.trace.placed(r, n, a, target, over)
+	}
 	if i < 0 {
 		target.add(b)
 		return true

@@ -17,7 +17,7 @@ func (r *resolver) raw(f *file, text []byte) {
 		return
 	}
 	r.res.Includes = append(r.res.Includes, f.name)
-	b := body{owner: r.root}
+	b := body{owner: r.root, trace: r.trace}
 	r.items(f, f.tree.Items, &b)
 	r.root.setAttrs(b.attrs)
 }
@@ -27,6 +27,7 @@ type body struct {
 	owner *node
 	attrs []attr
 	index map[string]int
+	trace *trace // or nil
 }
 
 // put adds a, or replaces the attribute of its name in its place (BD1).
@@ -43,6 +44,7 @@ func (b *body) put(a attr) {
 		if len(a.tags) == 0 {
 			a.tags = b.attrs[i].tags // BD3
 		}
+		b.trace.alike(a.src, b.attrs[i].src)
 		b.attrs[i] = a
 		return
 	}
@@ -68,6 +70,9 @@ func (r *resolver) items(f *file, items []syntax.Item, b *body) {
 			if g := r.include(f, item); g != nil {
 				if !slices.Contains(r.res.Includes, g.name) {
 					r.res.Includes = append(r.res.Includes, g.name)
+				}
+				if r.trace != nil {
+					r.trace.owners[g.name] = append(r.trace.owners[g.name], b.owner)
 				}
 				r.items(g, g.tree.Items, b)
 			}
@@ -160,7 +165,7 @@ func (r *resolver) bodyNode(f *file, src *syntax.Body, owner *node, name string)
 }
 
 func (r *resolver) body(f *file, src *syntax.Body, owner *node) []attr {
-	b := body{owner: owner, attrs: make([]attr, 0, len(src.Items))}
+	b := body{owner: owner, trace: r.trace, attrs: make([]attr, 0, len(src.Items))}
 	r.items(f, src.Items, &b)
 	return b.attrs
 }

@@ -176,9 +176,10 @@ type resolver struct {
 	slab     []node
 
 	budget  int
-	memory  int  // attributes that may still be copied
-	stopped bool // the budget is spent or ctx is done
-	quiet   int  // above 0, failures are not reported (OPTIONAL)
+	memory  int    // attributes that may still be copied
+	stopped bool   // the budget is spent or ctx is done
+	trace   *trace // notes for an Inspection, which goes on after mistakes; or nil
+	quiet   int    // above 0, failures are not reported (OPTIONAL)
 
 	typing typing
 	linking

@@ -212,6 +212,9 @@ func (r *resolver) copyNode(n, parent *node, name string) *node {
 		typed: n.typed, nested: n.nested, placed: n.placed,
 	}
 	c.attrs = r.copyAttrs(n.attrs, c)
+	if r.trace != nil {
+		r.trace.from[c] = n
+	}
 	return c
 }
 

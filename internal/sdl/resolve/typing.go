@@ -183,6 +183,7 @@ func (r *resolver) mergeProto(n *node, attrs []attr, foreign bool, override map[
 			r.report(nil, d)
 		}
 		later.tags = union(a.tags, later.tags)
+		r.trace.alike(later.src, a.src)
 		used[at] = true
 		merged = append(merged, later)
 	}
@@ -201,9 +202,12 @@ func (r *resolver) prototype(n *node, p *proto) *node {
 	r.typing.hidden, r.typing.tainted = nil, false
 	space := definitions{r, n}
 	out := model.Walk(space, n, p.link)
+	if r.trace != nil {
+		r.trace.protos[n] = append(r.trace.protos[n], usedProto{p.at, p.link, out.Component})
+	}
 	switch out.Kind {
 	case model.Whole:
-		if !r.resolveType(out.Component) {
+		if !r.resolveType(out.Component) && (r.trace == nil || out.Component.typed != typeFailed) {
 			return nil
 		}
 		return out.Component
@@ -285,7 +289,7 @@ func (s definitions) Attr(n *node, name string, first bool) (model.Item[*node], 
 	}
 	switch n.typed {
 	case typeNew:
-		if n.protos != nil && !s.r.mergeType(n) {
+		if n.protos != nil && !s.r.mergeType(n) && s.r.trace == nil {
 			return model.Item[*node]{Kind: model.ItemFailed}, true
 		}
 	case typeMerging:
@@ -294,7 +298,7 @@ func (s definitions) Attr(n *node, name string, first bool) (model.Item[*node], 
 			return model.Item[*node]{}, false
 		}
 	case typeFailed:
-		if !s.start.within(n) {
+		if !s.start.within(n) && s.r.trace == nil {
 			return model.Item[*node]{Kind: model.ItemFailed}, true
 		}
 	}
