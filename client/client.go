@@ -136,9 +136,15 @@ func (c *Client) Status(ctx context.Context, system string) (*api.Status, error)
 	return call[*api.Status](ctx, c, http.MethodGet, at(system), nil)
 }
 
-// Get reads one value of a system.
-func (c *Client) Get(ctx context.Context, system, path string) (*api.Value, error) {
-	return call[*api.Value](ctx, c, http.MethodGet, at(system)+"/value?"+url.Values{"path": {path}}.Encode(), nil)
+// Get reads one value of a system. What is held by a machine that does not
+// answer is an error of kind unavailable, unless cached asks for the value
+// known last.
+func (c *Client) Get(ctx context.Context, system, path string, cached bool) (*api.Value, error) {
+	query := url.Values{"path": {path}}
+	if cached {
+		query.Set("cached", "true")
+	}
+	return call[*api.Value](ctx, c, http.MethodGet, at(system)+"/value?"+query.Encode(), nil)
 }
 
 // Machines lists the created machines.

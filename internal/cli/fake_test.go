@@ -47,6 +47,7 @@ type script struct {
 	Systems     []api.System          `json:"systems"`
 	Status      map[string]api.Status `json:"status"`
 	Values      map[string]string     `json:"values"`
+	Silent      map[string]bool       `json:"silent"` // values on a machine that does not answer
 	Machines    []api.Machine         `json:"machines"`
 	Endpoints   []api.Endpoint        `json:"endpoints"`
 	Logs        []api.LogLine         `json:"logs"`
@@ -195,7 +196,13 @@ func (f *fake) Status(_ context.Context, system string) (*api.Status, error) {
 	return &st, err
 }
 
-func (f *fake) Get(_ context.Context, system, path string) (*api.Value, error) {
+func (f *fake) Get(_ context.Context, system, path string, cached bool) (*api.Value, error) {
+	if f.Silent[path] && !cached {
+		return nil, &api.Error{
+			Kind: api.KindUnavailable, Message: "unavailable: machine " + system + "/web has not answered since 2026-01-02T03:04:05Z",
+			Remedy: "the value known last: aloft get --cached " + system + " " + path,
+		}
+	}
 	text, ok := f.Values[path]
 	if !ok {
 		return nil, &api.Error{Kind: api.KindNotFound, Message: system + " has no value " + path}

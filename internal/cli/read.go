@@ -211,13 +211,15 @@ func (a *app) endpointsCommand() *cobra.Command {
 }
 
 func (a *app) getCommand() *cobra.Command {
+	var cached bool
 	c := &cobra.Command{
 		Use:   "get SYSTEM PATH",
 		Short: "Read an attribute, an output or a component of a running system",
 		Long: `Read an attribute, an output or a component of a running system.
 
 A string is printed bare, everything else in the description language; -o json
-prints typed JSON.`,
+prints typed JSON. What is held by a machine that does not answer cannot be
+read; with --cached, the value known last is printed.`,
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: a.completeSystem,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -232,13 +234,14 @@ prints typed JSON.`,
 			if err != nil {
 				return err
 			}
-			got, err := cl.Get(c.Context(), t.system, t.path)
+			got, err := cl.Get(c.Context(), t.system, t.path, cached)
 			if err != nil {
 				return a.notRunning(err)
 			}
 			return a.printValue(got)
 		},
 	}
+	c.Flags().BoolVar(&cached, "cached", false, "take the value known last where its machine does not answer")
 	a.outputFlag(c)
 	return c
 }

@@ -216,21 +216,29 @@ func (s *system) pending(path value.Path, running bool) plan.StepID {
 	return ""
 }
 
-// cutOff reports whether the machine that holds a component is there, and has
-// been silent for too long. The lock is held.
+// cutOff reports whether the machine that holds a component has been silent
+// for too long. The lock is held.
 func (s *system) cutOff(k inventory.Component) (since time.Time, cut bool) {
-	if k.Executor == "" {
+	since, silent := s.unheard(k)
+	return since, silent && time.Since(since) >= cutAfter
+}
+
+// unheard reports whether the machine that holds a component is there and has
+// no session, and since when. The lock is held.
+func (s *system) unheard(k inventory.Component) (since time.Time, silent bool) {
+	if k.Executor == "" || !s.up(k.Machine) {
 		return time.Time{}, false
 	}
-	if m, inside := s.held.Components[k.Machine]; inside && k.Machine != value.Root {
-		switch m.State {
-		case inventory.Deployed, inventory.Starting, inventory.Running, inventory.Reconfiguring:
-		default:
-			return time.Time{}, false // it is not there yet, or no more
-		}
+	return s.control.cfg.Machines.Silent(k.Executor)
+}
+
+// up reports whether a machine is there. The lock is held.
+func (s *system) up(machine value.Path) bool {
+	switch s.held.Components[machine].State {
+	case inventory.Deployed, inventory.Starting, inventory.Running, inventory.Reconfiguring:
+		return true
 	}
-	since, silent := s.control.cfg.Machines.Silent(k.Executor)
-	return since, silent && time.Since(since) >= cutAfter
+	return machine == value.Root // the managing host
 }
 
 func (s *system) unavailable(k inventory.Component, since time.Time) answer {

@@ -130,12 +130,13 @@ func (h *handlers) reads(a huma.API) {
 	type get struct {
 		System string `path:"system"`
 		Path   string `query:"path" doc:"the value's path; absent: the top"`
+		Cached bool   `query:"cached" doc:"the value known last, where the machine that holds it does not answer"`
 	}
 	register(h, a, huma.Operation{
 		OperationID: "value", Method: http.MethodGet, Path: "/v1/systems/{system}/value",
 		Summary: "Read one value of a system", Errors: []int{404, 503},
 	}, func(ctx context.Context, in *get) (*api.Value, error) {
-		return h.Get(ctx, in.System, in.Path)
+		return h.Get(ctx, in.System, in.Path, in.Cached)
 	})
 	register(h, a, huma.Operation{
 		OperationID: "endpoints", Method: http.MethodGet, Path: "/v1/systems/{system}/endpoints",

@@ -37,6 +37,7 @@ type stub struct {
 	plan    func(api.PlanRequest) (*api.Plan, error)
 	status  *api.Status
 	value   *api.Value
+	last    *api.Value // the cached one
 	events  func(context.Context, api.EventQuery) (iter.Seq2[api.Event, error], error)
 	logs    func(api.LogQuery) (iter.Seq2[api.LogLine, error], error)
 	exec    func(context.Context, string, api.ExecRequest, api.ExecStreams) (int, error)
@@ -60,9 +61,14 @@ func (s *stub) Status(_ context.Context, system string) (*api.Status, error) {
 	return s.status, nil
 }
 
-func (s *stub) Get(context.Context, string, string) (*api.Value, error) { return s.value, nil }
-func (s *stub) Machines(context.Context) ([]api.Machine, error)         { return s.machine, nil }
-func (s *stub) Systems(context.Context) ([]api.System, error)           { return nil, errors.New("disk on fire") }
+func (s *stub) Get(_ context.Context, _, _ string, cached bool) (*api.Value, error) {
+	if cached {
+		return s.last, nil
+	}
+	return s.value, nil
+}
+func (s *stub) Machines(context.Context) ([]api.Machine, error) { return s.machine, nil }
+func (s *stub) Systems(context.Context) ([]api.System, error)   { return nil, errors.New("disk on fire") }
 
 func (s *stub) Events(ctx context.Context, q api.EventQuery) (iter.Seq2[api.Event, error], error) {
 	return s.events(ctx, q)
@@ -139,6 +145,7 @@ func TestAnswersComeBackAsGiven(t *testing.T) {
 	s := &stub{
 		plan:   func(r api.PlanRequest) (*api.Plan, error) { got = r; return plan, nil },
 		status: &api.Status{System: "shop", Revision: 3, State: "running", Components: []api.Component{{Path: "ROOT"}}, Machines: []api.Machine{}},
+		last:   &api.Value{System: "shop", Path: "a", Kind: "integer", Value: json.RawMessage(`7`)},
 		value:  &api.Value{System: "shop", Path: "a", Kind: "long", Value: json.RawMessage(`{"$long":9007199254740993}`)},
 	}
 	c := start(t, s)
@@ -159,7 +166,10 @@ func TestAnswersComeBackAsGiven(t *testing.T) {
 	if st, err := c.Status(ctx, "shop"); err != nil || !reflect.DeepEqual(st, s.status) {
 		t.Errorf("status: %+v, %v", st, err)
 	}
-	if v, err := c.Get(ctx, "shop", "a"); err != nil || !reflect.DeepEqual(v, s.value) {
+	if v, err := c.Get(ctx, "shop", "a", true); err != nil || !reflect.DeepEqual(v, s.last) {
+		t.Errorf("cached value: %+v, %v", v, err)
+	}
+	if v, err := c.Get(ctx, "shop", "a", false); err != nil || !reflect.DeepEqual(v, s.value) {
 		t.Errorf("get: %s, %v", v.Value, err)
 	}
 	if m, err := c.Machines(ctx); err != nil || m == nil || len(m) != 0 {

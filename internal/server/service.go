@@ -43,8 +43,10 @@ type Service interface {
 	Status(ctx context.Context, system string) (*api.Status, error)
 
 	// Get reads an attribute, an output or a component at path, as
-	// "web:software:nginx:port"; ROOT is the top. Late references are read.
-	Get(ctx context.Context, system, path string) (*api.Value, error)
+	// "web:software:nginx:port"; ROOT is the top. Late references are read. What
+	// is held by a machine that does not answer is unavailable within 10 s,
+	// unless cached asks for the value known last.
+	Get(ctx context.Context, system, path string, cached bool) (*api.Value, error)
 
 	// Machines lists the created machines by name.
 	Machines(ctx context.Context) ([]api.Machine, error)
