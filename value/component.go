@@ -35,6 +35,19 @@ func NewComponent(data bool, attrs ...Attr) *Component {
 	return c
 }
 
+// Compose returns a component with a copy of attrs, no two of which may have
+// the same name. It costs less than NewComponent.
+func Compose(data bool, attrs []Attr) *Component {
+	c := &Component{Data: data, attrs: slices.Clone(attrs)}
+	if len(attrs) > scanLimit {
+		c.index = make(map[string]int, 2*len(attrs))
+		for i := range attrs {
+			c.index[attrs[i].Name] = i
+		}
+	}
+	return c
+}
+
 // Len returns the number of attributes.
 func (c *Component) Len() int { return len(c.attrs) }
 

@@ -363,7 +363,7 @@ func topName(s *scope, name string) string {
 func hasReference(v value.Value) bool {
 	switch v := v.(type) {
 	case *value.Reference:
-		return true
+		return v.Apply == nil || hasReference(v.Apply)
 	case value.Vector:
 		if slices.ContainsFunc(v, hasReference) {
 			return true

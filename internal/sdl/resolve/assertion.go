@@ -13,6 +13,26 @@ import (
 // of it: one for run time stays as it was written, the others leave no trace
 // (AS2).
 func (r *resolver) assertion(s slot, t *ref) (term, outcome) {
+	warned := false
+	if t.apply.image != nil {
+		if same := r.schemaOf(t.apply.image); same.fixed {
+			if warned = same.static; warned {
+				r.warnSlips(s)
+			}
+			met, how := r.met(same, t.apply.parent)
+			switch {
+			case how == failed:
+				return nil, failed
+			case met && same.static:
+				return dropped{}, done
+			case met:
+				kept := *t
+				kept.lazy = true
+				return &kept, done
+			}
+		}
+		r.open(t.apply)
+	}
 	phase := term(value.String("dynamic"))
 	if i := t.apply.find(assertionPhase); i >= 0 {
 		v, how := r.attr(slot{t.apply, i})
@@ -23,7 +43,9 @@ func (r *resolver) assertion(s slot, t *ref) (term, outcome) {
 	}
 	switch phase {
 	case term(value.String("static")), term(value.String("staticLazy")):
-		r.warnSlips(s)
+		if !warned {
+			r.warnSlips(s)
+		}
 		how := r.checkAssertion(s, t.apply)
 		if how == lazy && phase == term(value.String("static")) {
 			d := r.attrDiagnostic(diag.AssertionFailed, s, "a static assertion needs a value that is known only at run time")
@@ -55,6 +77,7 @@ func (r *resolver) assertion(s slot, t *ref) (term, outcome) {
 // checkAssertion evaluates the assertions of n, all of which must be true, and
 // reports those that are not.
 func (r *resolver) checkAssertion(s slot, n *node) outcome {
+	r.open(n)
 	how, bad := done, false
 	var wrong []string
 	for i := range n.attrs {
@@ -94,12 +117,13 @@ func isElement(t term) bool {
 	if !isRef || f.apply == nil {
 		return false
 	}
-	i := f.apply.find(syntax.FunctionClass)
-	if i < 0 {
-		return false
+	for _, a := range attrsOf(f.apply) {
+		if a.name == syntax.FunctionClass {
+			class, _ := a.v.(value.String)
+			return native(string(class)) == schemaElement
+		}
 	}
-	class, _ := f.apply.attrs[i].v.(value.String)
-	return native(string(class)) == schemaElement
+	return false
 }
 
 // types holds the names that a schema element's class may have.

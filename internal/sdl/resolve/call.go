@@ -51,6 +51,12 @@ func (o *site) warn(code diag.Code, text string) {
 
 func (o *site) freeze(t term) value.Value { return o.r.freeze(t) }
 
+// frame is a call in a description, used again for one that comes after it.
+type frame struct {
+	site site
+	call call
+}
+
 // ambient is what functions draw from besides their operands.
 type ambient struct {
 	seed    int64
@@ -160,6 +166,7 @@ func isParameter(name string) bool {
 // only at run time the function stays, with its other operands evaluated.
 func (r *resolver) function(s slot, t *ref) (term, outcome) {
 	n := t.apply
+	r.open(n)
 	class, how := r.functionClass(s, n)
 	if how != done {
 		return nil, how
@@ -171,15 +178,21 @@ func (r *resolver) function(s slot, t *ref) (term, outcome) {
 		r.report(nil, d)
 		return nil, failed
 	}
-	o := &site{r: r, s: s, n: n, where: make([]int, 0, len(n.attrs))}
-	c := &call{operands: o, class: native(class), names: make([]string, 0, len(n.attrs)), env: r.ambient(), site: o}
+	if r.calls == len(r.frames) {
+		r.frames = append(r.frames, new(frame))
+	}
+	b := r.frames[r.calls]
+	r.calls++
+	b.site = site{r: r, s: s, n: n, where: b.site.where[:0]}
+	b.call = call{operands: &b.site, class: native(class), names: b.call.names[:0], env: r.ambient(), site: &b.site}
 	for i := range n.attrs {
 		if isParameter(n.attrs[i].name) {
-			o.where = append(o.where, i)
-			c.names = append(c.names, n.attrs[i].name)
+			b.site.where = append(b.site.where, i)
+			b.call.names = append(b.call.names, n.attrs[i].name)
 		}
 	}
-	v, how, wrong := f(c)
+	v, how, wrong := f(&b.call)
+	r.calls--
 	switch {
 	case wrong != nil:
 		r.fault(s, n, wrong)

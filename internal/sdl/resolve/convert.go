@@ -21,7 +21,7 @@ const (
 
 // maxSize bounds the attributes of a result, all copies of shared components
 // counted.
-const maxSize = 4_000_000
+const maxSize = 8_000_000
 
 // conversion turns the linked tree into the values of the result.
 func (r *resolver) conversion(linked bool) {
@@ -74,11 +74,18 @@ func (r *resolver) convert(n *node, linked bool, depth int) *value.Component {
 		r.tooDeep(n.at, n)
 		return nil
 	}
+	if n.image != nil {
+		if r.convertImage(n, linked, depth) {
+			return n.out
+		}
+		r.open(n)
+	}
 	if !r.spend(len(n.attrs) + 1) {
 		return nil
 	}
 	n.mark = markOpen
 	n.size = 1
+	path := false           // a name may look like another
 	first := len(r.scratch) // what the components around n have is below
 	for i := range n.attrs {
 		a := &n.attrs[i]
@@ -89,7 +96,11 @@ func (r *resolver) convert(n *node, linked bool, depth int) *value.Component {
 		if v == nil {
 			continue // reported
 		}
-		r.scratch = append(r.scratch, value.Attr{Name: shownName(a.name), Value: v, Tags: a.tags, Pos: a.span().Pos})
+		name := a.name
+		if a.path {
+			name, path = shownName(name), true
+		}
+		r.scratch = append(r.scratch, value.Attr{Name: name, Value: v, Tags: a.tags, Pos: a.span().Pos})
 		n.size = min(n.size+1, maxSize+1)
 	}
 	if n.size > maxSize && !r.stopped {
@@ -99,7 +110,11 @@ func (r *resolver) convert(n *node, linked bool, depth int) *value.Component {
 		r.report(nil, d)
 		return nil
 	}
-	n.out = value.NewComponent(n.data, r.scratch[first:]...)
+	if path {
+		n.out = value.NewComponent(n.data, r.scratch[first:]...)
+	} else {
+		n.out = value.Compose(n.data, r.scratch[first:])
+	}
 	clear(r.scratch[first:])
 	r.scratch = r.scratch[:first]
 	n.mark = markDone
@@ -168,7 +183,7 @@ func (r *resolver) convertVector(s slot, t *vector, linked bool, depth int, size
 }
 
 func (r *resolver) convertRef(s slot, t *ref, linked bool, depth int, size *int) value.Value {
-	r.late = r.late || t.lazy
+	r.late = r.late || t.lazy && !t.assert
 	if linked && !t.lazy && !t.data && !t.assert {
 		r.report(nil, r.attrDiagnostic(diag.NotInResult, s, kindText(t)+" is left unresolved"))
 		return nil
@@ -225,6 +240,7 @@ func (r *resolver) freezeTerm(t term, open map[*node]bool, depth int) value.Valu
 		if open[t] {
 			return value.Null{} // reported when the result is converted
 		}
+		r.open(t)
 		open[t] = true
 		defer delete(open, t)
 		c := value.NewComponent(t.data)

@@ -23,45 +23,14 @@ func resolveText(tb testing.TB, text string, opts Options) *Result {
 	return res
 }
 
-// generate writes a description of n components, each extending a template
-// two levels deep with four attributes, an operator and a link (CO2).
-func generate(n int) []byte {
-	var b bytes.Buffer
-	b.WriteString(`host "shop";
-T1 extends { port 80; proto "http"; path "/"; weight 1; }
-T2 extends T1 { url (proto ++ "://" ++ name); proto "https"; up ROOT:host; }
-sfConfig extends {
-`)
-	for i := range n {
-		fmt.Fprintf(&b, "  c%d extends T2 { name \"n%d\"; port %d; }\n", i, i, i)
-	}
-	b.WriteString("}\n")
-	return b.Bytes()
-}
-
-func BenchmarkResolve(b *testing.B) {
-	for _, n := range []int{1_000, 5_000, 10_000, 100_000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			text := generate(n)
-			b.ReportAllocs()
-			for b.Loop() {
-				res := resolveText(b, string(text), Options{})
-				if res.Description == nil {
-					b.Fatal(res.Diagnostics.All())
-				}
-			}
-		})
-	}
-}
-
 func TestGeneratedDescriptionResolves(t *testing.T) {
-	res := resolveText(t, string(generate(1000)), Options{})
+	res := resolveText(t, string(co2.text(1000)), Options{})
 	if res.Description == nil {
 		t.Fatal(res.Diagnostics.All())
 	}
 	c, _ := res.Tree.Get("c7")
 	got := value.TypedJSON(c)
-	want := `{"$cd":"eager","attrs":[["port",7],["proto","https"],["path","/"],["weight",1],` +
+	want := `{"$cd":"eager","attrs":[["port",80],["proto","https"],["path","/"],["weight",1],` +
 		`["url","https://n7"],["up","shop"],["name","n7"]]}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -132,7 +101,7 @@ func first(res *Result) diag.Diagnostic {
 func TestResolvingStopsWhenItsContextIsCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, err := Resolve(ctx, Source{Folder: Folder{FS: fstest.MapFS{}}, Name: "t.sf", Text: generate(20_000)}, Options{})
+	_, err := Resolve(ctx, Source{Folder: Folder{FS: fstest.MapFS{}}, Name: "t.sf", Text: co2.text(20_000)}, Options{})
 	if err != context.Canceled {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
@@ -142,7 +111,7 @@ func TestParsingStopsWhenTheContextEndsAndReportsNoHalfText(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	fetch := func(context.Context, string) ([]byte, error) {
 		cancel()
-		return append(generate(20_000), "a extends"...), nil
+		return append(co2.text(20_000), "a extends"...), nil
 	}
 	r := &resolver{
 		ctx: ctx, opts: Options{Fetch: fetch}, main: &Folder{FS: fstest.MapFS{}}, budget: DefaultMaxSteps,
@@ -154,6 +123,8 @@ func TestParsingStopsWhenTheContextEndsAndReportsNoHalfText(t *testing.T) {
 	}
 }
 
+// Whether copies are sealed or whole, and how often a text is resolved, it
+// means the same, after every phase.
 func FuzzResolve(f *testing.F) {
 	for _, chunk := range caseChunks(f) {
 		f.Add(chunk)
@@ -161,11 +132,51 @@ func FuzzResolve(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		opts := Options{MaxSteps: 30_000, Now: time.Unix(0, 0)}
 		a, b := resolveText(t, text, opts), resolveText(t, text, opts)
-		if a.Text() != b.Text() || !bytes.Equal(typed(a.Tree), typed(b.Tree)) || a.Diagnostics.Errors() != b.Diagnostics.Errors() {
+		if a.Text() != b.Text() || !bytes.Equal(typed(a.Tree), typed(b.Tree)) || told(a) != told(b) {
 			t.Errorf("twice the same text, two results:\n%s\n%s", a.Text(), b.Text())
 		}
 		if (a.Description == nil) == (a.Diagnostics.Errors() == 0) && !strings.Contains(text, "phaseList") {
 			t.Errorf("a description and %d errors", a.Diagnostics.Errors())
 		}
+		compareWhole(t, text)
 	})
+}
+
+func TestSealedCopiesMeanWhatWholeOnesDo(t *testing.T) {
+	for _, chunk := range caseChunks(t) {
+		compareWhole(t, chunk)
+	}
+	for _, s := range shapes {
+		compareWhole(t, string(s.text(3)))
+	}
+}
+
+// compareWhole compares the results of text with those of whole copies, which
+// cost more and so may exceed the budget alone.
+func compareWhole(t *testing.T, text string) {
+	t.Helper()
+	for _, p := range append([]Phase{""}, Phases...) {
+		opts := Options{MaxSteps: 30_000, Now: time.Unix(0, 0), Until: p}
+		sealed := resolveText(t, text, opts)
+		opts.whole = true
+		whole := resolveText(t, text, opts)
+		if first(sealed).Code == diag.TooDeep || first(whole).Code == diag.TooDeep {
+			continue
+		}
+		if sealed.Text() != whole.Text() || !bytes.Equal(typed(sealed.Tree), typed(whole.Tree)) {
+			t.Errorf("until %q, sealed copies give\n%s\nand whole ones\n%s\nof\n%s", p, sealed.Text(), whole.Text(), text)
+		}
+		if told(sealed) != told(whole) {
+			t.Errorf("until %q, sealed copies tell\n%s\nand whole ones\n%s\nof\n%s", p, told(sealed), told(whole), text)
+		}
+	}
+}
+
+// told lists the diagnostics of res.
+func told(res *Result) string {
+	var b strings.Builder
+	for _, d := range res.Diagnostics.All() {
+		fmt.Fprintf(&b, "%v %s %s %q %q\n", d.Span.Pos, d.Code, d.Message, d.Hints, d.Related)
+	}
+	return b.String()
 }

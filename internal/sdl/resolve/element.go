@@ -253,8 +253,8 @@ func inside(v term) func(yield func(string, term) bool) {
 				}
 			}
 		case *node:
-			for i := range v.attrs {
-				if !yield(v.attrs[i].name, v.attrs[i].v) {
+			for _, a := range attrsOf(v) {
+				if !yield(a.name, a.v) {
 					return
 				}
 			}

@@ -22,11 +22,13 @@ const phasePrefix = "phase."
 // functionPhase replaces every component that has an attribute phase.function
 // by the reference its action makes of it, innermost first.
 func (r *resolver) functionPhase() {
+	r.pass++
 	r.actions(r.top(), syntax.PhaseFunction)
 }
 
 // namedPhase runs the actions of a phase that only descriptions know (PH3).
 func (r *resolver) namedPhase(p Phase) {
+	r.pass++
 	if r.actions(r.top(), phasePrefix+string(p)) {
 		return
 	}
@@ -41,6 +43,12 @@ func (r *resolver) namedPhase(p Phase) {
 func (r *resolver) actions(n *node, prefix string) (found bool) {
 	if !r.spend(1) {
 		return false
+	}
+	if n.image != nil {
+		if found, ok := r.actImage(n, prefix); ok {
+			return found
+		}
+		r.open(n)
 	}
 	for i := range n.attrs {
 		a := &n.attrs[i]
@@ -64,6 +72,9 @@ func (r *resolver) actions(n *node, prefix string) (found bool) {
 // act carries out the action of n, if one is asked for, and returns what n
 // becomes; nil after a mistake.
 func (r *resolver) act(n *node, prefix string) (t term, asked bool) {
+	if n.image != nil {
+		return n.become()
+	}
 	for i := range n.attrs {
 		a := &n.attrs[i]
 		if !strings.HasPrefix(a.name, prefix) {
@@ -90,9 +101,13 @@ func (r *resolver) act(n *node, prefix string) (t term, asked bool) {
 
 // construct makes a function of n, without the attributes that asked for it.
 func (r *resolver) construct(n *node, prefix string) term {
+	if n.find(syntax.FunctionClass) < 0 {
+		r.report(nil, r.diagnostic(diag.NoFunctionClass, n.at, n, "function without sfFunctionClass"))
+		return nil
+	}
 	f := &ref{apply: n, at: n.at}
 	kept := n.attrs[:0]
-	class := -1
+	class := 0
 	for _, a := range n.attrs {
 		if strings.HasPrefix(a.name, syntax.PhaseFunction) || strings.HasPrefix(a.name, prefix) {
 			continue
@@ -104,10 +119,6 @@ func (r *resolver) construct(n *node, prefix string) term {
 			f.lazy = a.v == term(value.Bool(true))
 		}
 		kept = append(kept, a)
-	}
-	if class < 0 {
-		r.report(nil, r.diagnostic(diag.NoFunctionClass, n.at, n, "function without sfFunctionClass"))
-		return nil
 	}
 	c := kept[class]
 	copy(kept[1:class+1], kept[:class])
@@ -144,6 +155,7 @@ func (r *resolver) constructAssert(n *node, schema bool) term {
 				r.report(nil, d)
 				return nil
 			}
+			r.open(element.apply)
 			named := attr{name: "name", v: value.String(a.name), src: a.src}
 			if i := element.apply.find("name"); i >= 0 {
 				element.apply.attrs[i] = named

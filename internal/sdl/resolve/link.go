@@ -35,6 +35,9 @@ type linking struct {
 	env   *ambient
 	late  bool // a LAZY reference is in the result
 
+	frames []*frame // of function calls; the first calls of them are under way
+	calls  int
+
 	scratch []value.Attr // of the components being converted
 }
 
@@ -92,6 +95,10 @@ func (r *resolver) walk(n *node, depth int) {
 		return
 	}
 	n.walked = true
+	if n.image != nil && r.closed(n.image) {
+		return
+	}
+	r.open(n)
 	for i := range n.attrs {
 		if !r.spend(1) {
 			return
@@ -327,6 +334,7 @@ func (r *resolver) elements(holder, s slot, t *ref, v *vector) (term, outcome) {
 type links struct{ r *resolver }
 
 func (l links) Attr(n *node, name string, first bool) (model.Item[*node], bool) {
+	l.r.open(n)
 	i := n.find(name)
 	if i < 0 || !first && slices.Contains(n.attrs[i].tags, "sfLocal") {
 		if !l.r.spend(1) {

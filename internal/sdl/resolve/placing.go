@@ -33,6 +33,11 @@ func (r *resolver) place(n *node, moved *bool) (pending bool) {
 	if n.placed || !r.spend(len(n.attrs)+1) {
 		return false
 	}
+	if n.image != nil && !n.image.path {
+		n.placed = true
+		return false
+	}
+	r.open(n)
 	gone := 0
 	for i := 0; i < len(n.attrs); i++ {
 		a := &n.attrs[i]
@@ -87,6 +92,7 @@ func (r *resolver) placeOne(n *node, a *attr) bool {
 			r.unplace(target, v.apply)
 		}
 	}
+	r.open(target)
 	i := target.find(name)
 	if r.trace != nil {
 		var over *syntax.Attribute

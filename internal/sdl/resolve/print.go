@@ -120,6 +120,7 @@ func (p *printer) ref(t *ref) {
 		word = "ASSERT "
 	}
 	p.b.WriteString(word)
+	p.r.open(t.apply)
 	p.body(t.apply.attrs)
 }
 
@@ -129,6 +130,7 @@ func (p *printer) node(n *node) {
 		p.b.WriteString("DATA ")
 	}
 	if n.protos == nil {
+		p.r.open(n)
 		p.body(n.attrs)
 		return
 	}
@@ -137,16 +139,16 @@ func (p *printer) node(n *node) {
 			p.b.WriteString(", ")
 		}
 		switch {
-		case proto.link != nil:
-			p.b.WriteString(value.Source(&value.Reference{Parts: proto.link}))
-		case proto.body != nil:
+		case proto.src.Link != nil:
+			p.b.WriteString(value.Source(&value.Reference{Parts: proto.src.Link}))
+		case proto.src.Body != nil:
 			p.body(proto.body)
 			continue
 		default:
 			p.b.WriteString("NULL")
 		}
 	}
-	if last := n.protos[len(n.protos)-1]; last.body == nil {
+	if last := n.protos[len(n.protos)-1]; last.src.Body == nil {
 		p.b.WriteByte(';')
 	}
 }

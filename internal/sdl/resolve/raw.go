@@ -178,8 +178,9 @@ func (r *resolver) component(f *file, c *syntax.Component, owner *node, name str
 		return n
 	}
 	n.protos = make([]proto, len(c.Protos))
-	for i, p := range c.Protos {
-		n.protos[i] = proto{at: p.At, link: p.Link}
+	for i := range c.Protos {
+		p := &c.Protos[i]
+		n.protos[i].src = p
 		if p.Body != nil {
 			n.protos[i].body = r.body(f, p.Body, n)
 		}

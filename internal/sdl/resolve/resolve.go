@@ -75,6 +75,8 @@ type Options struct {
 	MaxSteps int
 	// Print is given each tree that the phase print writes; may be nil.
 	Print func(text string)
+
+	whole bool // copies are not sealed: for tests, which compare
 }
 
 // DefaultMaxSteps is enough for a description of several hundred thousand
@@ -180,6 +182,10 @@ type resolver struct {
 	stopped bool   // the budget is spent or ctx is done
 	trace   *trace // notes for an Inspection, which goes on after mistakes; or nil
 	quiet   int    // above 0, failures are not reported (OPTIONAL)
+	muffled int    // failures not reported
+
+	images map[*node]*image // of the type phase; nil outside it
+	pass   int              // how many passes of actions there have been
 
 	typing typing
 	linking
@@ -290,7 +296,9 @@ func (r *resolver) report(f *file, d diag.Diagnostic) {
 	} else {
 		d.IncludedFrom = r.chains[d.Span.Pos.File]
 	}
-	if r.quiet == 0 {
-		r.res.Diagnostics.Add(d)
+	if r.quiet > 0 {
+		r.muffled++
+		return
 	}
+	r.res.Diagnostics.Add(d)
 }

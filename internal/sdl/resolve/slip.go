@@ -2,6 +2,7 @@ package resolve
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -14,10 +15,15 @@ import (
 // Attributes that no schema knows are otherwise the author's own, for
 // references to read.
 func Slip(name string, known []string, given func(name string) bool) string {
+	return slip(name, known, given, func(name string) []string { return diag.Nearest(name, known) })
+}
+
+// slip is Slip, given what finds the names in known that are much like one.
+func slip(name string, known []string, given func(name string) bool, nearTo func(name string) []string) string {
 	if strings.HasPrefix(name, "sf") || slices.Contains(known, name) {
 		return ""
 	}
-	for _, near := range diag.Nearest(name, known) {
+	for _, near := range nearTo(name) {
 		if !given(near) {
 			return near
 		}
@@ -30,7 +36,9 @@ func Slip(name string, known []string, given func(name string) bool) string {
 // the schema itself says that they are missing.
 func (r *resolver) warnSlips(s slot) {
 	var known []string
-	need := map[string]bool{}
+	var need map[string]bool
+	nearTo := func(name string) []string { return diag.Nearest(name, known) }
+	schemas := 0
 	for i := range s.n.attrs {
 		switch t := s.n.attrs[i].v.(type) {
 		case dropped:
@@ -39,9 +47,20 @@ func (r *resolver) warnSlips(s slot) {
 			if t.assert && i < s.i {
 				return
 			}
-			if t.assert {
-				known = elementNames(t.apply, known, need)
+			if !t.assert {
+				continue
 			}
+			if schemas++; schemas == 1 && t.apply.image != nil {
+				same := r.schemaOf(t.apply.image)
+				known, need, nearTo = slices.Clip(same.known), same.need, same.nearTo
+				continue
+			}
+			need = maps.Clone(need)
+			if need == nil {
+				need = map[string]bool{}
+			}
+			known = elementNames(t.apply, known, need)
+			nearTo = func(name string) []string { return diag.Nearest(name, known) }
 		}
 	}
 	if len(known) == 0 || !r.spend(len(s.n.attrs)) {
@@ -53,7 +72,7 @@ func (r *resolver) warnSlips(s slot) {
 		if inside, isNode := a.v.(*node); isNode && !inside.data {
 			continue // a component of its own
 		}
-		near := Slip(a.name, known, given)
+		near := slip(a.name, known, given, nearTo)
 		if near == "" {
 			continue
 		}
@@ -69,15 +88,14 @@ func (r *resolver) warnSlips(s slot) {
 // elementNames adds the attributes that a schema speaks of to known, and those
 // of them that must be there to need.
 func elementNames(schema *node, known []string, need map[string]bool) []string {
-	for i := range schema.attrs {
-		a := &schema.attrs[i]
+	for _, a := range attrsOf(schema) {
 		if strings.HasPrefix(a.name, "sf") || !isElement(a.v) {
 			continue
 		}
 		known = append(known, a.name)
-		element := a.v.(*ref).apply
-		at := element.find("optional")
-		if at < 0 || element.attrs[at].v != term(value.Bool(true)) {
+		element := attrsOf(a.v.(*ref).apply)
+		at := slices.IndexFunc(element, func(a attr) bool { return a.name == "optional" })
+		if at < 0 || element[at].v != term(value.Bool(true)) {
 			need[a.name] = true
 		}
 	}

@@ -12,9 +12,13 @@ import (
 // references that hold a node.
 type term any
 
-// node is a component while the phases work on it.
+// node is a component while the phases work on it. One that the type phase
+// copied from a prototype is sealed at first: it has an image in place of
+// attributes. Whoever reads attributes of a node that may be sealed opens it
+// before.
 type node struct {
 	attrs  []attr
+	image  *image
 	index  map[string]int32 // nil while attrs is short enough to scan
 	parent *node            // what holds it; nil at the top of the file
 	name   string           // the attribute of parent that holds it
@@ -34,9 +38,8 @@ type node struct {
 
 // proto is a prototype: a body, or else a link, or else NULL.
 type proto struct {
-	at   diag.Span
-	link []value.Part
-	body []attr
+	src  *syntax.Proto
+	body []attr // of src.Body
 }
 
 // attr is one attribute of a node.
@@ -205,13 +208,19 @@ func (r *resolver) copyTerm(t term, parent *node, name string) term {
 	}
 }
 
+// copyNode returns a copy of n, sealed if that can be.
 func (r *resolver) copyNode(n, parent *node, name string) *node {
 	c := r.newNode()
 	*c = node{
 		parent: parent, name: name, at: n.at, op: n.op, data: n.data,
 		typed: n.typed, nested: n.nested, placed: n.placed,
 	}
-	c.attrs = r.copyAttrs(n.attrs, c)
+	if c.image = r.seal(n); c.image == nil {
+		c.attrs = r.copyAttrs(n.attrs, c)
+	} else {
+		r.memory -= 2
+		r.spend(1)
+	}
 	if r.trace != nil {
 		r.trace.from[c] = n
 	}

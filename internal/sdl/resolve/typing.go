@@ -36,7 +36,9 @@ type typing struct {
 
 func (r *resolver) typePhase() {
 	r.typing.span = map[*node]diag.Span{}
+	r.images = map[*node]*image{}
 	r.resolveType(r.top())
+	r.images = nil
 }
 
 // resolveType resolves n and everything inside it, and reports whether it may
@@ -108,16 +110,18 @@ func (r *resolver) mergeType(n *node) bool {
 	for i := len(n.protos) - 1; i >= 0; i-- {
 		p := &n.protos[i]
 		attrs := p.body
-		if p.link != nil {
-			r.typing.span[n] = p.at
+		if p.src.Link != nil {
+			r.typing.span[n] = p.src.At
 			found := r.prototype(n, p)
 			if found == nil {
 				ok = false
 				continue
 			}
+			r.open(found)
 			attrs = found.attrs
 		}
-		ok = r.mergeProto(n, attrs, p.link != nil, override) && ok
+		delete(r.typing.span, n)
+		ok = r.mergeProto(n, attrs, p.src.Link != nil, override) && ok
 		if i > 0 {
 			for j := range attrs {
 				if slices.Contains(attrs[j].tags, "sfOverride") {
@@ -161,12 +165,23 @@ func (r *resolver) mergeProto(n *node, attrs []attr, foreign bool, override map[
 		return false
 	}
 	ok := true
-	merged := make([]attr, 0, len(attrs)+len(n.attrs))
-	used := make([]bool, len(n.attrs))
+	var few [32]int32
+	later := few[:0] // where n has each of attrs, or -1
+	fresh := 0
+	for i := range attrs {
+		at := n.find(attrs[i].name)
+		if at < 0 {
+			fresh++
+		}
+		later = append(later, int32(at))
+	}
+	merged := make([]attr, 0, fresh+len(n.attrs))
+	var fewUsed [32]bool
+	used := append(fewUsed[:0], make([]bool, len(n.attrs))...) // of n's, which have their place
 	for i := range attrs {
 		a := &attrs[i]
 		delete(override, a.name)
-		at := n.find(a.name)
+		at := later[i]
 		if at < 0 {
 			merged = append(merged, *a)
 			if last := &merged[len(merged)-1]; foreign {
@@ -174,18 +189,18 @@ func (r *resolver) mergeProto(n *node, attrs []attr, foreign bool, override map[
 			}
 			continue
 		}
-		later := n.attrs[at]
+		heirs := n.attrs[at]
 		if slices.Contains(a.tags, "sfFinal") {
 			ok = false
-			d := r.diagnostic(diag.FinalOverridden, later.nameSpan(), n, fmt.Sprintf("%s is final and cannot be given again", shownName(a.name)))
+			d := r.diagnostic(diag.FinalOverridden, heirs.nameSpan(), n, fmt.Sprintf("%s is final and cannot be given again", shownName(a.name)))
 			d.Attribute = shownName(a.name)
 			d.Related = append(d.Related, diag.Related{Span: a.nameSpan(), Message: "tagged sfFinal here"})
 			r.report(nil, d)
 		}
-		later.tags = union(a.tags, later.tags)
-		r.trace.alike(later.src, a.src)
+		heirs.tags = union(a.tags, heirs.tags)
+		r.trace.alike(heirs.src, a.src)
 		used[at] = true
-		merged = append(merged, later)
+		merged = append(merged, heirs)
 	}
 	for i := range n.attrs {
 		if !used[i] {
@@ -201,9 +216,9 @@ func (r *resolver) mergeProto(n *node, attrs []attr, foreign bool, override map[
 func (r *resolver) prototype(n *node, p *proto) *node {
 	r.typing.hidden, r.typing.tainted = nil, false
 	space := definitions{r, n}
-	out := model.Walk(space, n, p.link)
+	out := model.Walk(space, n, p.src.Link)
 	if r.trace != nil {
-		r.trace.protos[n] = append(r.trace.protos[n], usedProto{p.at, p.link, out.Component})
+		r.trace.protos[n] = append(r.trace.protos[n], usedProto{p.src.At, p.src.Link, out.Component})
 	}
 	switch out.Kind {
 	case model.Whole:
@@ -217,14 +232,14 @@ func (r *resolver) prototype(n *node, p *proto) *node {
 	if r.typing.tainted {
 		return nil // this only follows
 	}
-	text := linkText(p.link)
+	text := linkText(p.src.Link)
 	if r.typing.hidden != nil {
 		r.extendsCycle(r.typing.hidden)
 		return nil
 	}
 	switch out.Kind {
 	case model.Found, model.NotComponent:
-		d := r.diagnostic(diag.PrototypeKind, p.at, n, fmt.Sprintf("prototype is not a component: %s", text))
+		d := r.diagnostic(diag.PrototypeKind, p.src.At, n, fmt.Sprintf("prototype is not a component: %s", text))
 		d.Expected = "a component"
 		if i := out.In.find(out.Name); i >= 0 {
 			d.Found = kindText(out.In.attrs[i].v)
@@ -232,13 +247,13 @@ func (r *resolver) prototype(n *node, p *proto) *node {
 		}
 		r.report(nil, d)
 	case model.Lazy:
-		d := r.diagnostic(diag.PrototypeKind, p.at, n, fmt.Sprintf("prototype is reached through a LAZY reference: %s", text))
+		d := r.diagnostic(diag.PrototypeKind, p.src.At, n, fmt.Sprintf("prototype is reached through a LAZY reference: %s", text))
 		d.Hints = []string{"a prototype must be known when the description is read: leave LAZY out"}
 		r.report(nil, d)
 	default:
-		d := r.diagnostic(diag.PrototypeNotFound, p.at, n, fmt.Sprintf("prototype not found: %s", text))
-		d.Found = r.searched(out, p.link)
-		d.Hints = r.prototypeHints(n, out, p.link)
+		d := r.diagnostic(diag.PrototypeNotFound, p.src.At, n, fmt.Sprintf("prototype not found: %s", text))
+		d.Found = r.searched(out, p.src.Link)
+		d.Hints = r.prototypeHints(n, out, p.src.Link)
 		r.report(nil, d)
 	}
 	return nil
@@ -302,6 +317,7 @@ func (s definitions) Attr(n *node, name string, first bool) (model.Item[*node], 
 			return model.Item[*node]{Kind: model.ItemFailed}, true
 		}
 	}
+	s.r.open(n)
 	i := n.find(name)
 	if i < 0 || !first && slices.Contains(n.attrs[i].tags, "sfLocal") {
 		s.r.typing.tainted = s.r.typing.tainted || n.typed == typeFailed

@@ -3,7 +3,6 @@ package syntax
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"aloft/internal/sdl/diag"
 	"aloft/value"
@@ -67,6 +66,7 @@ type parser struct {
 	ended  bool   // a mistake at the end has been reported
 	stack  []Item // of the bodies being read, so that each is made in its size
 	inVar  bool   // between the braces of VAR {…}, which hold no items
+	made   slabs
 }
 
 func newParser(name string, src []byte, list *diag.List) *parser {
@@ -192,7 +192,7 @@ func (p *parser) items(end kind) []Item {
 	for {
 		switch p.tok.kind {
 		case end, tEOF:
-			items := slices.Clone(p.stack[base:])
+			items := p.made.items.copied(p.stack[base:])
 			p.stack = p.stack[:base]
 			return items
 		case tSemicolon:
@@ -291,7 +291,7 @@ func (p *parser) str(what string) bool {
 }
 
 func (p *parser) attribute() (Item, bool) {
-	a := &Attribute{}
+	a := p.made.attributes.one()
 	if p.tok.kind == tLBracket {
 		tags, ok := p.tags()
 		if !ok {
@@ -304,7 +304,7 @@ func (p *parser) attribute() (Item, bool) {
 	}
 	switch p.tok.kind {
 	case tSemicolon:
-		a.Value = &Literal{At: p.at(), Value: value.Null{}}
+		a.Value = p.literalAt(p.at(), value.Null{})
 		p.next()
 		return a, true
 	case tRBrace, tEOF:

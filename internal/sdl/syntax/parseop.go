@@ -7,34 +7,47 @@ import (
 	"aloft/internal/sdl/diag"
 )
 
-// operands builds the component of an operator (sdl.md section 10). There are
-// many of them, so its parts are made together.
-func operands(op Op, at diag.Span, items ...Item) *Component {
-	parts := &struct {
-		c Component
-		p [1]Proto
-		b Body
-	}{}
+// operands builds the component of an operator (sdl.md section 10): items are
+// its operands, with room for two before them.
+func (p *parser) operands(op Op, at diag.Span, items []Item) *Component {
 	head := opHeads[op]
-	all := make([]Item, 0, len(items)+2)
-	parts.b = Body{At: at, Items: append(append(all, head[0], head[1]), items...)}
-	parts.p[0] = Proto{At: at, Body: &parts.b}
-	parts.c = Component{At: at, Data: true, Op: op, Protos: parts.p[:]}
-	return &parts.c
+	items[0], items[1] = head[0], head[1]
+	body := p.made.bodies.one()
+	body.At, body.Items = at, items
+	c := p.made.components.one()
+	c.At, c.Data, c.Op, c.Protos = at, true, op, p.made.protos.take(1)
+	c.Protos[0] = Proto{At: at, Body: body}
+	return c
 }
 
-func named(name string, e Expr) Item { return &Attribute{Name: name, Value: e} }
-
-// fresh gives each operand a name to be chosen.
-func fresh(list []Expr) []Item {
-	attrs := make([]Attribute, len(list))
-	items := make([]Item, len(list))
+// named returns the operands called names, for operands.
+func (p *parser) named(names []string, list ...Expr) []Item {
+	items := p.made.items.take(len(list) + 2)
 	for i, e := range list {
-		attrs[i] = Attribute{Fresh: true, Value: e}
-		items[i] = &attrs[i]
+		a := p.made.attributes.one()
+		a.Name, a.Value = names[i], e
+		items[i+2] = a
 	}
 	return items
 }
+
+// fresh returns operands with names to be chosen, for operands.
+func (p *parser) fresh(list []Expr) []Item {
+	items := p.made.items.take(len(list) + 2)
+	for i, e := range list {
+		a := p.made.attributes.one()
+		a.Fresh, a.Value = true, e
+		items[i+2] = a
+	}
+	return items
+}
+
+// The names of operands.
+var (
+	notNames    = []string{"data"}
+	binaryNames = []string{"left", "right"}
+	ifNames     = []string{"if", "then", "else"}
+)
 
 // parens reads ( … ): a component, an operation, or just a value.
 func (p *parser) parens() (Expr, bool) {
@@ -52,7 +65,7 @@ func (p *parser) parens() (Expr, bool) {
 	case tNot:
 		p.next()
 		if e, ok = p.simple(); ok {
-			e = operands(OpNot, open, named("data", e))
+			e = p.operands(OpNot, open, p.named(notNames, e))
 		}
 	default:
 		e, ok = p.operation(open)
@@ -118,9 +131,9 @@ func (p *parser) operation(open diag.Span) (Expr, bool) {
 		list = append(list, e)
 	}
 	if op.Binary() {
-		return operands(op, open, named("left", list[0]), named("right", list[1])), true
+		return p.operands(op, open, p.named(binaryNames, list[:2]...)), true
 	}
-	return operands(op, open, fresh(list)...), true
+	return p.operands(op, open, p.fresh(list)), true
 }
 
 // mixed reports that next follows operands of op.
@@ -166,7 +179,7 @@ func (p *parser) vectorOf() (Expr, bool) {
 		}
 		return d
 	})
-	return operands(OpVector, p.since(open), fresh(list)...), ok
+	return p.operands(OpVector, p.since(open), p.fresh(list)), ok
 }
 
 func (p *parser) ifThenElse() (Expr, bool) {
@@ -175,22 +188,19 @@ func (p *parser) ifThenElse() (Expr, bool) {
 		return nil, false
 	}
 	defer p.leave()
-	var items []Item
-	for _, step := range []struct {
-		word kind
-		name string
-	}{{tIf, "if"}, {tThen, "then"}, {tElse, "else"}} {
-		if !p.expect(step.word, "IF is written IF a THEN b ELSE c FI, operations in parentheses") {
+	var list [3]Expr
+	for i, word := range []kind{tIf, tThen, tElse} {
+		if !p.expect(word, "IF is written IF a THEN b ELSE c FI, operations in parentheses") {
 			return nil, false
 		}
 		e, ok := p.simple()
 		if !ok {
 			return nil, false
 		}
-		items = append(items, named(step.name, e))
+		list[i] = e
 	}
 	ok := p.closing(tFi, open, func() diag.Diagnostic { return p.unexpected("FI") })
-	return operands(OpIf, p.since(open), items...), ok
+	return p.operands(OpIf, p.since(open), p.named(ifNames, list[:]...)), ok
 }
 
 func (p *parser) switchArms() (Expr, bool) {
@@ -200,13 +210,13 @@ func (p *parser) switchArms() (Expr, bool) {
 	}
 	defer p.leave()
 	p.next()
-	var items []Item
+	items := make([]Item, 2, 8)
 	if p.tok.kind == tLBrace {
 		body, ok := p.body()
 		if !ok {
 			return nil, false
 		}
-		items = body.Items
+		items = append(items, body.Items...)
 	}
 	arms := 0
 	for ; p.tok.kind == tIf || arms == 0; arms++ {
@@ -221,11 +231,13 @@ func (p *parser) switchArms() (Expr, bool) {
 			if !ok {
 				return nil, false
 			}
-			items = append(items, named(step.name+strconv.Itoa(arms), e))
+			a := p.made.attributes.one()
+			a.Name, a.Value = step.name+strconv.Itoa(arms), e
+			items = append(items, a)
 		}
 	}
 	ok := p.closing(tEndSwitch, open, func() diag.Diagnostic { return p.unexpected("IF or ENDSWITCH") })
-	c := operands(OpSwitch, p.since(open), items...)
+	c := p.operands(OpSwitch, p.since(open), items)
 	c.Arms = arms
 	return c, ok
 }

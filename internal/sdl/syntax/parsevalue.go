@@ -2,7 +2,6 @@ package syntax
 
 import (
 	"fmt"
-	"slices"
 
 	"aloft/internal/sdl/diag"
 	"aloft/value"
@@ -18,7 +17,8 @@ func (p *parser) value() (Expr, bool) {
 
 // component reads extends and its prototypes.
 func (p *parser) component() (Expr, bool) {
-	c := &Component{At: p.at()}
+	c := p.made.components.one()
+	c.At = p.at()
 	p.next()
 	if p.tok.kind == tColon {
 		p.next()
@@ -51,7 +51,7 @@ func (p *parser) component() (Expr, bool) {
 		}
 		protos = append(protos, proto)
 	}
-	c.Protos = slices.Clone(protos)
+	c.Protos = p.made.protos.copied(protos)
 	c.At = p.since(c.At)
 	return c, true
 }
@@ -90,7 +90,8 @@ func (p *parser) body() (*Body, bool) {
 	}
 	defer p.leave()
 	p.next()
-	b := &Body{Items: p.items(tRBrace)}
+	b := p.made.bodies.one()
+	b.Items = p.items(tRBrace)
 	ok := p.closing(tRBrace, open, func() diag.Diagnostic {
 		return p.unexpected("}", "a { has no }")
 	})
@@ -151,7 +152,13 @@ func (p *parser) literal(what string) (Expr, bool) {
 		return nil, p.fail(p.unexpected(what, p.valueHints()...))
 	}
 	p.next()
-	return &Literal{At: at, Value: v}, true
+	return p.literalAt(at, v), true
+}
+
+func (p *parser) literalAt(at diag.Span, v value.Value) *Literal {
+	l := p.made.literals.one()
+	l.At, l.Value = at, v
+	return l
 }
 
 // valueHints says what may have been meant by a token that begins no value.
@@ -290,7 +297,8 @@ func (p *parser) reference() (Expr, bool) {
 
 // target reads a reference behind LAZY or DATA.
 func (p *parser) target() (r *Reference, ok bool) {
-	r = &Reference{At: p.at()}
+	r = p.made.references.one()
+	r.At = p.at()
 	switch p.tok.kind {
 	case tApply, tAssert:
 		r.Assert = p.tok.kind == tAssert
@@ -328,7 +336,7 @@ func (p *parser) link() ([]value.Part, bool) {
 		}
 		parts = append(parts, part)
 		if p.tok.kind != tColon {
-			return slices.Clone(parts), true
+			return p.made.parts.copied(parts), true
 		}
 		p.next()
 	}
