@@ -1,12 +1,16 @@
 package sim
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"aloft/api"
+	"aloft/component"
 	"aloft/value"
 )
 
@@ -30,6 +34,58 @@ func (w *world) until(path, state string) {
 			w.t.Fatalf("%s is %s, not %s", path, w.states()[path], state)
 		}
 	}
+}
+
+// changes returns when components came into a state, in the order of time.
+func (w *world) changes(state string) (at []time.Time) {
+	w.t.Helper()
+	events, err := w.service().Events(context.Background(), api.EventQuery{System: "sys"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for e, err := range events {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if e.State == state && strings.Contains(e.Path, ":") {
+			at = append(at, e.Time)
+		}
+	}
+	slices.SortFunc(at, time.Time.Compare)
+	return at
+}
+
+// restartReasons returns what the events of restarts of a component say.
+func (w *world) restartReasons(path string) (reasons []string) {
+	w.t.Helper()
+	events, err := w.service().Events(context.Background(), api.EventQuery{System: "sys", Path: path})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for e, err := range events {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if e.Kind == "restart" {
+			reasons = append(reasons, e.Reason)
+		}
+	}
+	return reasons
+}
+
+// machineState returns the state of a machine.
+func (w *world) machineState(name string) string {
+	w.t.Helper()
+	machines, err := w.service().Machines(context.Background())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, m := range machines {
+		if m.Name == name {
+			return m.State
+		}
+	}
+	return ""
 }
 
 // unseen is a reference made of text at run time: planning cannot see where it
@@ -186,17 +242,13 @@ func TestWaitsThatGoRoundAreFoundWithinSeconds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			scenario(t, options{seed: 1}, func(w *world) {
-				w.begin(text)
-				w.until("m1:a", "deploying")
-				for _, path := range []string{"m2:b", "m3:c", "m1:b", "m1:c", "m2:c"} {
-					if w.states()[path] == "instantiated" && name != "an edge of the plan" {
-						w.until(path, "deploying")
-					}
+				d := w.up(text)
+				began, found := w.changes("deploying"), w.changes("failed")
+				if len(began) == 0 || len(found) == 0 {
+					t.Fatalf("begun at %v, failed at %v", began, found)
 				}
-				waiting := time.Now()
-				d := w.end()
-				if took := time.Since(waiting); took > 6*time.Second { // seen each second, and told
-					t.Errorf("it was found after %v", took)
+				if took := found[0].Sub(began[len(began)-1]); took > 5*time.Second {
+					t.Errorf("it was found %v after the last of them had begun", took)
 				}
 				var circles int
 				for _, f := range d.Failures {
@@ -212,4 +264,93 @@ func TestWaitsThatGoRoundAreFoundWithinSeconds(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestValueOfAMachineThatIsCutOffIsNeverStale(t *testing.T) {
+	scenario(t, options{seed: 1}, func(w *world) {
+		text := `sfConfig extends { nothing "";
+			m1 extends VM { a extends Probe { given "as written"; } }
+			m2 extends VM { b extends Probe { REMOVED } }
+		}`
+		w.runs(strings.Replace(text, "REMOVED", "", 1))
+		get := func(path string, cached bool) (string, time.Duration, error) {
+			began := time.Now()
+			v, err := w.service().Get(context.Background(), "sys", path, cached)
+			if err != nil {
+				return "", time.Since(began), err
+			}
+			return string(v.Value), time.Since(began), nil
+		}
+		holder := w.machine("sys/m1")
+		heal := w.net.Isolate(holder.resource.Address)
+		for w.machineState("sys/m1") != "lost" {
+			time.Sleep(100 * time.Millisecond)
+		}
+		for _, c := range []struct {
+			path   string
+			cached bool
+			want   string // "": unavailable
+			after  time.Duration
+		}{
+			{"m1:a:out", false, "", 10 * time.Second},
+			{"m1:a", false, "", 0},
+			{"ROOT", false, "", 0},
+			{"m1:a:out", true, `"m1:a@sys/m1"`, 0},
+			{"m1:a:given", false, `"as written"`, 0},
+			{"m1:ip", false, `"` + holder.resource.Address + `"`, 0},
+			{"m2:b:out", false, `"m2:b@sys/m2"`, 0},
+		} {
+			got, took, err := get(c.path, c.cached)
+			if unavailable := errors.Is(err, &api.Error{Kind: api.KindUnavailable}); got != c.want || unavailable != (c.want == "") {
+				t.Errorf("get %s: %s, %v; want %q", c.path, got, err, c.want)
+			}
+			if c.want == "" && !strings.Contains(fmt.Sprint(err), "machine sys/m1 has not answered since ") {
+				t.Errorf("get %s: %v", c.path, err)
+			}
+			if took > c.after {
+				t.Errorf("get %s took %v, want at most %v", c.path, took, c.after)
+			}
+		}
+
+		// A read of a component says the same.
+		d := w.up(strings.Replace(text, "REMOVED", "} c extends Probe { reads "+unseen("ROOT:m1:a:out")+";", 1))
+		if f := w.failure(d, "m2:c"); !strings.Contains(f.Cause, "unavailable: machine sys/m1 has not answered since ") {
+			t.Errorf("m2:c failed with: %s", f.Cause)
+		}
+		heal()
+		time.Sleep(5 * time.Minute)
+		if got, took, err := get("m1:a:out", false); got != `"m1:a@sys/m1"` || took > 0 {
+			t.Errorf("once it answers: %s, %v after %v", got, err, took)
+		}
+		w.runs(strings.Replace(text, "REMOVED", "} c extends Probe { reads "+unseen("ROOT:m1:a:out")+";", 1))
+		w.down(false)
+	})
+}
+
+func TestRestartWithoutTheOwnerUsesRecordedValuesAndSaysSo(t *testing.T) {
+	scenario(t, options{seed: 1}, func(w *world) {
+		w.runs(`sfConfig extends { nothing "";
+			m1 extends VM { a extends Probe {} }
+			m2 extends VM { b extends Probe { reads ` + unseen("ROOT:m1:a:out") + `; } }
+		}`)
+		heal := w.net.Isolate(w.machine("sys/m2").resource.Address)
+		w.stage.die("m2:b", component.Abnormal)
+		time.Sleep(2 * time.Minute)
+		w.expectLive("m1:a", "m2:b")
+		if v, _ := w.last("m2:b", "start").Attrs.Get("reads"); v != value.String("m1:a@sys/m1") {
+			t.Errorf("it was restarted with %v", v)
+		}
+		heal()
+		time.Sleep(5 * time.Minute)
+		restarts := w.restartReasons("m2:b")
+		if len(restarts) != 1 || !strings.Contains(restarts[0], "restarted with the recorded values of m2:b:reads") {
+			t.Errorf("events of the restart: %q", restarts)
+		}
+		w.stage.die("m2:b", component.Abnormal)
+		time.Sleep(2 * time.Minute)
+		if restarts = w.restartReasons("m2:b"); len(restarts) != 2 || strings.Contains(restarts[1], "recorded") {
+			t.Errorf("events of both restarts: %q", restarts)
+		}
+		w.down(false)
+	})
 }
