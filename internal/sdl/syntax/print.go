@@ -6,8 +6,8 @@ import (
 	"aloft/value"
 )
 
-// Print returns the text of f in the usual form: an item a line, two blanks
-// for each level. It parses to an equal tree, positions and comments apart;
+// Print returns the text of f in the form that format gives a text, with an
+// item on each line. It parses to an equal tree, positions and comments apart;
 // what a tree does not keep, such as needless parentheses or the form of a
 // number, is not printed.
 func Print(f *File) string {
@@ -80,9 +80,16 @@ func (p *treePrinter) attribute(a *Attribute) {
 	p.WriteString(nameText(a))
 	p.WriteByte(' ')
 	p.value(a.Value)
-	if c, ok := a.Value.(*Component); !ok || c.Op != NotOp {
+	if !endsWithBody(a.Value) {
 		p.WriteByte(';')
 	}
+}
+
+// endsWithBody reports whether e is a component that ends with }, which needs
+// no semicolon.
+func endsWithBody(e Expr) bool {
+	c, ok := e.(*Component)
+	return ok && c.Op == NotOp && c.Protos[len(c.Protos)-1].Body != nil
 }
 
 // nameText is the path name of a as it is written.
@@ -255,12 +262,15 @@ func (p *treePrinter) operation(c *Component) {
 		}
 		p.WriteString("ENDSWITCH")
 	case OpVector:
-		p.WriteByte('[')
+		if len(list) == 0 {
+			p.WriteString("[]")
+			return
+		}
 		for i, x := range list {
-			p.comma(i, ", ")
+			p.WriteString([]string{"[ ", ", "}[min(i, 1)])
 			p.operand(x)
 		}
-		p.WriteByte(']')
+		p.WriteString(" ]")
 	default:
 		p.WriteByte('(')
 		for i, x := range list {
