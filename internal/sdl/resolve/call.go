@@ -122,6 +122,18 @@ func (c *call) arg(name string) (v term, how outcome, has bool) {
 	return nil, done, false
 }
 
+// settle evaluates all operands, those the function does not look at included:
+// what fails in them is a mistake, and what is LAZY keeps the function for run
+// time.
+func (c *call) settle() outcome {
+	worst := done
+	for i := range c.names {
+		_, how := c.get(i)
+		worst = max(worst, how)
+	}
+	return worst
+}
+
 // need returns the operand called name, which must be there.
 func (c *call) need(name string) (term, outcome, *fault) {
 	v, how, has := c.arg(name)

@@ -122,18 +122,14 @@ func fold(op arithmetic) function {
 // binary makes a function of one with the parameters left and right.
 func binary(eval func(c *call, a, b term) (term, *fault)) function {
 	return func(c *call) (term, outcome, *fault) {
-		a, howA, wrong := c.need("left")
+		how := c.settle()
+		a, _, wrong := c.need("left")
 		if wrong != nil {
 			return nil, failed, wrong
 		}
-		b, howB, wrong := c.need("right")
-		switch {
-		case wrong != nil:
-			return nil, failed, wrong
-		case howA == failed || howB == failed:
-			return nil, failed, nil
-		case howA == lazy || howB == lazy:
-			return nil, lazy, nil
+		b, _, wrong := c.need("right")
+		if wrong != nil || how != done {
+			return nil, how, wrong
 		}
 		v, wrong := eval(c, a, b)
 		return v, done, wrong

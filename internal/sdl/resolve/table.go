@@ -122,6 +122,9 @@ func not(c *call) (term, outcome, *fault) {
 	if i < 0 {
 		return nil, failed, c.missing("data")
 	}
+	if how := c.settle(); how != done {
+		return nil, how, nil
+	}
 	b, how, wrong := c.boolean(i)
 	if how != done || wrong != nil {
 		return nil, how, wrong
@@ -203,9 +206,10 @@ func concatenate(c *call, args []term) (term, *fault) {
 	return value.String(b.String()), nil
 }
 
-// format replaces $n by sn. Parameters that do not occur are not asked for.
+// format replaces $n by sn.
 func format(c *call) (term, outcome, *fault) {
-	v, how, wrong := c.need("format")
+	how := c.settle()
+	v, _, wrong := c.need("format")
 	if how != done || wrong != nil {
 		return nil, how, wrong
 	}
@@ -215,7 +219,6 @@ func format(c *call) (term, outcome, *fault) {
 	}
 	var b strings.Builder
 	rest := string(text)
-	late := false
 	for {
 		i := strings.IndexByte(rest, '$')
 		if i < 0 || i == len(rest)-1 || rest[i+1] < '0' || rest[i+1] > '9' {
@@ -230,13 +233,9 @@ func format(c *call) (term, outcome, *fault) {
 		b.WriteString(rest[:i])
 		name := "s" + rest[i+1:i+2]
 		rest = rest[i+2:]
-		v, how, wrong := c.need(name)
-		switch {
-		case wrong != nil || how == failed:
+		v, _, wrong := c.need(name)
+		if wrong != nil {
 			return nil, failed, wrong
-		case how == lazy:
-			late = true
-			continue
 		}
 		s, isString := v.(value.String)
 		if !isString {
@@ -246,9 +245,6 @@ func format(c *call) (term, outcome, *fault) {
 			return nil, failed, nil
 		}
 		b.WriteString(string(s))
-	}
-	if late {
-		return nil, lazy, nil
 	}
 	return value.String(b.String()), done, nil
 }
