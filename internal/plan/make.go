@@ -469,7 +469,10 @@ func (m *maker) starts(starts []*surveyed, barrier StepID) {
 		return func(yield func(value.Path, string) bool) {
 			for a := range c.attrs.All() {
 				for _, t := range c.targets[a.Name] {
-					if starting[t.Path] && t.Path != c.node.Path && !t.Path.Contains(c.node.Path) && !yield(t.Path, a.Name) {
+					if !starting[t.Path] || t.Path.Contains(c.node.Path) || m.in.Survey.bound(c, a.Name, t) {
+						continue
+					}
+					if !yield(t.Path, a.Name) {
 						return
 					}
 				}
@@ -498,10 +501,11 @@ func (m *maker) starts(starts []*surveyed, barrier StepID) {
 	}
 	for _, c := range starts {
 		s := m.step(c, Start)
-		need := func(id StepID) {
-			if !slices.Contains(s.Needs, id) {
+		need := func(id StepID) (added bool) {
+			if added = !slices.Contains(s.Needs, id); added {
 				s.Needs = append(s.Needs, id)
 			}
+			return added
 		}
 		if f := m.fate[c.node.Path]; f != begin {
 			need(ID(c.node.Path, Deploy))
@@ -511,8 +515,9 @@ func (m *maker) starts(starts []*surveyed, barrier StepID) {
 		}
 		for path, attribute := range lazy(c) {
 			if r := round[c.node.Path]; r == 0 || round[path] != r {
-				need(ID(path, Start))
-				m.await(s, path, Start, attribute)
+				if need(ID(path, Start)) && path != c.machine {
+					m.await(s, path, Start, attribute)
+				}
 				m.late(c, path, attribute)
 			}
 		}

@@ -162,6 +162,9 @@ func show(out *strings.Builder, p *Plan) {
 		if len(s.After) > 0 {
 			fmt.Fprintf(out, " after %v", s.After)
 		}
+		for _, a := range s.Awaits {
+			fmt.Fprintf(out, " awaits %s for %s on %q", a.Step, a.Attribute, a.Machine)
+		}
 		out.WriteString("\n")
 	}
 }
