@@ -139,10 +139,9 @@ func (l *lines) blanks(n int) {
 
 // end returns the whole text.
 func (l *lines) end() []byte {
-	if l.number > 0 {
+	if !l.fresh() {
 		l.finish()
 		l.flush()
-		l.number = 0
 	}
 	return l.out
 }
