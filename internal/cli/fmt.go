@@ -56,11 +56,13 @@ form.`,
 	fl.BoolVarP(&f.list, "list", "l", false, "print the names of the files that are not in the usual form")
 	fl.BoolVarP(&f.write, "write", "w", false, "write the result to the file")
 	fl.BoolVar(&f.check, "check", false, "as -l, and exit with 1 if there are any")
-	c.MarkFlagsMutuallyExclusive("write", "check")
 	return c
 }
 
 func (f *formatting) run(ctx context.Context, args []string) error {
+	if f.write && f.check {
+		return fail("choose one of them", "-w changes what --check only looks at")
+	}
 	if len(args) == 0 {
 		args = []string{"-"}
 	}
