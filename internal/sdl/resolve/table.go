@@ -185,6 +185,10 @@ func appendVectors(c *call, args []term) (term, *fault) {
 	return v, nil
 }
 
+// textPerStep is how many bytes of text count as one step of work. It bounds
+// the memory of texts that grow from one to the next.
+const textPerStep = 8
+
 func concatenate(c *call, args []term) (term, *fault) {
 	switch len(args) {
 	case 0:
@@ -198,7 +202,7 @@ func concatenate(c *call, args []term) (term, *fault) {
 		if !isString {
 			s = value.String(value.Text(c.freeze(a)))
 		}
-		if !c.spend(len(s) / 64) {
+		if !c.spend(len(s) / textPerStep) {
 			return value.String(""), nil
 		}
 		b.WriteString(string(s))
@@ -241,7 +245,7 @@ func format(c *call) (term, outcome, *fault) {
 		if !isString {
 			c.warn(diag.OperandIgnored, fmt.Sprintf("parameter %s of Format becomes empty text: expected a string, found %s", name, kindAndText(v)))
 		}
-		if !c.spend(len(s) / 64) {
+		if !c.spend(len(s) / textPerStep) {
 			return nil, failed, nil
 		}
 		b.WriteString(string(s))

@@ -137,7 +137,7 @@ func (r *resolver) mergeType(n *node) bool {
 		if a, found := override[n.attrs[i].name]; found {
 			ok = false
 			d := r.diagnostic(diag.NothingToOverride, a.nameSpan(), n, fmt.Sprintf("nothing to override: %s is in no earlier prototype", shownName(a.name)))
-			d.Attribute = shownName(a.name)
+			d.Attribute, d.Hints = shownName(a.name), nearest(a.name, n)
 			r.report(nil, d)
 		}
 	}
