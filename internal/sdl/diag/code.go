@@ -62,6 +62,8 @@ const (
 	NeedsIsolation   Code = "PLN106"
 	DeployCycle      Code = "PLN107"
 	NoOffer          Code = "PLN108"
+	CopyNumber       Code = "PLN109"
+	CopyName         Code = "PLN110"
 )
 
 // Info is what the table of codes says of one code.
@@ -140,6 +142,8 @@ var codes = []struct {
 	{NeedsIsolation, Info{Error, "plan", "", "", "the machine has no root file system of its own"}},
 	{DeployCycle, Info{Error, "plan", "", "", "components wait for each other's deploy"}},
 	{NoOffer, Info{Error, "plan", "", "", "nobody offers such a machine"}},
+	{CopyNumber, Info{Error, "plan", "", "", "no such number of copies"}},
+	{CopyName, Info{Error, "plan", "", "", "name of a copy is taken"}},
 }
 
 var infos = func() map[Code]Info {
