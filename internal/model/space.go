@@ -2,6 +2,7 @@ package model
 
 import (
 	"slices"
+	"strconv"
 
 	"aloft/value"
 )
@@ -17,6 +18,9 @@ type space struct {
 func (sp space) Attr(s *scope, name string, first bool) (Item[*scope], bool) {
 	a, ok := s.comp.Attr(name)
 	if !ok {
+		if of, c, ok := copyOf(s.comp, name); ok {
+			return Item[*scope]{Kind: ItemComponent, Component: s.child(of, c)}, true
+		}
 		return Item[*scope]{Kind: ItemLazy}, sp.declared(s, name)
 	}
 	if !first && slices.Contains(a.Tags, "sfLocal") {
@@ -33,6 +37,24 @@ func (sp space) Attr(s *scope, name string, first bool) (Item[*scope], bool) {
 	default:
 		return Item[*scope]{Kind: ItemValue}, true
 	}
+}
+
+// copyOf returns the component of c that the one called name will be a copy of
+// (runtime.md UP7), in a description whose copies are not written out yet.
+func copyOf(c *value.Component, name string) (of string, _ *value.Component, ok bool) {
+	for cut := len(name) - 1; cut > 0 && '0' <= name[cut] && name[cut] <= '9'; cut-- {
+		v, _ := c.Get(name[:cut])
+		set, is := v.(*value.Component)
+		if !is || set.Data {
+			continue
+		}
+		many, _ := set.Get("sfCopies")
+		n, whole := many.(value.Integer)
+		if i, err := strconv.Atoi(name[cut:]); err == nil && whole && name[cut] != '0' && i <= int(n) {
+			return name[:cut], set, true
+		}
+	}
+	return "", nil, false
 }
 
 func (sp space) Parent(s *scope) (*scope, bool) { return s.up, s.up != nil }
