@@ -16,6 +16,7 @@ import (
 	"aloft/api"
 	"aloft/internal/control/controlpb"
 	"aloft/internal/event"
+	"aloft/internal/expand"
 	"aloft/internal/inventory"
 	"aloft/internal/model"
 	"aloft/internal/place"
@@ -40,19 +41,26 @@ const offerLimit = 10 * time.Second
 // Plan compares a request with what exists.
 func (c *Control) Plan(ctx context.Context, r api.PlanRequest) (*api.Plan, error) {
 	var tree *model.Tree
+	var binds expand.Binds
 	var digest string
 	if !r.Down {
 		root, err := decodeComponent(r.Description)
 		if err != nil {
 			return nil, &api.Error{Kind: api.KindInvalid, Message: "description: " + err.Error()}
 		}
-		tree, digest = model.NewTree(root), value.Digest(root)
+		digest = value.Digest(root)
+		expanded, of, problems := expand.Copies(root)
+		if problems.Errors() > 0 {
+			return nil, invalid(problems)
+		}
+		tree, binds = model.NewTree(expanded), of
 	}
 	existing, attached, err := c.base(ctx, r, digest)
 	if err != nil || attached != nil {
 		return attached, err
 	}
 	survey := plan.Look(r.Name, tree, c.cfg.Classes, c.cfg.Host, r.AllowUnresolved)
+	survey.Binds = binds
 	if survey.Problems.Errors() > 0 {
 		return nil, invalid(&survey.Problems)
 	}

@@ -469,7 +469,10 @@ func (m *maker) starts(starts []*surveyed, barrier StepID) {
 		return func(yield func(value.Path, string) bool) {
 			for a := range c.attrs.All() {
 				for _, t := range c.targets[a.Name] {
-					if starting[t.Path] && t.Path != c.node.Path && !t.Path.Contains(c.node.Path) && !yield(t.Path, a.Name) {
+					if !starting[t.Path] || t.Path.Contains(c.node.Path) || m.in.Survey.bound(c, a.Name, t) {
+						continue
+					}
+					if !yield(t.Path, a.Name) {
 						return
 					}
 				}

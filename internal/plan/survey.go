@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"aloft/component"
+	"aloft/internal/expand"
 	"aloft/internal/model"
 	"aloft/internal/place"
 	"aloft/internal/sdl/diag"
@@ -36,6 +37,9 @@ type Survey struct {
 	Needs    []place.Need
 	Problems diag.List
 	Notes    []string
+	// Binds are the references to sets of copies. They order nothing in the
+	// start wave.
+	Binds expand.Binds
 
 	tree    *model.Tree
 	parts   []*surveyed // in definition order, the top first
@@ -140,6 +144,20 @@ func (s *Survey) absolute(c *surveyed, allowUnresolved bool) {
 			c.targets[a.Name] = targets
 		}
 	}
+}
+
+// bound reports whether attribute attr of c refers to t as one of a set of
+// copies, or as something inside of one.
+func (s *Survey) bound(c *surveyed, attr string, t model.Target) bool {
+	if len(s.Binds) == 0 {
+		return false
+	}
+	for n := s.byPath[t.Path].node; n != nil; n = n.Parent {
+		if s.Binds[expand.Bind{Holder: c.node.Path, Attr: attr, Copy: n.Path}] {
+			return true
+		}
+	}
+	return false
 }
 
 // outputs tells the walk whether a component adds an attribute at run time.
