@@ -52,7 +52,11 @@ func (s *server) checkAll(ctx context.Context) {
 // check publishes what is wrong with the description that begins with the
 // document name.
 func (s *server) check(ctx context.Context, w *workspace.Snapshot, name string) error {
-	res, err := w.Resolve(ctx, name)
+	whole, err := w.Main(ctx, name)
+	if err != nil {
+		return err
+	}
+	res, err := w.Resolve(ctx, whole)
 	if err != nil {
 		return err
 	}

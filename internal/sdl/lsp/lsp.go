@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"aloft/component"
+	"aloft/internal/sdl/lsp/answer"
 	"aloft/internal/sdl/lsp/text"
 	"aloft/internal/sdl/lsp/workspace"
 
@@ -76,7 +77,7 @@ type server struct {
 	mu      sync.Mutex
 	running map[string]context.CancelFunc // requests by id
 	shown   published
-	tokens  tokenCache
+	knows   func() *answer.Known
 }
 
 // phase is how far the connection has come.
@@ -106,6 +107,7 @@ func Run(ctx context.Context, c Config) error {
 		current: workspace.New(c.Now), checks: map[string]context.CancelFunc{}, versions: map[string]int32{},
 		running: map[string]context.CancelFunc{},
 	}
+	s.knows = sync.OnceValue(s.makeKnown)
 	ctx, cancel := context.WithCancel(ctx)
 	incoming := make(chan message)
 	var readErr error
@@ -276,6 +278,3 @@ func decode[T any](params json.RawMessage) (T, error) {
 	}
 	return v, nil
 }
-
-// tokenCache is kept for deltas of semantic tokens.
-type tokenCache struct{}

@@ -29,8 +29,9 @@ type Inspection struct {
 // trace is what the phases note for an Inspection.
 type trace struct {
 	protos map[*node][]usedProto
-	from   map[*node]*node // copies, by what they are copies of
-	owners map[string][]*node
+	from   map[*node]*node    // copies, by what they are copies of
+	owners map[string][]*node // what holds the items of a file
+	files  map[*syntax.Include]string
 	same   map[[2]*syntax.Attribute]bool
 	places []Placement
 }
@@ -95,7 +96,7 @@ func Inspect(ctx context.Context, src Source, opts Options) (*Inspection, error)
 		ctx: ctx, opts: opts, main: &src.Folder, budget: opts.MaxSteps, memory: maxCopied, quiet: 1,
 		texts: map[string][]byte{}, trees: map[string]*syntax.File{}, chains: map[string][]value.Pos{},
 		trace: &trace{
-			protos: map[*node][]usedProto{}, from: map[*node]*node{}, owners: map[string][]*node{},
+			protos: map[*node][]usedProto{}, from: map[*node]*node{}, owners: map[string][]*node{}, files: map[*syntax.Include]string{},
 			same: map[[2]*syntax.Attribute]bool{},
 		},
 	}
@@ -174,6 +175,10 @@ func (in *Inspection) Includes() []string { return in.r.res.Includes }
 
 // File returns the tree of a file that was read, or nil.
 func (in *Inspection) File(name string) *syntax.File { return in.r.trees[name] }
+
+// Included returns the name of the file that inc, of a tree of File, means, or
+// "" if it was not found.
+func (in *Inspection) Included(inc *syntax.Include) string { return in.r.trace.files[inc] }
 
 // Placements returns all path names.
 func (in *Inspection) Placements() []Placement { return in.r.trace.places }

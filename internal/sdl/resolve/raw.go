@@ -72,6 +72,7 @@ func (r *resolver) items(f *file, items []syntax.Item, b *body) {
 					r.res.Includes = append(r.res.Includes, g.name)
 				}
 				if r.trace != nil {
+					r.trace.files[item] = g.name
 					r.trace.owners[g.name] = append(r.trace.owners[g.name], b.owner)
 				}
 				r.items(g, g.tree.Items, b)

@@ -1,16 +1,20 @@
 package workspace
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
+	"aloft/internal/sdl/diag"
 	"aloft/internal/sdl/lsp/text"
 	"aloft/internal/sdl/resolve"
+	"aloft/internal/sdl/syntax"
 	"aloft/library"
 )
 
@@ -34,6 +38,10 @@ type entry struct {
 	mu     sync.Mutex
 	result *Result
 	good   *resolve.Result // the last without errors
+
+	look     sync.Mutex
+	tree     *resolve.Inspection
+	treeSeen *record
 }
 
 func (c *cache) entry(name string) *entry {
@@ -107,6 +115,11 @@ func (s *Snapshot) Resolve(ctx context.Context, name string) (*Result, error) {
 	}
 	defer in.close()
 	res, err := resolve.Resolve(ctx, in.source, in.options)
+	if err == nil && slices.ContainsFunc(res.Diagnostics.All(), func(d diag.Diagnostic) bool { return d.Code == diag.ConfigMissing }) {
+		// A file for others to include: all else in it can be checked.
+		in.options.Until = resolve.Function
+		res, err = resolve.Resolve(ctx, in.source, in.options)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -185,4 +198,67 @@ func (in *input) folder(s *Snapshot, dir string) resolve.Folder {
 		o.base = folder.FS
 	}
 	return resolve.Folder{Name: filepath.ToSlash(dir), FS: o, Dir: dir}
+}
+
+// Inspect looks into the description that begins with the file called name. The
+// error is that of ctx, or of reading the file.
+func (s *Snapshot) Inspect(ctx context.Context, name string) (*resolve.Inspection, error) {
+	e := s.cache.entry(name)
+	e.look.Lock()
+	defer e.look.Unlock()
+	if e.tree != nil && e.treeSeen.fresh(s) {
+		return e.tree, nil
+	}
+	tree, seen, err := s.inspect(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	e.tree, e.treeSeen = tree, seen
+	return tree, nil
+}
+
+// InspectText looks into the description that begins with the file called name
+// as it would be with another text in file. Nothing of it is kept.
+func (s *Snapshot) InspectText(ctx context.Context, name, file, content string) (*resolve.Inspection, error) {
+	c := s.With(file, text.New(content)).apart()
+	tree, _, err := c.inspect(ctx, name)
+	return tree, err
+}
+
+func (s *Snapshot) inspect(ctx context.Context, name string) (*resolve.Inspection, *record, error) {
+	in, err := s.open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer in.close()
+	in.source.Text = closeBraces(in.source.Text)
+	tree, err := resolve.Inspect(ctx, in.source, in.options)
+	return tree, in.seen, err
+}
+
+// closeBraces adds the braces that are missing at the end of a text, where they
+// move nothing, so that what is in them can be read.
+func closeBraces(content []byte) []byte {
+	depth := 0
+	for _, t := range syntax.Tokens(content) {
+		switch t.Sign() {
+		case "{":
+			depth++
+		case "}":
+			depth = max(0, depth-1)
+		}
+	}
+	if depth == 0 {
+		return content
+	}
+	return append(append(append([]byte(nil), content...), '\n'), bytes.Repeat([]byte("}"), depth)...)
+}
+
+// Last returns what resolving the description name found the last time it had
+// no mistakes, or nil.
+func (s *Snapshot) Last(name string) *resolve.Result {
+	e := s.cache.entry(name)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.good
 }

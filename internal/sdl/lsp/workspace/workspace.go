@@ -211,3 +211,81 @@ func readLibrary(name string) (string, error) {
 	}
 	return string(content[:n]), nil
 }
+
+// Main returns the description that the file called name is part of: itself if
+// it says what is deployed, or else one that includes it, if there is one.
+func (s *Snapshot) Main(ctx context.Context, name string) (string, error) {
+	tree, err := s.Inspect(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	if _, whole := tree.Root().Member("sfConfig"); whole || strings.HasPrefix(name, Library) {
+		return name, nil
+	}
+	for _, other := range s.Files(ctx, name) {
+		t := s.Text(other)
+		if other == name || t == nil || !strings.Contains(t.String(), path.Base(name)) {
+			continue // it does not name this file in any include
+		}
+		tree, err := s.Inspect(ctx, other)
+		if err != nil {
+			return "", err
+		}
+		if _, whole := tree.Root().Member("sfConfig"); whole && slices.Contains(tree.Includes(), name) {
+			return other, nil
+		}
+	}
+	return name, nil
+}
+
+// Paths returns the files and folders, these with a slash at the end, that an
+// #include in the file called name can go on with after prefix.
+func (s *Snapshot) Paths(name, prefix string) []string {
+	dir := path.Dir(prefix)
+	if prefix == "" || strings.HasSuffix(prefix, "/") {
+		dir = path.Clean(prefix)
+	}
+	found := map[string]bool{}
+	add := func(file string, isDir bool) {
+		file = path.Join(dir, file)
+		switch {
+		case isDir:
+			found[file+"/"] = true
+		case path.Ext(file) == ".sf":
+			found[file] = true
+		}
+	}
+	var folders []string
+	if filepath.IsAbs(name) {
+		folders = append(folders, filepath.Dir(name))
+	}
+	folders = append(folders, s.options.Include...)
+	if len(s.options.Folders) > 0 {
+		folders = append(folders, s.options.Folders[0])
+	}
+	for _, folder := range folders {
+		entries, err := os.ReadDir(filepath.Join(folder, filepath.FromSlash(dir)))
+		if err != nil {
+			continue // there need not be such a folder
+		}
+		for _, e := range entries {
+			if !strings.HasPrefix(e.Name(), ".") && (dir != "." || filepath.Join(folder, e.Name()) != name) {
+				add(e.Name(), e.IsDir())
+			}
+		}
+	}
+	for _, file := range library.Names() {
+		if rest, in := strings.CutPrefix(file, strings.TrimPrefix(dir+"/", "./")); in {
+			first, _, deeper := strings.Cut(rest, "/")
+			add(first, deeper)
+		}
+	}
+	for open := range s.docs { // not on disk yet
+		if filepath.IsAbs(name) && open != name {
+			if rel, err := filepath.Rel(filepath.Join(filepath.Dir(name), dir), open); err == nil && !strings.ContainsRune(rel, filepath.Separator) && rel != ".." {
+				add(rel, false)
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}

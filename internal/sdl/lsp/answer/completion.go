@@ -1,0 +1,483 @@
+package answer
+
+import (
+	"fmt"
+	"strings"
+
+	"aloft/internal/sdl/catalog"
+	"aloft/internal/sdl/diag"
+	"aloft/internal/sdl/resolve"
+	"aloft/internal/sdl/syntax"
+	"aloft/value"
+)
+
+// Triggers are the characters after which completions are asked for.
+var Triggers = []string{":", "\"", "/", " "}
+
+// CompletionKind says what a completion is.
+type CompletionKind uint8
+
+// The kinds of completions.
+const (
+	KeywordCompletion CompletionKind = iota
+	AttributeCompletion
+	ComponentCompletion
+	PrototypeCompletion
+	OutputCompletion
+	ValueCompletion
+	FileCompletion
+	FolderCompletion
+	ClassCompletion
+	TagCompletion
+)
+
+// Completion is one thing that can stand at a place.
+type Completion struct {
+	Label  string
+	Kind   CompletionKind
+	Detail string // one line
+	Doc    string
+	Edit   Edit   // what is put in
+	Also   []Edit // made elsewhere in the text at the same time
+	// Rank orders completions: lower first, then by label.
+	Rank int
+}
+
+// Question is a completion that is asked for. Finding out what belongs at the
+// cursor needs the text alone; the description is then that of Text, in which
+// what is being written is left out if the text has mistakes.
+type Question struct {
+	view  View
+	place place
+	off   int
+}
+
+// Ask finds out what belongs at the offset off of the text of v, which needs no
+// description yet.
+func Ask(v View, off int) *Question {
+	q := &Question{view: v, off: off}
+	q.place = q.view.at(off)
+	return q
+}
+
+// Wanted reports whether there can be completions.
+func (q *Question) Wanted() bool { return q.place.what != nothing }
+
+// Broken reports whether the text has mistakes of syntax.
+func (q *Question) Broken() bool {
+	var list diag.List
+	syntax.Parse(q.view.Name, []byte(q.view.Text.String()), &list)
+	return list.Errors() > 0
+}
+
+// IncludePrefix returns the beginning of the file name in an #include, if that
+// is what is being written.
+func (q *Question) IncludePrefix() (string, bool) {
+	if q.place.what != anInclude {
+		return "", false
+	}
+	return strings.Trim(q.view.Text.String()[q.place.word.From:q.off], `"`), true
+}
+
+// Without returns the text without the item that is being written, each of its
+// characters a blank, so that what is around it can be read.
+func (q *Question) Without() string {
+	s := q.view.Text.String()
+	end := max(q.off, q.place.word.To)
+	for end < len(s) && !strings.ContainsRune("{}\r\n", rune(s[end])) {
+		end++
+		if s[end-1] == ';' {
+			break
+		}
+	}
+	from := min(q.place.item, q.off)
+	blank := []byte(s[from:end])
+	for i, c := range blank {
+		if c != '\n' && c != '\r' {
+			blank[i] = ' '
+		}
+	}
+	return s[:from] + string(blank) + s[end:]
+}
+
+// Completions returns what can stand at the place; tree is the description of
+// the text, or of the text without the item being written. files are the names
+// that an #include can have, folders with a slash at the end.
+func (q *Question) Completions(tree *resolve.Inspection, files []string) []Completion {
+	q.view.Tree = tree
+	c := completer{View: &q.view, place: q.place}
+	if c.what == anInclude {
+		c.includes(files)
+		return c.list
+	}
+	at := c.item
+	scopes := c.scopes(at)
+	if len(scopes) == 0 {
+		scopes = []resolve.Scope{tree.Root()}
+	}
+	switch c.what {
+	case anItem:
+		c.items(scopes[0])
+	case aPath:
+		c.members(scopes, false)
+	case aTag:
+		for _, tag := range []string{"sfFinal", "sfLocal", "sfOverride", "sfTemp"} {
+			c.add(Completion{Label: tag, Kind: TagCompletion})
+		}
+	case aValue:
+		c.values(scopes)
+	case aString:
+		c.strings(scopes[0])
+	case aPart:
+		c.members(scopes, false)
+	case aProto:
+		c.prototypes(scopes[0])
+	case protoPart:
+		c.members(scopes, true)
+	}
+	return c.list
+}
+
+// completer collects completions.
+type completer struct {
+	*View
+	place
+	list []Completion
+	seen map[string]bool
+}
+
+// add appends x, unless there is one of its name. What it puts in is its label,
+// or else what the edit says.
+func (c *completer) add(x Completion) {
+	if c.seen[x.Label] {
+		return
+	}
+	if c.seen == nil {
+		c.seen = map[string]bool{}
+	}
+	c.seen[x.Label] = true
+	x.Edit.Range = c.word
+	if x.Edit.Text == "" {
+		x.Edit.Text = x.Label
+	}
+	c.list = append(c.list, x)
+}
+
+func (c *completer) keywords(rank int, words ...string) {
+	for _, w := range words {
+		c.add(Completion{Label: w, Kind: KeywordCompletion, Rank: rank})
+	}
+}
+
+// items completes the name of an attribute of s.
+func (c *completer) items(s resolve.Scope) {
+	facts := c.facts(s)
+	given := func(m resolve.Member) bool {
+		return m.Source == nil || !inherited(s, m)
+	}
+	for _, f := range facts {
+		m, there := s.Member(f.name)
+		if f.output || there && given(m) {
+			continue
+		}
+		if there {
+			f.text = written(m)
+		}
+		rank := 2
+		switch {
+		case strings.HasPrefix(f.name, "sf"):
+			rank = 4
+		case !there && !f.optional:
+			rank = 1
+		}
+		c.add(Completion{Label: f.name, Kind: AttributeCompletion, Detail: f.detail(), Doc: f.doc, Rank: rank, Edit: named(f.name)})
+	}
+	for _, m := range s.Members() {
+		if given(m) || m.Pending || strings.HasPrefix(m.Name, "phase.") || m.Inside.Valid() && isFunction(m.Inside) && isSchema(m.Inside) {
+			continue
+		}
+		x := Completion{Label: m.Name, Kind: AttributeCompletion, Detail: written(m), Doc: c.commentOf(m), Rank: 2, Edit: named(m.Name)}
+		if m.Inside.Valid() {
+			x.Kind = ComponentCompletion
+		}
+		if strings.HasPrefix(m.Name, "sf") {
+			x.Rank = 4
+		}
+		c.add(x)
+	}
+	if _, above := s.Parent(); !above {
+		if _, there := s.Member("sfConfig"); !there {
+			c.add(Completion{
+				Label: "sfConfig", Kind: ComponentCompletion, Detail: "the component that is deployed", Rank: 1,
+				Edit: Edit{Text: "sfConfig extends {\n\n}"},
+			})
+		}
+	}
+	c.add(Completion{Label: "#include", Kind: KeywordCompletion, Rank: 5, Edit: Edit{Text: `#include "`}})
+}
+
+// named puts in a name, in quotes if it is no word.
+func named(name string) Edit {
+	if value.IsWord(name) {
+		return Edit{Text: name}
+	}
+	return Edit{Text: value.Quote(name)}
+}
+
+// inherited reports whether m of s is written outside of the text of s.
+func inherited(s resolve.Scope, m resolve.Member) bool {
+	at, pos := s.Span(), m.Source.NameSpan.Pos
+	if !at.Pos.IsValid() {
+		return false // at the top
+	}
+	if at.Pos.File != pos.File || pos.Line < at.Pos.Line || pos.Line == at.Pos.Line && pos.Col < at.Pos.Col {
+		return true
+	}
+	return at.EndLine > 0 && (pos.Line > int(at.EndLine) || pos.Line == int(at.EndLine) && pos.Col > int(at.EndCol))
+}
+
+// commentOf returns the comment beside where m is written.
+func (c *View) commentOf(m resolve.Member) string {
+	if m.Source == nil {
+		return ""
+	}
+	file := m.Source.NameSpan.Pos.File
+	t := c.Text
+	if file != c.Name {
+		if c.Source == nil {
+			return ""
+		}
+		t = c.Source(file)
+	}
+	return comment(t, c.Tree.File(file), m.Source)
+}
+
+// values completes a value: literals the schema wants, words, keywords.
+func (c *completer) values(scopes []resolve.Scope) {
+	s := scopes[0]
+	if c.levels == 0 && c.name != "" && !c.lazy {
+		if strings.TrimSpace(c.name) == "sfClass" {
+			c.classes(true)
+		}
+		f := c.factOf(s, c.name)
+		for _, text := range f.values {
+			c.add(Completion{Label: text, Kind: ValueCompletion, Detail: f.doc, Rank: 0})
+		}
+		if f.boolean {
+			c.add(Completion{Label: "true", Kind: ValueCompletion, Rank: 0})
+			c.add(Completion{Label: "false", Kind: ValueCompletion, Rank: 0})
+		}
+		if m, ok := s.Member(c.name); ok && f.values == nil && !f.boolean && m.Source != nil && inherited(s, m) {
+			if l, isLiteral := m.Source.Value.(*syntax.Literal); isLiteral && l.Value.Kind() == value.KindBool {
+				c.add(Completion{Label: "true", Kind: ValueCompletion, Rank: 0})
+				c.add(Completion{Label: "false", Kind: ValueCompletion, Rank: 0})
+			}
+		}
+		c.keywords(1, "extends")
+	}
+	for i, from := range scopes {
+		if i >= maxInstances {
+			break
+		}
+		for rank, up := 2, from; ; {
+			for _, m := range up.Members() {
+				if c.isWord(m) && (rank > 2 || m.Name != c.name) { // not itself
+					c.member(m, min(rank, 6))
+				}
+			}
+			next, above := up.Parent()
+			if !above {
+				break
+			}
+			rank, up = rank+1, next
+		}
+	}
+	if c.levels == 0 {
+		c.keywords(8, "LAZY", "DATA", "OPTIONAL", "APPLY", "ASSERT", "TBD", "NULL", "true", "false", "VAR")
+	}
+	c.keywords(8, "LAZY", "ATTRIB", "HERE", "PARENT", "ROOT", "THIS", "OPTIONAL", "IF", "SWITCH", "NULL", "true", "false")
+	c.keywords(9, "CONSTANT", "ENVPROPERTY", "HOST", "IENVPROPERTY", "IPROPERTY", "PROCESS", "PROPERTY")
+	if c.levels > 0 {
+		c.keywords(9, "THEN", "ELSE", "FI")
+	}
+}
+
+// maxInstances bounds how many instances of a prototype are looked at.
+const maxInstances = 8
+
+func (c *completer) isWord(m resolve.Member) bool {
+	return !m.Pending && !strings.HasPrefix(m.Name, "phase.") && m.Name != syntax.FunctionClass &&
+		(!m.Inside.Valid() || !isSchema(m.Inside))
+}
+
+// member adds the attribute m, which a word can find.
+func (c *completer) member(m resolve.Member, rank int) {
+	x := Completion{Label: m.Name, Kind: AttributeCompletion, Detail: written(m), Rank: rank}
+	if m.Inside.Valid() && !isFunction(m.Inside) {
+		x.Kind = ComponentCompletion
+	}
+	if strings.HasPrefix(m.Name, "sf") {
+		x.Rank += 10
+	}
+	if !value.IsWord(m.Name) {
+		x.Edit.Text = "HERE " + value.Quote(m.Name)
+	}
+	c.add(x)
+}
+
+// members completes a later part of a link from each of scopes, by the rules of
+// the walk: a word is looked for in what was reached alone.
+func (c *completer) members(scopes []resolve.Scope, prototypes bool) {
+	for i, s := range scopes {
+		if i >= maxInstances {
+			break
+		}
+		parts := c.parts
+		// An operator around the place is a component of its own.
+		for n := c.levels; n > 0 && len(parts) > 0 && parts[0].Kind == value.PartParent; n-- {
+			parts = parts[1:]
+		}
+		to := s
+		if len(parts) > 0 {
+			steps := s.Walk(parts)
+			if len(steps) < len(parts) || !steps[len(steps)-1].To.Valid() {
+				continue
+			}
+			to = steps[len(steps)-1].To
+		}
+		for _, m := range to.Members() {
+			if c.isWord(m) && (!prototypes || m.Inside.Valid()) {
+				c.member(m, 0)
+			}
+		}
+		if prototypes {
+			continue
+		}
+		for _, f := range c.facts(to) {
+			if f.output {
+				c.add(Completion{Label: f.name, Kind: OutputCompletion, Detail: f.detail(), Doc: f.doc, Rank: 1})
+			}
+		}
+	}
+	if !prototypes && c.what == aPart {
+		c.keywords(5, "PARENT", "HERE", "ATTRIB", "THIS")
+	}
+}
+
+// prototypes completes what can be extended from inside s: what can be seen
+// from there, and what an include brings.
+func (c *completer) prototypes(s resolve.Scope) {
+	rank := 0
+	for up, ok := s, true; ok; up, ok = up.Parent() {
+		for _, m := range up.Members() {
+			if !m.Inside.Valid() || m.Inside.Operator() != syntax.NotOp || strings.HasPrefix(m.Name, "sfConfig") || m.Name == c.name && up == s {
+				continue
+			}
+			x := Completion{Label: m.Name, Kind: PrototypeCompletion, Detail: written(m), Doc: c.commentOf(m), Rank: rank + 1}
+			if c.Known != nil && c.Known.Catalogue != nil {
+				if k, known := c.Known.Catalogue.Component(m.Name); known && k.Name == m.Name {
+					x.Detail, x.Doc, x.Rank = catalog.Summary(k.Doc), k.Doc, rank
+				}
+			}
+			if m.Inside.Data() || isFunction(m.Inside) {
+				x.Rank += 5
+			}
+			c.add(x)
+		}
+		rank++
+	}
+	c.keywords(9, "DATA", "LAZY", "NULL")
+	if c.Known == nil || c.Known.Catalogue == nil {
+		return
+	}
+	for _, k := range c.Known.Catalogue.Components() {
+		c.add(Completion{
+			Label: k.Name, Kind: PrototypeCompletion, Detail: strings.TrimSpace(fmt.Sprintf("%s (adds #include %q)", catalog.Summary(k.Doc), k.Include)),
+			Doc: k.Doc, Rank: rank + 3, Also: []Edit{c.include(k.Include)},
+		})
+	}
+}
+
+// include returns the edit that adds an include: behind those there are, else
+// above the first item and the comment that stands directly above it.
+func (v *View) include(name string) Edit {
+	last, first := 0, 0 // lines, from 1
+	for _, t := range v.allTokens() {
+		switch sign := t.Sign(); {
+		case sign == "#include" || sign == "#include?":
+			last = int(t.Line)
+		case first == 0 && !t.Comment():
+			first = int(t.Line)
+		}
+	}
+	line := fmt.Sprintf("#include %q", name)
+	switch {
+	case last == v.Text.Lines():
+		end := len(v.Text.String())
+		return Edit{Range{end, end}, "\n" + line}
+	case last > 0:
+		at := v.Text.At(last+1, 1)
+		return Edit{Range{at, at}, line + "\n"}
+	}
+	for first > 1 && strings.TrimSpace(v.Text.Line(first-2)) != "" {
+		first--
+	}
+	at := v.Text.At(first, 1)
+	return Edit{Range{at, at}, line + "\n"}
+}
+
+// classes completes the value of sfClass.
+func (c *completer) classes(quoted bool) {
+	if c.Known == nil {
+		return
+	}
+	for _, k := range c.Known.Classes {
+		x := Completion{Label: k.Name, Kind: ClassCompletion, Detail: catalog.Summary(k.Doc), Doc: k.Doc}
+		if quoted {
+			x.Edit.Text = value.Quote(k.Name)
+		}
+		c.add(x)
+	}
+}
+
+// strings completes between the quotes of the value of an attribute.
+func (c *completer) strings(s resolve.Scope) {
+	switch {
+	case c.word.To-c.word.From < 2 || c.unclosedWord():
+		c.word.From++
+	default:
+		c.word.From++
+		c.word.To--
+	}
+	if c.name == "sfClass" {
+		c.classes(false)
+		return
+	}
+	for _, text := range c.factOf(s, c.name).values {
+		if inner, quoted := strings.CutPrefix(text, `"`); quoted {
+			c.add(Completion{Label: strings.TrimSuffix(inner, `"`), Kind: ValueCompletion})
+		}
+	}
+}
+
+func (c *completer) unclosedWord() bool {
+	s := c.Text.String()[c.word.From:c.word.To]
+	return len(s) < 2 || !strings.HasSuffix(s, `"`)
+}
+
+// includes completes the name of a file.
+func (c *completer) includes(files []string) {
+	if c.unclosedWord() {
+		c.word.From++
+	} else {
+		c.word.From++
+		c.word.To--
+	}
+	for _, f := range files {
+		kind := FileCompletion
+		if strings.HasSuffix(f, "/") {
+			kind = FolderCompletion
+		}
+		c.add(Completion{Label: f, Kind: kind})
+	}
+}
