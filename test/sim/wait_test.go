@@ -138,20 +138,23 @@ func TestStartThatWaitsTooLongUndoesTheComponent(t *testing.T) {
 				b extends Probe { sfWaitTimeout 30; later LAZY m1:a:out; below extends Probe {} }
 				c extends Probe { sfWaitTimeout 101; later LAZY m1:a:out; }
 			}
+			m3 extends VM { sfWaitTimeout 30; about LAZY m1:a; d extends Probe {} }
 			note extends { sfWaitTimeout 30; about LAZY m1:a; }
 		}`
 		d := w.up(text)
-		if d.State != api.DeploymentDegraded || len(d.Failures) != 2 {
+		if d.State != api.DeploymentDegraded || len(d.Failures) != 3 {
 			t.Errorf("up ended %s: %+v", d.State, d.Failures)
 		}
-		for _, path := range []string{"m2:b", "note"} {
-			if f := w.failure(d, path); f.Operation != "start" || !strings.Contains(f.Cause, "waited 30s for m1:a running") {
+		for path, operation := range map[string]string{"m2:b": "start", "m3": "deploy", "note": "start"} {
+			state := map[string]string{"deploy": "deployed", "start": "running"}[operation]
+			if f := w.failure(d, path); f.Operation != operation || !strings.Contains(f.Cause, "waited 30s for m1:a "+state) {
 				t.Errorf("failure: %+v", f)
 			}
 		}
 		w.expectLive("m1:a", "m2:c")
+		w.balance(2) // nothing was made of the third machine
 		w.runs(text)
-		w.expectLive("m1:a", "m2:b", "m2:b:below", "m2:c")
+		w.expectLive("m1:a", "m2:b", "m2:b:below", "m2:c", "m3:d")
 		w.down(false)
 	})
 }
@@ -264,6 +267,36 @@ func TestWaitsThatGoRoundAreFoundWithinSeconds(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestWaitsThatGoRoundOnOneMachineAreFoundWithoutTheOwner(t *testing.T) {
+	scenario(t, options{seed: 1}, func(w *world) {
+		w.begin(`sfConfig extends { nothing "";
+			m1 extends VM {
+				first extends Probe {
+					deployTakes 60000;
+					a extends Probe { reads ` + unseen("ROOT:m1:first:b:out") + `; }
+					b extends Probe { reads ` + unseen("ROOT:m1:first:c:out") + `; }
+					c extends Probe { reads ` + unseen("ROOT:m1:first:a:out") + `; }
+				}
+			}
+		}`)
+		w.until("m1:first", "deploying")
+		heal := w.net.Isolate(w.machine("sys/m1").resource.Address)
+		time.Sleep(65 * time.Second)
+		heal()
+		d := w.end()
+		if !slices.ContainsFunc(d.Failures, func(f api.Failure) bool {
+			return strings.Contains(f.Cause, "this wait can never end") && strings.Count(f.Cause, "waits for") == 3
+		}) {
+			t.Errorf("no failure tells of a circle: %+v", d.Failures)
+		}
+		if failed := w.changes("failed"); failed[0].Sub(w.changes("deployed")[0]) > 5*time.Second {
+			t.Errorf("it was found at %v", failed)
+		}
+		w.expectLive("m1:first")
+		w.down(false)
+	})
 }
 
 func TestValueOfAMachineThatIsCutOffIsNeverStale(t *testing.T) {
