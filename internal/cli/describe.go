@@ -70,25 +70,41 @@ func phases() (names []string) {
 // resolve reads the description in file and prints what is wrong with it. The
 // result may hold errors.
 func (a *app) resolve(ctx context.Context, file string, f *describeFlags) (*resolve.Result, error) {
-	opts := resolve.Options{Seed: f.seed, Strict: f.strict, Until: resolve.Phase(f.phase), Now: time.Now()}
+	src, opts, done, err := a.description(ctx, file, f)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	res, err := resolve.Resolve(ctx, src, opts)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("description %s: %w", file, bare(err))
+	}
+	return res, a.printDiagnostics(&res.Diagnostics, f.diag)
+}
+
+// description returns the description in file, and how the flags say it is to
+// be read. The caller calls done when nothing is read any more.
+func (a *app) description(ctx context.Context, file string, f *describeFlags) (src resolve.Source, opts resolve.Options, done func(), err error) {
+	opts = resolve.Options{Seed: f.seed, Strict: f.strict, Until: resolve.Phase(f.phase), Now: time.Now()}
 	if f.phase != "" && !slices.Contains(resolve.Phases, opts.Until) {
-		return nil, fail("one of "+strings.Join(phases(), ", "), "unknown phase %q", f.phase)
+		return src, opts, nil, fail("one of "+strings.Join(phases(), ", "), "unknown phase %q", f.phase)
 	}
 	if !slices.Contains([]string{"text", "json", "sarif"}, f.diag) {
-		return nil, fail("one of text, json, sarif", "unknown form of diagnostics %q", f.diag)
+		return src, opts, nil, fail("one of text, json, sarif", "unknown form of diagnostics %q", f.diag)
 	}
 	if f.now != "" {
-		var err error
 		if opts.Now, err = time.Parse(time.RFC3339, f.now); err != nil {
-			return nil, fail("write it as 2006-01-02T15:04:05Z", "--now %s is no time", f.now)
+			return src, opts, nil, fail("write it as 2006-01-02T15:04:05Z", "--now %s is no time", f.now)
 		}
 	}
-	var err error
 	if opts.Properties, err = pairs("-D", f.properties); err != nil {
-		return nil, err
+		return src, opts, nil, err
 	}
 	if opts.Environment, err = pairs("-E", f.environment); err != nil {
-		return nil, err
+		return src, opts, nil, err
 	}
 	if f.allEnvironment {
 		for _, e := range os.Environ() {
@@ -110,9 +126,14 @@ func (a *app) resolve(ctx context.Context, file string, f *describeFlags) (*reso
 	opts.Print = func(text string) { fmt.Fprintln(a.Stderr, text) }
 
 	var folders []func() error
-	defer func() {
+	done = func() {
 		for _, c := range folders {
 			c() // only read from
+		}
+	}
+	defer func() {
+		if err != nil {
+			done()
 		}
 	}()
 	open := func(dir string) (resolve.Folder, error) {
@@ -122,31 +143,23 @@ func (a *app) resolve(ctx context.Context, file string, f *describeFlags) (*reso
 		}
 		return folder, err
 	}
-	src := resolve.Source{Name: filepath.Base(file)}
+	src = resolve.Source{Name: filepath.Base(file)}
 	if src.Folder, err = open(filepath.Dir(file)); err != nil {
-		return nil, fmt.Errorf("description %s: %w", file, bare(err))
+		return src, opts, nil, fmt.Errorf("description %s: %w", file, bare(err))
 	}
 	for _, dir := range f.include {
 		folder, err := open(dir)
 		if err != nil {
-			return nil, fmt.Errorf("include folder %s: %w", dir, bare(err))
+			return src, opts, nil, fmt.Errorf("include folder %s: %w", dir, bare(err))
 		}
 		opts.Include = append(opts.Include, folder)
 	}
 	work, err := open(".")
 	if err != nil {
-		return nil, fmt.Errorf("working directory: %w", bare(err))
+		return src, opts, nil, fmt.Errorf("working directory: %w", bare(err))
 	}
 	opts.WorkDir = &work
-
-	res, err := resolve.Resolve(ctx, src, opts)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, fmt.Errorf("description %s: %w", file, bare(err))
-	}
-	return res, a.printDiagnostics(&res.Diagnostics, f.diag)
+	return src, opts, done, nil
 }
 
 // bare takes off what the file system adds to an error that names the file

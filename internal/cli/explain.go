@@ -1,0 +1,195 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+	"strings"
+
+	pages "aloft/doc/diagnostics"
+	"aloft/internal/sdl/explain"
+	"aloft/internal/sdl/resolve"
+	"aloft/library"
+	"aloft/value"
+
+	"github.com/spf13/cobra"
+)
+
+// diagnosticCode is how the code of a diagnostic is written.
+var diagnosticCode = regexp.MustCompile(`^(?i:SDL|PLN)[0-9]{3}$`)
+
+func (a *app) explainCommand() *cobra.Command {
+	var f describeFlags
+	c := &cobra.Command{
+		Use:   "explain FILE PATH | CODE",
+		Short: "Say where an attribute's value comes from, or what a diagnostic means",
+		Long: `Say where an attribute's value comes from: the line that gives it, the
+prototypes it was inherited through, what it takes the place of, the path name
+that put it there, the links it was read from. PATH begins in sfConfig, or else
+at the top of the file. With the code of a diagnostic, such as SDL801: what it
+means, with an example, and what to do.`,
+		Args:              cobra.RangeArgs(1, 2),
+		ValidArgsFunction: completeFile,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 2 {
+				return a.explain(c.Context(), args[0], args[1], &f)
+			}
+			if !diagnosticCode.MatchString(args[0]) {
+				return fail("usage: "+c.UseLine(), "of %s, which attribute?", args[0])
+			}
+			page, ok := pages.Page(args[0])
+			if !ok {
+				return fail("the codes are those that diagnostics show", "there is no diagnostic %s", strings.ToUpper(args[0]))
+			}
+			fmt.Fprint(a.Stdout, page)
+			return nil
+		},
+	}
+	f.register(c)
+	a.outputFlag(c)
+	return c
+}
+
+// explanation is the answer for programs.
+type explanation struct {
+	Path    string          `json:"path"`
+	Value   json.RawMessage `json:"value,omitempty"` // typed JSON; absent if the description has errors
+	Reasons []reason        `json:"reasons"`
+}
+
+type reason struct {
+	What    string   `json:"what"`
+	File    string   `json:"file"`
+	Line    int      `json:"line"`
+	Column  int      `json:"column"`
+	Source  string   `json:"source,omitempty"` // the line from there on
+	Because []reason `json:"because,omitempty"`
+}
+
+func (a *app) explain(ctx context.Context, file, text string, f *describeFlags) error {
+	path, err := value.ParsePath(text)
+	if err != nil {
+		return err
+	}
+	src, opts, done, err := a.description(ctx, file, f)
+	if err != nil {
+		return err
+	}
+	defer done()
+	in, err := resolve.Inspect(ctx, src, opts)
+	if err != nil {
+		return fmt.Errorf("description %s: %w", file, bare(err))
+	}
+	names := append([]string{"sfConfig"}, path.Names()...)
+	reasons, err := explain.Attribute(in, names)
+	if missing, ok := errors.AsType[*explain.NotFoundError](err); ok {
+		top, topErr := explain.Attribute(in, path.Names())
+		switch {
+		case topErr == nil && len(top) > 0:
+			names, reasons = path.Names(), top
+		case len(missing.Nearest) > 0:
+			return fail("did you mean "+strings.Join(missing.Nearest, " or ")+"?", "%s: %w", file, err)
+		default:
+			return fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	ans := explanation{Path: strings.Join(names, ":"), Reasons: a.reasons(reasons, sourceLines{})}
+	v, known, err := a.valueOf(ctx, src, opts, names)
+	if err != nil {
+		return err
+	}
+	if known {
+		ans.Value = value.TypedJSON(v)
+	}
+	return a.printExplanation(ans, v)
+}
+
+// valueOf returns the resolved value that names lead to from the top of the
+// file, if the description could be resolved and the value is in the result.
+func (a *app) valueOf(ctx context.Context, src resolve.Source, opts resolve.Options, names []string) (value.Value, bool, error) {
+	opts.Print = nil
+	res, err := resolve.Resolve(ctx, src, opts)
+	if err != nil {
+		return nil, false, fmt.Errorf("description %s: %w", src.Name, bare(err))
+	}
+	if res.Description == nil || names[0] != "sfConfig" {
+		return nil, false, nil
+	}
+	var v value.Value = res.Description.Root
+	for _, name := range names[1:] {
+		c, ok := v.(*value.Component)
+		if !ok {
+			return nil, false, nil
+		}
+		if v, ok = c.Get(name); !ok {
+			return nil, false, nil
+		}
+	}
+	return v, true, nil
+}
+
+// sourceLines are the lines of the files that reasons lie in.
+type sourceLines map[string][]string
+
+func (s sourceLines) line(at value.Pos) string {
+	lines, ok := s[at.File]
+	if !ok {
+		text, err := os.ReadFile(at.File)
+		if name, inLibrary := strings.CutPrefix(at.File, "library/"); err != nil && inLibrary {
+			text, _ = fs.ReadFile(library.FS, name)
+		}
+		lines = strings.Split(string(text), "\n")
+		s[at.File] = lines
+	}
+	if at.Line < 1 || at.Line > len(lines) {
+		return ""
+	}
+	line := []rune(lines[at.Line-1])
+	return strings.TrimSpace(string(line[min(max(at.Col-1, 0), len(line)):]))
+}
+
+// shortened returns the beginning of a long line.
+func shortened(line string) string {
+	const limit = 60
+	if r := []rune(line); len(r) > limit {
+		return string(r[:limit]) + "…"
+	}
+	return line
+}
+
+func (a *app) reasons(list []explain.Reason, s sourceLines) []reason {
+	out := make([]reason, 0, len(list))
+	for _, r := range list {
+		out = append(out, reason{
+			What: r.What, File: r.At.File, Line: r.At.Line, Column: r.At.Col,
+			Source: s.line(r.At), Because: a.reasons(r.Because, s),
+		})
+	}
+	return out
+}
+
+func (a *app) printExplanation(ans explanation, v value.Value) error {
+	t := table{head: []string{"WHERE", "WHY", "SOURCE"}}
+	var add func(list []reason, depth int)
+	add = func(list []reason, depth int) {
+		for _, r := range list {
+			t.rows = append(t.rows, []string{
+				fmt.Sprintf("%s:%d:%d", r.File, r.Line, r.Column), strings.Repeat("  ", depth) + r.What, shortened(r.Source),
+			})
+			add(r.Because, depth+1)
+		}
+	}
+	add(ans.Reasons, 0)
+	if a.format == "table" || a.format == "wide" {
+		shown := "known only when the description has no errors"
+		if v != nil {
+			shown, _, _ = strings.Cut(value.Source(v), "\n")
+		}
+		fmt.Fprintf(a.Stdout, "%s  %s\n\n", ans.Path, shown)
+	}
+	return a.print(answer{value: ans, names: []string{ans.Path}, table: t, empty: "nothing is known of where it comes from"})
+}
