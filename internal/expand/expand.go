@@ -29,8 +29,8 @@ const (
 
 // Bounds on what a short text may ask for.
 const (
-	MaxCopies     = 10_000    // of one component
-	maxComponents = 100_000   // of all of a description, copies counted
+	maxCopies     = 10_000  // of one component
+	maxComponents = 100_000 // of all of a description, copies counted
 	maxElements   = 200_000 // of all vectors that references become
 )
 
@@ -103,6 +103,7 @@ type scope struct {
 	up       *scope
 	name     string              // in up
 	path     value.Path          // of a node
+	way      []value.Part        // to a node from the top; made when asked for
 	node     bool                // whether it is one
 	index    int                 // of a copy, from 1; else 0
 	of       int                 // copies in its set
@@ -192,7 +193,7 @@ func (s *scope) holder(name string) (*scope, string) {
 
 // number reads sfCopies.
 func (x *expander) number(a value.Attr, at value.Path) (int, bool) {
-	wanted := fmt.Sprintf("a whole number from 0 to %d", MaxCopies)
+	wanted := fmt.Sprintf("a whole number from 0 to %d", maxCopies)
 	var n int64
 	switch v := a.Value.(type) {
 	case value.Integer:
@@ -207,7 +208,7 @@ func (x *expander) number(a value.Attr, at value.Path) (int, bool) {
 		x.problem(a, at, "sfCopies is not a number of copies", wanted, value.Source(a.Value))
 		return 0, false
 	}
-	if n < 0 || n > MaxCopies {
+	if n < 0 || n > maxCopies {
 		x.problem(a, at, "sfCopies is out of range", wanted, fmt.Sprint(n))
 		return 0, false
 	}

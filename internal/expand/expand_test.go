@@ -140,8 +140,8 @@ func TestReferencesFromOutsideAreBound(t *testing.T) {
 
 func TestBoundsAreDiagnostics(t *testing.T) {
 	for name, c := range map[string]struct{ text, says string }{
-		"components": {`sfConfig extends { a extends { sfCopies 10000; b extends { sfCopies 10000; c extends { sfCopies 10000; } } } }`, "at most 100000 components"},
-		"values":     {`sfConfig extends { a extends { sfCopies 10000; x LAZY b:out; } b extends { sfCopies 10000; } }`, "at most 200000 values"},
+		"components": {`sfConfig extends { a extends { sfCopies 10; b extends { sfCopies 100; c extends { sfCopies 10000; } } } }`, "at most 100000 components"},
+		"values":     {`sfConfig extends { a extends { sfCopies 500; x LAZY b:out; } b extends { sfCopies 500; } }`, "at most 200000 values"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, problems := Copies(resolved(t, c.text))

@@ -128,15 +128,22 @@ func (w *way) on(reader, cur *scope, parts []value.Part, at int, last entry, ali
 	}
 	// Written from the top, it means the same wherever it stands.
 	ref := *w.ref
-	ref.Parts = []value.Part{{Kind: value.PartRoot}}
-	for _, n := range last.copy.path.Names() {
-		ref.Parts = append(ref.Parts, value.Part{Kind: value.PartHere, Name: n})
-	}
-	ref.Parts = append(ref.Parts, parts[last.rest:]...)
+	ref.Parts = slices.Concat(last.copy.parts(), parts[last.rest:])
 	if last.bound {
 		w.x.binds[Bind{Holder: w.holder, Attr: w.attr, Copy: last.copy.path}] = true
 	}
 	return &ref
+}
+
+// parts returns the way to s from the top.
+func (s *scope) parts() []value.Part {
+	if s.way == nil {
+		s.way = []value.Part{{Kind: value.PartRoot}}
+		for _, n := range s.path.Names() {
+			s.way = append(s.way, value.Part{Kind: value.PartHere, Name: n})
+		}
+	}
+	return s.way
 }
 
 // entry is a copy that a walk has entered.
