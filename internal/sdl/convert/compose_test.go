@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"aloft/internal/sdl/diag"
+	"aloft/internal/sdl/format"
 	"aloft/internal/sdl/resolve"
 )
 
@@ -62,5 +63,35 @@ func TestComposeGoldens(t *testing.T) {
 				t.Errorf("%d warnings are shown of %d", n, len(list.All()))
 			}
 		})
+	}
+}
+
+// TestComposeExample: what lies in examples/compose is what convert makes of
+// the Compose file there, and it resolves without a warning.
+func TestComposeExample(t *testing.T) {
+	dir := filepath.Join("..", "..", "..", "examples", "compose")
+	d, list := compose(t, dir, nil)
+	if d == nil {
+		t.Fatal(messages(list, nil))
+	}
+	got, mistakes := format.Source("compose.sf", d.Write(SF))
+	if mistakes.Errors() > 0 {
+		t.Fatal(messages(&mistakes, d.Write(SF)))
+	}
+	want, err := os.ReadFile(filepath.Join(dir, "compose.sf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != string(want) {
+		t.Errorf("examples/compose/compose.sf is out of date: aloft convert examples/compose/compose.yaml -o examples/compose/compose.sf\n%s", got)
+	}
+	folder, done, err := resolve.OpenFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	r, err := resolve.Resolve(t.Context(), resolve.Source{Folder: folder, Name: "compose.sf"}, resolve.Options{Strict: true})
+	if err != nil || r.Description == nil {
+		t.Fatal(err, messages(&r.Diagnostics, want))
 	}
 }

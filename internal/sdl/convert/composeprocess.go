@@ -46,12 +46,6 @@ func (m *making) processKey(k entry) bool {
 		m.set("stopSignal", text2(strings.TrimPrefix(text, "SIG")))
 	case "stop_grace_period":
 		seconds("stopTimeout")
-	case "mem_limit":
-		if n, ok := mebibytes(text); ok {
-			m.limit("memory", n)
-		} else {
-			m.lose(k.val.at, k.key, "%s is not understood", shortened(text))
-		}
 	case "ulimits":
 		m.ulimits(k)
 	default:
@@ -309,9 +303,11 @@ func (m *making) copied(x *node, v mount) bool {
 	return true
 }
 
-// pages lets nginx serve a mounted folder.
+// pages lets nginx serve a mounted folder. It gets a place of its own: where
+// the image has it, the distribution's package puts a page.
 func (m *making) pages(x *node, v mount) {
 	v.readOnly = true // the server writes nothing there
+	v.target = "/srv/html"
 	if m.copied(x, v) {
 		m.set("sites", table([]syntax.Item{
 			attribute("site", table([]syntax.Item{attribute("root", text2(v.target))})),

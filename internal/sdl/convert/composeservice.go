@@ -76,7 +76,7 @@ func (m *making) component(want string, c *syntax.Component) {
 
 // done elsewhere, or of no weight for what runs.
 var quietKeys = []string{
-	"image", "command", "entrypoint", "deploy", "scale", "container_name", "expose", "env_file", "pull_policy", "profiles", "tty", "stdin_open", "init",
+	"image", "command", "entrypoint", "deploy", "scale", "container_name", "expose", "env_file", "pull_policy", "profiles", "mem_limit", "mem_reservation", "tty", "stdin_open", "init",
 }
 
 // keys goes through what the service says, in its order.
@@ -270,19 +270,16 @@ func (m *making) deploy() {
 		}
 	}
 	need(get(wanted, "cpus"), "deploy.resources.reservations.cpus", "cores", wholeCores)
-	need(get(wanted, "memory"), "deploy.resources.reservations.memory", "memory", mebibytes)
-	limit := func(n *node, key string) {
-		if n == nil {
-			return
-		}
-		v, ok := mebibytes(n.text)
-		if !ok || v == 0 || m.s.kind != "process" {
-			m.lose(n.at, key, "there is no such limit")
-			return
-		}
-		m.limit("memory", v)
+	// The machine is the service's alone: what the container may take at most is
+	// what the machine has at least.
+	switch {
+	case get(limits, "memory") != nil:
+		need(get(limits, "memory"), "deploy.resources.limits.memory", "memory", mebibytes)
+	case get(def, "mem_limit") != nil:
+		need(get(def, "mem_limit"), "mem_limit", "memory", mebibytes)
+	default:
+		need(get(wanted, "memory"), "deploy.resources.reservations.memory", "memory", mebibytes)
 	}
-	limit(get(limits, "memory"), "deploy.resources.limits.memory")
 	if cpus := get(limits, "cpus"); cpus != nil {
 		m.lose(cpus.at, "deploy.resources.limits.cpus", "a program's share of its machine is not limited")
 	}
