@@ -184,7 +184,9 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 			delete(t.comps, c.path)
 		}
 	default:
-		c.attrs, c.done = attrs, c.digest
+		if !adopted || c.done == c.digest {
+			c.attrs, c.done = attrs, c.digest
+		}
 	}
 	notify := env.notify
 	t.mu.Unlock()

@@ -29,8 +29,8 @@ func (t *tenant) attributes(ctx context.Context, c *held, class *component.Class
 	}
 	c.recorded = nil
 	t.mu.Unlock()
-	if wanted == nil {
-		return before, nil // it is to go, and only kept until then
+	if wanted == nil || adopted && !same {
+		return before, nil // it is to go, or to be changed, and only kept until then
 	}
 	r := t.reader(c, action)
 	r.slot = c.slot
@@ -42,7 +42,7 @@ func (t *tenant) attributes(ctx context.Context, c *held, class *component.Class
 			continue
 		}
 		open := !known || line.Use == component.UseStart && action == plan.Deploy
-		r.waits = !open && !(adopted && same)
+		r.waits = !open && !adopted
 		v, err := r.resolve(ctx, a.Value)
 		if err != nil {
 			recorded, ok := before.Get(a.Name)
@@ -75,7 +75,6 @@ type reader struct {
 	step   plan.StepID
 	begun  time.Time
 	waits  bool // for what cannot be read yet
-	cached bool // takes the value known last where its holder is cut off
 	slot   bool // the operation counts among those that run at once
 	// planned are the references that the description has: the plan has put the
 	// operation where it can read them.

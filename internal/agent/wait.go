@@ -170,7 +170,7 @@ type answer struct {
 // machine that holds the value is cut off.
 func (r *reader) ask(ctx context.Context, names []string, running bool) answer {
 	request := &peerpb.ReadRequest{
-		System: r.t.system, Names: names, Reader: string(r.c.path), Action: wireActions[r.action], Running: running, Cached: r.cached,
+		System: r.t.system, Names: names, Reader: string(r.c.path), Action: wireActions[r.action], Running: running,
 	}
 	var lost time.Time // when a call was cut off, and none was answered since
 	for {
