@@ -119,6 +119,18 @@ func TestReferencesFromInsideLeadToTheOwnCopy(t *testing.T) {
 	}
 }
 
+func TestLocalSetIsReachedByThoseWhoSawIt(t *testing.T) {
+	root := resolved(t, `sfConfig extends { a extends { [sfLocal] web extends { sfCopies 2; } x LAZY web:ip; } }`)
+	out, _, _ := Copies(root)
+	tree := model.NewTree(out)
+	node := tree.Root.Child("a")
+	x, _ := node.Comp.Attr("x")
+	_, targets, problems := model.Absolute(tree, node, x, nil)
+	if len(problems) > 0 || len(targets) != 2 {
+		t.Errorf("leads to %v: %v", targets, problems)
+	}
+}
+
 func TestReferencesFromOutsideAreBound(t *testing.T) {
 	root := resolved(t, `sfConfig extends {
 		a extends { plain LAZY db:out; all LAZY web:out; some extends DATA { x LAZY web; } alias LAZY web; far LAZY alias:out; list ([| 1 |] ++ LAZY web:out); }

@@ -325,3 +325,27 @@ func TestTreeKeepsDefinitionOrder(t *testing.T) {
 		t.Error("Child disagrees with the path")
 	}
 }
+
+// TestCopiesAreKnownByTheirNames checks references in a description whose
+// copies are not written out: the names they will have lead to what they are
+// copies of.
+func TestCopiesAreKnownByTheirNames(t *testing.T) {
+	ref := func(path string) value.Attr {
+		return attr(strings.ReplaceAll(path, ":", "_"), &value.Reference{Lazy: true, Parts: parts(path)})
+	}
+	for path, ok := range map[string]bool{
+		"web:in:x": true, "web1:in:x": true, "web3:in:x": true, "m12:in:x": true,
+		"web0:in:x": false, "web4:in:x": false, "web01:in:x": false, "db1:in:x": false, "web1a:in:x": false, "m11:in:x": true, "m1:in:x": true,
+	} {
+		in := func() value.Attr { return attr("in", comp(attr("x", value.Integer(1)))) }
+		tree := NewTree(comp(
+			attr("web", comp(attr("sfCopies", value.Integer(3)), in())),
+			attr("m1", comp(attr("sfCopies", value.Integer(2)), in())),
+			attr("db", comp(in())),
+			ref(path),
+		))
+		if problems := Check(tree, nil); (len(problems) == 0) != ok {
+			t.Errorf("%s: %v", path, problems)
+		}
+	}
+}
