@@ -23,8 +23,22 @@ func identifiers() []string {
 		prefix string
 		last   int
 	}{
-		{"LX", 13}, {"GR", 9}, {"BD", 4}, {"IN", 8}, {"PH", 4}, {"TY", 11}, {"PL", 7}, {"FN", 1}, {"CF", 4},
-		{"LK", 16}, {"CV", 4}, {"AS", 8}, {"DG", 5}, {"D", 17}, {"RX", 5}, {"CO", 4},
+		{"LX", 13},
+		{"GR", 9},
+		{"BD", 4},
+		{"IN", 8},
+		{"PH", 4},
+		{"TY", 11},
+		{"PL", 7},
+		{"FN", 1},
+		{"CF", 4},
+		{"LK", 16},
+		{"CV", 4},
+		{"AS", 8},
+		{"DG", 5},
+		{"D", 17},
+		{"RX", 5},
+		{"CO", 4},
 	} {
 		for n := range s.last {
 			ids = append(ids, fmt.Sprintf("%s%d", s.prefix, n+1))

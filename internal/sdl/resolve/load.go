@@ -56,8 +56,8 @@ type file struct {
 	tree   *syntax.File
 	name   string // for diagnostics; unique for a text
 	folder *Folder
-	dir    string // below folder
-	from   *file  // the file that includes it; nil for the first
+	dir    string    // below folder
+	from   *file     // the file that includes it; nil for the first
 	at     diag.Span // its name in the include
 	inc    diag.Span // the include
 

@@ -1,0 +1,51 @@
+package real
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Two of the published example's mistakes are told before anything is made: the
+// reference that cannot resolve, unless that is allowed (RX2), and the
+// components that nobody manages yet.
+func TestPublishedExampleIsRefusedBeforeAnythingIsMade(t *testing.T) {
+	h := newHome(t)
+	h.do("daemon", "start")
+	listing := func(kind string) string {
+		path, err := filepath.Abs(filepath.Join("..", "..", "internal", "sdl", "resolve", "testdata", "section22-"+kind+".sf"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	const (
+		late    = "vmA not found in sfConfig:vmB:software:tomcat, and a later word does not climb"
+		meant   = "did you mean LAZY ATTRIB vmA:software:mysql?"
+		unknown = `unknown component "MediaWiki": no manager of that class`
+	)
+	for _, c := range []struct {
+		args     []string
+		says     []string
+		problems string
+	}{
+		{[]string{"plan", listing("bad")}, []string{late, meant, unknown}, "4 problems"},
+		{[]string{"plan", "--allow-unresolved", listing("bad")}, []string{unknown}, "3 problems"},
+		{[]string{"up", "-y", listing("ok")}, []string{unknown}, "3 problems"},
+	} {
+		out, status := h.try(c.args...)
+		if status != 1 || !strings.Contains(out, "the description cannot be planned: "+c.problems) {
+			t.Errorf("%v gave %d:\n%s", c.args, status, out)
+		}
+		for _, text := range c.says {
+			if !strings.Contains(out, text) {
+				t.Errorf("%v does not say %q:\n%s", c.args, text, out)
+			}
+		}
+	}
+	var systems []any
+	h.json(&systems, "systems")
+	if len(systems) != 0 {
+		t.Errorf("there are systems: %v", systems)
+	}
+}
