@@ -258,6 +258,7 @@ func TestUpdateSurvivesCrashes(t *testing.T) {
 				t.Errorf("m1:a was reconfigured to %v", v)
 			}
 			w.expectMachines(2)
+			w.restartManager() // the one there is may yet crash, and the answer to down be lost
 			w.down(false)
 		})
 	})
