@@ -188,7 +188,9 @@ type Provider interface {
 	Describe() Capabilities
 
 	// Offer answers with zero or more proposals for each need, best first,
-	// until ctx ends. account may be nil: offers need no credentials.
+	// until ctx ends. account may be nil: offers need no credentials. An error
+	// beside proposals says why there are no more, for want of disk say; who
+	// asks shows it where a need is left without an offer.
 	Offer(ctx context.Context, call Call, account *Account) ([]Proposal, error)
 
 	// Prepare checks account and class and brings what is needed in place.
