@@ -55,6 +55,18 @@ type capabilities struct {
 	PositionEncoding string `json:"positionEncoding"`
 }
 
+// semanticTokensOptions and the legend are not in protocol.
+type semanticTokensOptions struct {
+	Legend semanticTokensLegend `json:"legend"`
+	Range  bool                 `json:"range"`
+	Full   bool                 `json:"full"`
+}
+
+type semanticTokensLegend struct {
+	TokenTypes     []string `json:"tokenTypes"`
+	TokenModifiers []string `json:"tokenModifiers"`
+}
+
 type initializeResult struct {
 	Capabilities capabilities        `json:"capabilities"`
 	ServerInfo   protocol.ServerInfo `json:"serverInfo"`
@@ -120,7 +132,21 @@ func (s *server) capabilities() protocol.ServerCapabilities {
 		TextDocumentSync: protocol.TextDocumentSyncOptions{
 			OpenClose: true, Change: protocol.TextDocumentSyncKindIncremental, Save: &protocol.SaveOptions{},
 		},
-		CompletionProvider: &protocol.CompletionOptions{TriggerCharacters: answer.Triggers},
+		CompletionProvider:              &protocol.CompletionOptions{TriggerCharacters: answer.Triggers},
+		HoverProvider:                   true,
+		DefinitionProvider:              true,
+		ReferencesProvider:              true,
+		RenameProvider:                  protocol.RenameOptions{PrepareProvider: true},
+		DocumentSymbolProvider:          true,
+		FoldingRangeProvider:            true,
+		DocumentFormattingProvider:      true,
+		DocumentRangeFormattingProvider: true,
+		CodeLensProvider:                &protocol.CodeLensOptions{},
+		ExecuteCommandProvider:          &protocol.ExecuteCommandOptions{Commands: commandNames},
+		SemanticTokensProvider: semanticTokensOptions{
+			Legend: semanticTokensLegend{TokenTypes: answer.TokenNames, TokenModifiers: []string{"declaration"}},
+			Full:   true, Range: true,
+		},
 		Workspace: &protocol.ServerCapabilitiesWorkspace{
 			WorkspaceFolders: &protocol.ServerCapabilitiesWorkspaceFolders{Supported: true, ChangeNotifications: true},
 		},

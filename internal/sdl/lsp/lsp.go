@@ -77,7 +77,9 @@ type server struct {
 	mu      sync.Mutex
 	running map[string]context.CancelFunc // requests by id
 	shown   published
-	knows   func() *answer.Known
+	// progresses counts what was shown to go on.
+	progresses int
+	knows      func() *answer.Known
 }
 
 // phase is how far the connection has come.
@@ -213,11 +215,18 @@ func (s *server) dispatch(ctx context.Context, m message) error {
 		}
 		return s.reply(m.ID, nil, nil)
 	}
+	if m.Method == "workspace/executeCommand" {
+		s.begin(ctx, m, func(ctx context.Context) (any, error) { return s.execute(ctx, m.Params) })
+		return nil
+	}
 	handle, known := requests[m.Method]
 	if !known {
 		return s.reply(m.ID, nil, jsonrpc2.NewError(jsonrpc2.MethodNotFound, "unknown method "+m.Method))
 	}
-	s.begin(ctx, m, handle)
+	w := s.current
+	s.begin(ctx, m, func(ctx context.Context) (any, error) {
+		return s.guarded(ctx, func() (any, error) { return handle(ctx, s, w, m.Params) }, m.Method)
+	})
 	return nil
 }
 
@@ -225,13 +234,12 @@ func (s *server) dispatch(ctx context.Context, m message) error {
 type handler func(ctx context.Context, s *server, w *workspace.Snapshot, params json.RawMessage) (any, error)
 
 // begin works on a request beside the loop.
-func (s *server) begin(ctx context.Context, m message, handle handler) {
+func (s *server) begin(ctx context.Context, m message, work func(context.Context) (any, error)) {
 	ctx, cancel := context.WithCancel(ctx)
 	id := string(m.ID)
 	s.mu.Lock()
 	s.running[id] = cancel
 	s.mu.Unlock()
-	w := s.current
 	s.requests.Go(func() {
 		defer func() {
 			cancel()
@@ -239,7 +247,7 @@ func (s *server) begin(ctx context.Context, m message, handle handler) {
 			delete(s.running, id)
 			s.mu.Unlock()
 		}()
-		result, err := s.guarded(ctx, func() (any, error) { return handle(ctx, s, w, m.Params) }, m.Method)
+		result, err := work(ctx)
 		if ctx.Err() != nil {
 			result, err = nil, context.Canceled
 		}

@@ -17,7 +17,19 @@ import (
 // requests are the methods the server answers, beside those that belong to the
 // life of the connection.
 var requests = map[string]handler{
-	"textDocument/completion": completion,
+	"textDocument/completion":           completion,
+	"textDocument/hover":                hover,
+	"textDocument/definition":           definition,
+	"textDocument/references":           references,
+	"textDocument/prepareRename":        prepareRename,
+	"textDocument/rename":               rename,
+	"textDocument/documentSymbol":       symbols,
+	"textDocument/foldingRange":         folds,
+	"textDocument/semanticTokens/full":  semanticTokens,
+	"textDocument/semanticTokens/range": semanticTokensRange,
+	"textDocument/formatting":           formatting,
+	"textDocument/rangeFormatting":      rangeFormatting,
+	"textDocument/codeLens":             lenses,
 }
 
 // document returns the name and text of a document that a request is about.

@@ -1,10 +1,12 @@
 package resolve
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
 	"slices"
+	"sort"
 	"sync"
 
 	"aloft/internal/model"
@@ -22,6 +24,7 @@ type Inspection struct {
 	r     *resolver
 	at    map[diag.Span][]*node // components by where they are written
 	heirs map[*node][]*node     // components by what they extend
+	texts map[string][]nested   // of components, by file
 	kin   map[*syntax.Attribute]*syntax.Attribute
 	every []*node
 }
@@ -214,10 +217,54 @@ func (in *Inspection) nodes() []*node {
 			in.at[n.at] = append(in.at[n.at], n)
 		}
 	}
-	for _, same := range in.at { // what stands where it is written comes first
+	in.texts = map[string][]nested{}
+	for at, same := range in.at { // what stands where it is written comes first
 		slices.SortStableFunc(same, func(a, b *node) int { return in.copied(a) - in.copied(b) })
+		if at.EndLine > 0 {
+			in.texts[at.Pos.File] = append(in.texts[at.Pos.File], nested{at: at, in: -1})
+		}
+	}
+	for _, texts := range in.texts {
+		nest(texts)
 	}
 	return list
+}
+
+// nested is the text of a component, and the position, in the list of those of
+// its file, of the one around it.
+type nested struct {
+	at diag.Span
+	in int
+}
+
+// nest sorts texts by where they begin, and finds out which lie in which.
+func nest(texts []nested) {
+	slices.SortFunc(texts, func(a, b nested) int {
+		return cmp.Or(
+			cmp.Compare(a.at.Pos.Line, b.at.Pos.Line), cmp.Compare(a.at.Pos.Col, b.at.Pos.Col),
+			cmp.Compare(b.at.EndLine, a.at.EndLine), cmp.Compare(b.at.EndCol, a.at.EndCol),
+		)
+	})
+	outer := -1
+	for i := range texts {
+		for outer >= 0 && !around(texts[outer].at, texts[i].at.Pos) {
+			outer = texts[outer].in
+		}
+		texts[i].in = outer
+		outer = i
+	}
+}
+
+// innermost returns the smallest text of a component around p.
+func (in *Inspection) innermost(p value.Pos) (diag.Span, bool) {
+	texts := in.texts[p.File]
+	i := sort.Search(len(texts), func(i int) bool { return before(p, texts[i].at.Pos) }) - 1
+	for ; i >= 0; i = texts[i].in {
+		if around(texts[i].at, p) {
+			return texts[i].at, true
+		}
+	}
+	return diag.Span{}, false
 }
 
 func (in *Inspection) copied(n *node) int {
@@ -258,19 +305,9 @@ const maxInstances = 64
 func (in *Inspection) At(file string, line, col int) []Scope {
 	defer in.enter()()
 	in.nodes()
-	var best diag.Span
-	pos := value.Pos{File: file, Line: line, Col: col}
-	for s := range in.at {
-		if s.EndLine == 0 || !around(s, pos) {
-			continue
-		}
-		if !best.Pos.IsValid() || around(best, s.Pos) && s != best {
-			best = s
-		}
-	}
-	found := in.at[best]
-	if !best.Pos.IsValid() {
-		found = in.r.trace.owners[file]
+	found := in.r.trace.owners[file]
+	if at, inside := in.innermost(value.Pos{File: file, Line: line, Col: col}); inside {
+		found = in.at[at]
 	}
 	list := make([]Scope, 0, len(found))
 	seen := map[*node]bool{}

@@ -197,4 +197,96 @@ var asks = map[string]func(t *testing.T, q *asked, comment string) string{
 		}
 		return b.String()
 	},
+	"definition": func(t *testing.T, q *asked, _ string) string {
+		return q.places(q.analysed(t).Definition(q.off))
+	},
+	"hover": func(t *testing.T, q *asked, _ string) string {
+		h, ok := q.analysed(t).Hover(q.off)
+		if !ok {
+			return ""
+		}
+		return q.show(q.view.Name, h.At) + "\n" + strings.ReplaceAll(h.Text, folder, "")
+	},
+	"references": func(t *testing.T, q *asked, _ string) string {
+		return q.places(q.analysed(t).References(q.off, true))
+	},
+	"rename": func(t *testing.T, q *asked, comment string) string {
+		v := q.analysed(t)
+		_, to, _ := strings.Cut(comment, "to: ")
+		subject, ok := v.Subject(q.off)
+		if !ok {
+			return "nothing to rename"
+		}
+		for subject.Grow(v) {
+		}
+		list, err := v.Rename(subject, to)
+		if err != nil {
+			return strings.ReplaceAll("refused: "+err.Error(), folder, "")
+		}
+		w := q.Apart()
+		var b strings.Builder
+		for _, file := range q.Open() {
+			changed := answer.Apply(q.Text(file), file, list, to)
+			w = w.With(file, changed)
+			fmt.Fprintf(&b, "// %s\n%s", strings.TrimPrefix(file, folder), changed)
+		}
+		whole := v.Tree.Includes()[0]
+		before, err := q.Resolve(t.Context(), whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		after, err := w.Resolve(t.Context(), whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := answer.SameMeaning(before.Result, after.Result, subject.Name, to); err != nil {
+			return strings.ReplaceAll("refused: "+err.Error(), folder, "")
+		}
+		return b.String()
+	},
+	"outline": func(t *testing.T, q *asked, _ string) string {
+		var b strings.Builder
+		var show func(list []answer.Symbol, margin string)
+		show = func(list []answer.Symbol, margin string) {
+			for _, s := range list {
+				fmt.Fprintf(&b, "%s%d %s | %s | %q\n", margin, s.Kind, s.Name, s.Detail, q.view.Text.String()[s.NameAt.From:s.NameAt.To])
+				show(s.Inside, margin+"  ")
+			}
+		}
+		show(answer.Outline(q.view.Name, q.view.Text), "")
+		for _, l := range answer.Lenses(q.view.Name, q.view.Text) {
+			fmt.Fprintf(&b, "lens %s at %s\n", l.Action, q.show(q.view.Name, l.At))
+		}
+		return b.String()
+	},
+	"folds": func(t *testing.T, q *asked, _ string) string {
+		var b strings.Builder
+		for _, f := range answer.Folds(q.view.Text) {
+			fmt.Fprintf(&b, "%d-%d kind %d\n", f.From+1, f.To+1, f.Kind)
+		}
+		return b.String()
+	},
+	"colours": func(t *testing.T, q *asked, _ string) string {
+		var b strings.Builder
+		for _, c := range answer.Colours(q.view.Name, q.view.Text) {
+			given := ""
+			if c.Given {
+				given = " given"
+			}
+			fmt.Fprintf(&b, "%s %s%s\n", q.show(q.view.Name, c.Range), answer.TokenNames[c.Kind], given)
+		}
+		return b.String()
+	},
+}
+
+// places shows where something is.
+func (q *asked) places(list []answer.Location) string {
+	var b strings.Builder
+	for _, l := range list {
+		t := q.Text(l.File)
+		r := answer.Range{From: t.At(l.Span.Pos.Line, l.Span.Pos.Col)}
+		r.To = max(r.From, t.At(int(l.Span.EndLine), int(l.Span.EndCol)))
+		b.WriteString(q.show(l.File, r) + "\n")
+	}
+	return b.String()
 }

@@ -1,7 +1,6 @@
 package workspace
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"path"
@@ -220,7 +219,7 @@ func (s *Snapshot) Inspect(ctx context.Context, name string) (*resolve.Inspectio
 // InspectText looks into the description that begins with the file called name
 // as it would be with another text in file. Nothing of it is kept.
 func (s *Snapshot) InspectText(ctx context.Context, name, file, content string) (*resolve.Inspection, error) {
-	c := s.With(file, text.New(content)).apart()
+	c := s.With(file, text.New(content)).Apart()
 	tree, _, err := c.inspect(ctx, name)
 	return tree, err
 }
@@ -231,27 +230,9 @@ func (s *Snapshot) inspect(ctx context.Context, name string) (*resolve.Inspectio
 		return nil, nil, err
 	}
 	defer in.close()
-	in.source.Text = closeBraces(in.source.Text)
+	in.source.Text = syntax.Closed(in.source.Text)
 	tree, err := resolve.Inspect(ctx, in.source, in.options)
 	return tree, in.seen, err
-}
-
-// closeBraces adds the braces that are missing at the end of a text, where they
-// move nothing, so that what is in them can be read.
-func closeBraces(content []byte) []byte {
-	depth := 0
-	for _, t := range syntax.Tokens(content) {
-		switch t.Sign() {
-		case "{":
-			depth++
-		case "}":
-			depth = max(0, depth-1)
-		}
-	}
-	if depth == 0 {
-		return content
-	}
-	return append(append(append([]byte(nil), content...), '\n'), bytes.Repeat([]byte("}"), depth)...)
 }
 
 // Last returns what resolving the description name found the last time it had

@@ -91,8 +91,8 @@ func (s *Snapshot) Without(name string) *Snapshot {
 	return &c
 }
 
-// apart returns s with caches of its own, for a text that will not come again.
-func (s *Snapshot) apart() *Snapshot {
+// Apart returns s with caches of its own, for a text that will not come again.
+func (s *Snapshot) Apart() *Snapshot {
 	c := *s
 	c.cache = newCache()
 	return &c

@@ -1,0 +1,230 @@
+package lsp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+
+	"aloft/internal/sdl/lsp/answer"
+	"aloft/internal/sdl/lsp/text"
+	"aloft/internal/sdl/lsp/workspace"
+
+	"go.lsp.dev/protocol"
+)
+
+func hover(ctx context.Context, s *server, w *workspace.Snapshot, params json.RawMessage) (any, error) {
+	p, err := decode[protocol.HoverParams](params)
+	if err != nil {
+		return nil, err
+	}
+	v, off, err := s.view(ctx, w, p.TextDocumentPositionParams)
+	if err != nil {
+		return nil, err
+	}
+	h, ok := v.Hover(off)
+	if !ok {
+		return nil, nil
+	}
+	at := s.span(v.Text, h.At.From, h.At.To)
+	return protocol.Hover{Contents: protocol.MarkupContent{Kind: protocol.Markdown, Value: h.Text}, Range: &at}, nil
+}
+
+func definition(ctx context.Context, s *server, w *workspace.Snapshot, params json.RawMessage) (any, error) {
+	p, err := decode[protocol.DefinitionParams](params)
+	if err != nil {
+		return nil, err
+	}
+	v, off, err := s.view(ctx, w, p.TextDocumentPositionParams)
+	if err != nil {
+		return nil, err
+	}
+	return s.locations(w, v.Definition(off)), nil
+}
+
+// locations returns places as the protocol names them. Those that cannot be
+// shown are left out.
+func (s *server) locations(w *workspace.Snapshot, list []answer.Location) []protocol.Location {
+	out := []protocol.Location{}
+	for _, l := range list {
+		t := w.Text(l.File)
+		if t == nil {
+			continue
+		}
+		if u := s.uriOf(l.File); u != "" {
+			out = append(out, protocol.Location{URI: u, Range: s.locationRange(t, l)})
+		}
+	}
+	return out
+}
+
+func (s *server) locationRange(t *text.Text, l answer.Location) protocol.Range {
+	from := t.At(l.Span.Pos.Line, l.Span.Pos.Col)
+	to := from
+	if l.Span.EndLine > 0 {
+		to = max(from, t.At(int(l.Span.EndLine), int(l.Span.EndCol)))
+	}
+	return s.span(t, from, to)
+}
+
+// subject returns the attribute at a position, with all descriptions of the
+// workspace that read a file which gives it. The first is the one of the
+// position.
+func (s *server) subject(ctx context.Context, w *workspace.Snapshot, p protocol.TextDocumentPositionParams) (*answer.Subject, []*answer.View, error) {
+	v, off, err := s.view(ctx, w, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	subject, ok := v.Subject(off)
+	if !ok {
+		return nil, nil, nil
+	}
+	views := []*answer.View{v}
+	var others []*answer.View
+	for _, file := range w.Files(ctx, v.Name) {
+		tree, err := w.Inspect(ctx, file)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, nil, ctx.Err()
+			}
+			continue // it is gone
+		}
+		t := w.Text(file)
+		if tree == v.Tree || t == nil {
+			continue
+		}
+		others = append(others, &answer.View{Name: file, Text: t, Tree: tree, Source: w.Text, Known: s.known()})
+	}
+	subject.Grow(v)
+	for grown := true; grown; {
+		grown = false
+		for i := 0; i < len(others); i++ {
+			o := others[i]
+			reads := slices.ContainsFunc(o.Tree.Includes(), func(file string) bool {
+				return slices.ContainsFunc(subject.Files(), func(given string) bool { return given == file })
+			})
+			if reads {
+				views = append(views, o)
+				others = slices.Delete(others, i, i+1)
+				i--
+			}
+		}
+		for _, o := range views {
+			grown = subject.Grow(o) || grown
+		}
+	}
+	return subject, views, nil
+}
+
+func references(ctx context.Context, s *server, w *workspace.Snapshot, params json.RawMessage) (any, error) {
+	p, err := decode[protocol.ReferenceParams](params)
+	if err != nil {
+		return nil, err
+	}
+	subject, views, err := s.subject(ctx, w, p.TextDocumentPositionParams)
+	if err != nil {
+		return nil, err
+	}
+	var list []answer.Location
+	for _, v := range views {
+		for _, l := range v.Uses(subject, p.Context.IncludeDeclaration) {
+			if !slices.Contains(list, l) {
+				list = append(list, l)
+			}
+		}
+	}
+	return s.locations(w, list), nil
+}
+
+func prepareRename(ctx context.Context, s *server, w *workspace.Snapshot, params json.RawMessage) (any, error) {
+	p, err := decode[protocol.PrepareRenameParams](params)
+	if err != nil {
+		return nil, err
+	}
+	subject, views, err := s.subject(ctx, w, p.TextDocumentPositionParams)
+	if err != nil || subject == nil {
+		return nil, err
+	}
+	for _, v := range views {
+		if err := v.Renamable(subject); err != nil {
+			return nil, err
+		}
+	}
+	at := subject.At()
+	return struct {
+		Range       protocol.Range `json:"range"`
+		Placeholder string         `json:"placeholder"`
+	}{s.span(views[0].Text, at.From, at.To), subject.Name}, nil
+}
+
+var errNothingToRename = errors.New("there is no attribute here")
+
+func rename(ctx context.Context, s *server, w *workspace.Snapshot, params json.RawMessage) (any, error) {
+	p, err := decode[protocol.RenameParams](params)
+	if err != nil {
+		return nil, err
+	}
+	subject, views, err := s.subject(ctx, w, p.TextDocumentPositionParams)
+	if err != nil {
+		return nil, err
+	}
+	if subject == nil {
+		return nil, errNothingToRename
+	}
+	name := strings.TrimSpace(p.NewName)
+	var list []answer.Location
+	for _, v := range views {
+		found, err := v.Rename(subject, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range found {
+			if !slices.Contains(list, l) {
+				list = append(list, l)
+			}
+		}
+	}
+	if err := s.sameMeaning(ctx, w, views, list, subject.Name, name); err != nil {
+		return nil, err
+	}
+	edit := protocol.WorkspaceEdit{Changes: map[protocol.DocumentURI][]protocol.TextEdit{}}
+	for _, l := range list {
+		u := s.uriOf(l.File)
+		edit.Changes[u] = append(edit.Changes[u], protocol.TextEdit{Range: s.locationRange(w.Text(l.File), l), NewText: name})
+	}
+	return edit, nil
+}
+
+// sameMeaning makes the changes in a snapshot of its own and compares what the
+// descriptions mean before and after.
+func (s *server) sameMeaning(ctx context.Context, w *workspace.Snapshot, views []*answer.View, list []answer.Location, from, to string) error {
+	changed := w
+	files := map[string]bool{}
+	for _, l := range list {
+		if !files[l.File] {
+			files[l.File] = true
+			of := slices.DeleteFunc(slices.Clone(list), func(m answer.Location) bool { return m.File != l.File })
+			changed = changed.With(l.File, answer.Apply(w.Text(l.File), l.File, of, to))
+		}
+	}
+	changed = changed.Apart()
+	for _, v := range views {
+		whole := v.Tree.Includes()[0]
+		before, err := w.Resolve(ctx, whole)
+		if err != nil {
+			return err
+		}
+		if before.Diagnostics.Errors() > 0 {
+			return answer.Refusal(whole + " has mistakes: whether the new name changes its meaning cannot be found out")
+		}
+		after, err := changed.Resolve(ctx, whole)
+		if err != nil {
+			return err
+		}
+		if err := answer.SameMeaning(before.Result, after.Result, from, to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
