@@ -70,6 +70,15 @@ func phases() (names []string) {
 // resolve reads the description in file and prints what is wrong with it. The
 // result may hold errors.
 func (a *app) resolve(ctx context.Context, file string, f *describeFlags) (*resolve.Result, error) {
+	res, err := a.resolveQuietly(ctx, file, f)
+	if err != nil {
+		return nil, err
+	}
+	return res, a.printDiagnostics(&res.Diagnostics, f.diag)
+}
+
+// resolveQuietly is resolve, but prints nothing.
+func (a *app) resolveQuietly(ctx context.Context, file string, f *describeFlags) (*resolve.Result, error) {
 	src, opts, done, err := a.description(ctx, file, f)
 	if err != nil {
 		return nil, err
@@ -82,7 +91,7 @@ func (a *app) resolve(ctx context.Context, file string, f *describeFlags) (*reso
 		}
 		return nil, fmt.Errorf("description %s: %w", file, bare(err))
 	}
-	return res, a.printDiagnostics(&res.Diagnostics, f.diag)
+	return res, nil
 }
 
 // description returns the description in file, and how the flags say it is to
@@ -126,14 +135,14 @@ func (a *app) description(ctx context.Context, file string, f *describeFlags) (s
 	opts.Print = func(text string) { fmt.Fprintln(a.Stderr, text) }
 
 	var folders []func() error
-	done = func() {
+	closeAll := func() {
 		for _, c := range folders {
 			c() // only read from
 		}
 	}
 	defer func() {
 		if err != nil {
-			done()
+			closeAll()
 		}
 	}()
 	open := func(dir string) (resolve.Folder, error) {
@@ -159,7 +168,7 @@ func (a *app) description(ctx context.Context, file string, f *describeFlags) (s
 		return src, opts, nil, fmt.Errorf("working directory: %w", bare(err))
 	}
 	opts.WorkDir = &work
-	return src, opts, done, nil
+	return src, opts, closeAll, nil
 }
 
 // bare takes off what the file system adds to an error that names the file

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 
+	"aloft/internal/sdl/diag"
 	"aloft/internal/sdl/resolve"
 	"aloft/value"
 
@@ -34,30 +36,66 @@ func (a *app) parseCommand() *cobra.Command {
 func (a *app) checkCommand() *cobra.Command {
 	var f describeFlags
 	c := &cobra.Command{
-		Use:   "check FILE",
-		Short: "Say what is wrong with a description",
-		Long: `Say what is wrong with a description. Nothing is asked of a daemon. With
---format the result is printed too, as parse does.`,
-		Args:              cobra.ExactArgs(1),
+		Use:   "check FILE...",
+		Short: "Say what is wrong with descriptions",
+		Long: `Say what is wrong with descriptions. Nothing is asked of a daemon. With
+--format the result of one file is printed too, as parse does.`,
+		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: completeFile,
 		RunE: func(c *cobra.Command, args []string) error {
+			if !c.Flags().Changed("format") {
+				return a.check(c.Context(), args, &f)
+			}
+			if len(args) > 1 {
+				return fail("leave it out, or check one file at a time", "--format prints the result of one file")
+			}
 			res, err := a.parsed(c, args[0], &f)
 			if err != nil {
 				return err
 			}
-			if c.Flags().Changed("format") {
-				return a.printResult(res, f.format)
-			}
-			if n := res.Diagnostics.Warnings(); n > 0 {
-				fmt.Fprintf(a.Stdout, "%s: no errors, %s\n", args[0], count(n, "warning"))
-			} else {
-				fmt.Fprintf(a.Stdout, "%s: no errors\n", args[0])
-			}
-			return nil
+			return a.printResult(res, f.format)
 		},
 	}
 	f.registerResult(c)
 	return c
+}
+
+// check prints what is wrong with each of files, and fails, quietly, if that
+// are errors.
+func (a *app) check(ctx context.Context, files []string, f *describeFlags) error {
+	var all diag.List // SARIF is one document
+	errs := 0
+	for _, file := range files {
+		res, err := a.resolveQuietly(ctx, file, f)
+		if err != nil {
+			return err
+		}
+		n := res.Diagnostics.Errors()
+		errs += n
+		if f.diag == "sarif" {
+			all.Append(&res.Diagnostics)
+			continue
+		}
+		if err := a.printDiagnostics(&res.Diagnostics, f.diag); err != nil {
+			return err
+		}
+		switch warnings := res.Diagnostics.Warnings(); {
+		case n > 0:
+		case warnings > 0:
+			fmt.Fprintf(a.Stdout, "%s: no errors, %s\n", file, count(warnings, "warning"))
+		default:
+			fmt.Fprintf(a.Stdout, "%s: no errors\n", file)
+		}
+	}
+	if f.diag == "sarif" {
+		if err := a.printDiagnostics(&all, f.diag); err != nil {
+			return err
+		}
+	}
+	if errs > 0 {
+		return exitStatus(exitError)
+	}
+	return nil
 }
 
 // parsed resolves file and fails, quietly, if that found errors.
