@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"aloft/api"
@@ -175,11 +176,7 @@ func late(v value.Value) bool {
 	case *value.Reference:
 		return !v.Data
 	case value.Vector:
-		for _, e := range v {
-			if late(e) {
-				return true
-			}
-		}
+		return slices.ContainsFunc(v, late)
 	case *value.Component:
 		for a := range v.All() {
 			if late(a.Value) {
