@@ -23,7 +23,7 @@ type Graph struct {
 // Box is a component.
 type Box struct {
 	Path    value.Path
-	Name    string // as it is written
+	Name    string // as it is written, with the number of its copies
 	Class   string // "" without sfClass
 	Machine bool
 	// Notes are references to components that the box is in, or that are in it,
@@ -61,6 +61,11 @@ func New(name string, root *value.Component, classes Classes) *Graph {
 			b.parent = boxes[n.Parent.Path]
 			b.depth = b.parent.depth + 1
 			b.parent.Boxes = append(b.parent.Boxes, b)
+		}
+		if many, ok := n.Comp.Get("sfCopies"); ok {
+			if many, ok := many.(value.Integer); ok {
+				b.Name += fmt.Sprintf(" ×%d", many)
+			}
 		}
 		if class, ok := n.Comp.Get("sfClass"); ok {
 			if class, ok := class.(value.String); ok {
