@@ -136,6 +136,21 @@ func (l *List) Add(d Diagnostic) {
 	}
 }
 
+// Same returns the diagnostic kept that says the same of the same place as d, or
+// nil. Of a cycle the place alone counts: its text names where it was met. What
+// is found there again can be added to it.
+func (l *List) Same(d Diagnostic) *Diagnostic {
+	if !d.Span.Pos.IsValid() {
+		return nil
+	}
+	for i := range l.kept {
+		if k := &l.kept[i]; k.Code == d.Code && k.Span.Pos == d.Span.Pos && (k.Message == d.Message || d.Code == ReferenceCycle) {
+			return k
+		}
+	}
+	return nil
+}
+
 // Full reports whether an error in file would only be counted, so that there is
 // no use in making a good one.
 func (l *List) Full(file string) bool {

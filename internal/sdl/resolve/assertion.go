@@ -1,6 +1,7 @@
 package resolve
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -111,6 +112,32 @@ func (r *resolver) checkAssertion(s slot, n *node) outcome {
 	return failed
 }
 
+// isAssertionBody reports whether n is what an assertion or a schema holds.
+func isAssertionBody(n *node) bool {
+	i := n.find(syntax.FunctionClass)
+	if i < 0 {
+		return false
+	}
+	class, _ := n.attrs[i].v.(value.String)
+	return native(string(class)) == "CheckAssertions"
+}
+
+// strayElement is the fault of a schema element in holder, which is no schema;
+// nil if it has been told of another one there.
+func (r *resolver) strayElement(holder *node) *fault {
+	if r.strays[holder] {
+		return nil
+	}
+	if r.strays == nil {
+		r.strays = map[*node]bool{}
+	}
+	r.strays[holder] = true
+	return &fault{
+		code: diag.SchemaFailed, text: holder.name + " holds an element of a schema, and is no schema",
+		hints: []string{fmt.Sprintf("write %s extends Schema { … }, or give the attribute a value", holder.name)},
+	}
+}
+
 // isElement reports whether t is an element of a schema.
 func isElement(t term) bool {
 	f, isRef := t.(*ref)
@@ -175,6 +202,9 @@ func accepts(classes []string, k value.Kind) bool {
 func checkElement(c *call) (term, outcome, *fault) {
 	if c.site == nil {
 		return nil, failed, &fault{code: diag.SchemaFailed, text: "schema elements are checked where the description is parsed"}
+	}
+	if holder := c.site.s.n; !isAssertionBody(holder) {
+		return nil, failed, c.site.r.strayElement(holder)
 	}
 	e, how, wrong := c.element()
 	if how != done || wrong != nil {

@@ -33,7 +33,10 @@ const (
 type linking struct {
 	trail []slot // attributes under way
 	env   *ambient
-	late  bool // a LAZY reference is in the result
+	// strays holds the components that were told to have a schema element
+	// without being a schema.
+	strays map[*node]bool
+	late   bool // a LAZY reference is in the result
 
 	frames []*frame // of function calls; the first calls of them are under way
 	calls  int

@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -300,5 +301,27 @@ func (r *resolver) report(f *file, d diag.Diagnostic) {
 		r.muffled++
 		return
 	}
+	if same := r.res.Diagnostics.Same(d); same != nil {
+		alsoIn(same, d)
+		return
+	}
 	r.res.Diagnostics.Add(d)
+}
+
+// alsoIn adds to what was reported of a place that d says the same: what is
+// wrong in a template is wrong in each heir, and still one mistake.
+func alsoIn(reported *diag.Diagnostic, d diag.Diagnostic) {
+	const most = 6
+	if reported.Path == d.Path || len(reported.Related) > most {
+		return
+	}
+	i := slices.IndexFunc(d.Related, func(r diag.Related) bool { return strings.HasPrefix(r.Message, "used in ") })
+	switch {
+	case len(reported.Related) == most:
+		reported.Related = append(reported.Related, diag.Related{Message: "and in more"})
+	case i >= 0:
+		reported.Related = append(reported.Related, d.Related[i])
+	default:
+		reported.Related = append(reported.Related, diag.Related{Span: d.Span, Message: "the same in " + d.Path})
+	}
 }
