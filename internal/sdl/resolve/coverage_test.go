@@ -74,11 +74,15 @@ var without = map[string]string{
 
 func TestEveryIdentifierHasCases(t *testing.T) {
 	have := map[string]bool{}
-	files, err := filepath.Glob("../*/testdata/*.sf")
+	resolved, err := filepath.Glob("testdata/*.sf")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range files {
+	parsed, err := filepath.Glob("../syntax/testdata/*.sf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range slices.Concat(resolved, parsed) {
 		have[strings.TrimSuffix(filepath.Base(f), ".sf")] = true
 	}
 	for _, id := range identifiers() {
