@@ -19,7 +19,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // editor is a client that speaks the real protocol to a server in this
 // process.
 type editor struct {
-	t     *testing.T
+	t     testing.TB
 	conn  *conn
 	to    io.WriteCloser
 	done  chan error
@@ -36,7 +36,7 @@ type editor struct {
 }
 
 // start runs a server and a client without anything said.
-func start(t *testing.T, c Config) *editor {
+func start(t testing.TB, c Config) *editor {
 	t.Helper()
 	fromClient, toServer := io.Pipe()
 	fromServer, toClient := io.Pipe()

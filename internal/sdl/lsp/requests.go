@@ -120,7 +120,7 @@ func (s *server) completionTree(ctx context.Context, w *workspace.Snapshot, name
 	if main, err := w.Main(ctx, name); err == nil {
 		whole = main
 	}
-	if !q.Broken() {
+	if !w.Broken(name) {
 		return w.Inspect(ctx, whole)
 	}
 	return w.InspectText(ctx, whole, name, q.Without())

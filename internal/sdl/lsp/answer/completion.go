@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"aloft/internal/sdl/catalog"
-	"aloft/internal/sdl/diag"
 	"aloft/internal/sdl/resolve"
 	"aloft/internal/sdl/syntax"
 	"aloft/value"
@@ -62,13 +61,6 @@ func Ask(v View, off int) *Question {
 
 // Wanted reports whether there can be completions.
 func (q *Question) Wanted() bool { return q.place.what != nothing }
-
-// Broken reports whether the text has mistakes of syntax.
-func (q *Question) Broken() bool {
-	var list diag.List
-	syntax.Parse(q.view.Name, []byte(q.view.Text.String()), &list)
-	return list.Errors() > 0
-}
 
 // IncludePrefix returns the beginning of the file name in an #include, if that
 // is what is being written.

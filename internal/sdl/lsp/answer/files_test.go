@@ -110,7 +110,7 @@ func (q *asked) completions(t *testing.T) []answer.Completion {
 		t.Fatal(err)
 	}
 	tree, err := q.Inspect(t.Context(), whole)
-	if c.Broken() {
+	if q.Broken(q.view.Name) {
 		tree, err = q.InspectText(t.Context(), whole, q.view.Name, c.Without())
 	}
 	if err != nil {

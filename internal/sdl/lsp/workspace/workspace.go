@@ -13,9 +13,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"aloft/internal/sdl/diag"
 	"aloft/internal/sdl/lsp/text"
+	"aloft/internal/sdl/syntax"
 	"aloft/library"
 )
 
@@ -37,7 +40,25 @@ type Document struct {
 	Name string
 	Text *text.Text
 
-	stamp string // tells its content from what the file held before
+	stamp  string // tells its content from what the file held before
+	parsed func() parsed
+}
+
+// parsed is the tree of a text by itself.
+type parsed struct {
+	tree   *syntax.File // with the braces that are missing at the end
+	errors int          // of syntax
+}
+
+func parse(name, content string) parsed {
+	var list, ignored diag.List
+	tree := syntax.Parse(name, []byte(content), &list)
+	if list.Errors() > 0 {
+		if closed := syntax.Closed([]byte(content)); len(closed) > len(content) {
+			tree = syntax.Parse(name, closed, &ignored)
+		}
+	}
+	return parsed{tree, list.Errors()}
 }
 
 // Snapshot is the state of all open files at one moment. It may be used by
@@ -75,6 +96,7 @@ func (s *Snapshot) With(name string, t *text.Text) *Snapshot {
 		c.docs, c.real = map[string]*Document{}, map[string]*Document{}
 	}
 	d := &Document{Name: name, Text: t, stamp: s.cache.number()}
+	d.parsed = sync.OnceValue(func() parsed { return parse(name, t.String()) })
 	c.docs[name] = d
 	if r := realPath(name); r != name {
 		c.real[r] = d
@@ -212,14 +234,41 @@ func readLibrary(name string) (string, error) {
 	return string(content[:n]), nil
 }
 
+func (s *Snapshot) parsed(name string) (parsed, bool) {
+	if d := s.Document(name); d != nil {
+		return d.parsed(), true
+	}
+	if t := s.Text(name); t != nil {
+		return parse(name, t.String()), true
+	}
+	return parsed{}, false
+}
+
+// deploys reports whether a file says itself what is deployed.
+func deploys(f *syntax.File) bool {
+	return slices.ContainsFunc(f.Items, func(item syntax.Item) bool {
+		a, ok := item.(*syntax.Attribute)
+		return ok && a.Name == "sfConfig" && len(a.Path) == 0
+	})
+}
+
+// Broken reports whether the file called name has mistakes of syntax.
+func (s *Snapshot) Broken(name string) bool {
+	p, ok := s.parsed(name)
+	return !ok || p.errors > 0
+}
+
 // Main returns the description that the file called name is part of: itself if
 // it says what is deployed, or else one that includes it, if there is one.
 func (s *Snapshot) Main(ctx context.Context, name string) (string, error) {
+	if p, ok := s.parsed(name); strings.HasPrefix(name, Library) || ok && deploys(p.tree) {
+		return name, nil
+	}
 	tree, err := s.Inspect(ctx, name)
 	if err != nil {
 		return "", err
 	}
-	if _, whole := tree.Root().Member("sfConfig"); whole || strings.HasPrefix(name, Library) {
+	if _, whole := tree.Root().Member("sfConfig"); whole {
 		return name, nil
 	}
 	for _, other := range s.Files(ctx, name) {
