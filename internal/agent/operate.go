@@ -140,6 +140,11 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 			return err
 		}
 	}
+	if action == plan.Start && !adopted || action == plan.Reconfigure {
+		if err := t.assertions(ctx, c, action, attrs); err != nil {
+			return err
+		}
+	}
 	if action == plan.Deploy {
 		t.mu.Lock()
 		c.tried = attrs

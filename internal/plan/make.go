@@ -411,8 +411,8 @@ func (m *maker) readsInDeploy(c *surveyed) iter.Seq2[value.Path, string] {
 			if line, ok := c.class.Attribute(a.Name); ok && line.Use == component.UseStart {
 				continue
 			}
-			if c.class.Name == "" {
-				continue // nobody reads the attributes of a plain compound in deploy
+			if r, ok := a.Value.(*value.Reference); ok && r.Assert || c.class.Name == "" {
+				continue // assertions are checked at start; nobody reads the attributes of a plain compound in deploy
 			}
 			for _, t := range c.targets[a.Name] {
 				if !t.Given && !yield(t.Path, a.Name) {
