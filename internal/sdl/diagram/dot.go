@@ -9,14 +9,14 @@ import (
 // clusters.
 func (g *Graph) DOT() string {
 	w := dot{ends: g.ends()}
-	w.line(0, "digraph %s {", dotText(g.Top.Name))
+	w.line(0, "digraph %s {", dotText([]string{g.Top.Name}, ""))
 	w.line(1, "compound=true;")
 	w.line(1, `graph [fontname="sans-serif", fontsize=12, style="rounded,filled", color="#8a94a3", fillcolor="#f6f7f9", labeljust=l, nodesep=0.4];`)
 	w.line(1, `node [fontname="sans-serif", fontsize=12, shape=box, style="rounded,filled", color="#8a94a3", fillcolor="#ffffff"];`)
 	w.line(1, `edge [fontname="sans-serif", fontsize=10, color="#4a5568"];`)
 	w.box(g.Top, 1)
 	for _, a := range g.Arrows {
-		attrs := "label=" + dotText(strings.Join(a.Labels, "\n"))
+		attrs := "label=" + dotText(a.Labels, `\n`)
 		if len(a.From.Boxes) > 0 {
 			attrs += fmt.Sprintf(`, ltail="cluster_%d"`, a.From.number)
 		}
@@ -43,7 +43,6 @@ func (w *dot) line(depth int, format string, args ...any) {
 const maxIndent = 32
 
 func (w *dot) box(b *Box, depth int) {
-	label := dotText(strings.Join(b.lines(), "\n"))
 	machine := ""
 	if b.Machine {
 		machine = `color="#2b6cb0", fillcolor="#e3eefa", penwidth=1.6`
@@ -52,11 +51,11 @@ func (w *dot) box(b *Box, depth int) {
 		if machine != "" {
 			machine = ", shape=box3d, style=filled, " + machine
 		}
-		w.line(depth, "n%d [label=%s%s];", b.number, label, machine)
+		w.line(depth, "n%d [label=%s%s];", b.number, dotText(b.lines(), `\n`), machine)
 		return
 	}
 	w.line(depth, "subgraph cluster_%d {", b.number)
-	w.line(depth+1, "label=%s;", label)
+	w.line(depth+1, "label=%s;", dotText(b.lines(), `\l`))
 	if machine != "" {
 		w.line(depth+1, "graph [%s];", machine)
 	} else {
@@ -71,8 +70,14 @@ func (w *dot) box(b *Box, depth int) {
 	w.line(depth, "}")
 }
 
-// dotText returns s as a quoted string, in which a new line centres or, in the
-// label of a cluster, leaves the line as the graph says.
-func dotText(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(printable(s)) + `"`
+// dotText returns lines as a quoted string, with end behind each: \n puts it in
+// the middle, \l to the left.
+func dotText(lines []string, end string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, line := range lines {
+		b.WriteString(strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", " ").Replace(printable(line)) + end)
+	}
+	b.WriteByte('"')
+	return b.String()
 }
