@@ -158,6 +158,9 @@ func (r *resolver) referenceHints(s slot, t *ref, out model.Outcome[*node]) []st
 			return []string{fmt.Sprintf("a later word does not climb; did you mean %s?", linkText(rest))}
 		}
 	}
+	if hint, found := syntax.KeywordHint(p.Name); found {
+		return []string{hint}
+	}
 	if hint, found := syntax.WordHint(p.Name); found {
 		return []string{hint}
 	}

@@ -59,9 +59,10 @@ func ParseReference(name string, src []byte, list *diag.List) *Reference {
 type parser struct {
 	s      *scanner
 	list   *diag.List
-	before int   // errors in list at the start
-	tok    token // the look-ahead
-	last   place // where the token before it ends
+	before int       // errors in list at the start
+	tok    token     // the look-ahead
+	last   place     // where the token before it ends
+	said   [2]string // the words right before it, the last one first
 	depth  int
 	ended  bool   // a mistake at the end has been reported
 	stack  []Item // of the bodies being read, so that each is made in its size
@@ -100,6 +101,11 @@ func (p *parser) file() *File {
 }
 
 func (p *parser) next() {
+	said := ""
+	if p.tok.kind == tWord {
+		said = p.tok.text
+	}
+	p.said = [2]string{said, p.said[0]}
 	p.last = p.tok.end
 	p.s.next(&p.tok)
 }
@@ -143,7 +149,7 @@ func (p *parser) unexpected(expected string, hints ...string) diag.Diagnostic {
 	d := diag.New(diag.Unexpected, p.at(), "unexpected "+p.tok.String())
 	d.Expected = expected
 	d.Found = p.tok.String()
-	d.Hints = hints
+	d.Hints = append(p.meant(), hints...)
 	return d
 }
 
@@ -355,7 +361,7 @@ func (p *parser) name(a *Attribute) bool {
 			a.Name = p.tok.text
 			p.next()
 			if p.tok.kind == tColon {
-				return p.fail(p.unexpected("a value or ;", "only words can lead a path name; its last step may be a string"))
+				return p.fail(p.unexpected("a value or ;", "a value follows its name without a sign: port 80;", "only words can lead a path name; its last step may be a string"))
 			}
 		case tWord:
 			a.Name = p.tok.text
@@ -383,7 +389,7 @@ func (p *parser) noName(a *Attribute) bool {
 	case k.keyword() && k != tExtends:
 		return p.keywordAsName("name")
 	case len(a.Path) > 0:
-		p.fail(p.unexpected("a word, a string or --"))
+		p.fail(p.unexpected("a word, a string or --", "a value follows its name without a sign: port 80;"))
 	default:
 		p.fail(p.unexpected("a name, #include, ; or }", p.itemHints()...))
 	}
@@ -422,7 +428,8 @@ func (p *parser) badName(message string, hints ...string) diag.Diagnostic {
 // keywordAsName reports a keyword where a name belongs and skips it.
 func (p *parser) keywordAsName(what string) bool {
 	word := spelling[p.tok.kind]
-	p.fail(p.badName(fmt.Sprintf("%s is a keyword and cannot be a %s", word, what), fmt.Sprintf("put it in quotes: %q", word)))
+	hints := append(p.meant(), fmt.Sprintf("put it in quotes: %q", word))
+	p.fail(p.badName(fmt.Sprintf("%s is a keyword and cannot be a %s", word, what), hints...))
 	p.next()
 	return false
 }

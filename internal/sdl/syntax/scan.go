@@ -154,6 +154,13 @@ func (s *scanner) illegal() bool {
 		}
 	}
 	s.off += n
+	if r == '#' && (s.peek(0) == ' ' || s.peek(0) == '\t') { // meant as a comment
+		if end := strings.IndexAny(s.text[s.off:], "\r\n"); end >= 0 {
+			s.off += end
+		} else {
+			s.off = len(s.text)
+		}
+	}
 	s.tainted = true
 	return true
 }
