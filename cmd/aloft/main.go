@@ -4,12 +4,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
+	"time"
 
 	"aloft/internal/cli"
 	"aloft/internal/components/website"
 	"aloft/internal/daemon"
 	_ "aloft/internal/drivers/local/initd"
+	"aloft/internal/sdl/lsp"
 )
 
 // version is set by the linker in releases.
@@ -21,7 +24,20 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "website" { // the process of a Website component
 		os.Exit(website.Main(os.Args[2:]))
 	}
-	os.Exit(cli.Run(os.Args[1:], cli.Deps{Version: version, Class: daemon.Class, Classes: daemon.Classes, RunDaemon: runDaemon}))
+	os.Exit(cli.Run(os.Args[1:], cli.Deps{
+		Version: version, Class: daemon.Class, Classes: daemon.Classes, RunDaemon: runDaemon, ServeEditor: serveEditor,
+	}))
+}
+
+func serveEditor(ctx context.Context, o cli.EditorOptions) error {
+	err := lsp.Run(ctx, lsp.Config{
+		In: o.In, Out: o.Out, Log: o.Log, Version: o.Version, Now: time.Now, After: time.After, Alive: o.Alive,
+		Classes: o.Classes, LibraryDir: o.LibraryDir, Self: o.Self,
+	})
+	if errors.Is(err, lsp.ErrNoShutdown) {
+		return cli.ErrNoShutdown
+	}
+	return err
 }
 
 func runDaemon(ctx context.Context, o cli.DaemonOptions) error {

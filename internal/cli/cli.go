@@ -42,6 +42,8 @@ type DaemonOptions struct {
 type Deps struct {
 	// RunDaemon runs a daemon until ctx ends or it is stopped through its API.
 	RunDaemon func(ctx context.Context, o DaemonOptions) error
+	// ServeEditor runs the language server until the editor ends it.
+	ServeEditor func(ctx context.Context, o EditorOptions) error
 	// Class describes the component class of a name in sfClass. It is called
 	// only by commands that ship sources.
 	Class func(name string) (component.Class, bool)

@@ -7,12 +7,27 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 
-	"aloft/internal/sdl/lsp"
+	"aloft/component"
 
 	"github.com/spf13/cobra"
 )
+
+// EditorOptions is what "aloft lsp" was asked for.
+type EditorOptions struct {
+	In         io.ReadCloser // closed when the server ends
+	Out        io.Writer
+	Log        *slog.Logger
+	Version    string             // of the build
+	Alive      func(pid int) bool // reports whether a process still runs
+	Classes    func() []component.Class
+	LibraryDir string // where the built-in library can be written to be shown, or ""
+	Self       string // the program that plans, deploys and terminates
+}
+
+// ErrNoShutdown is what ServeEditor returns if the editor left without saying
+// goodbye.
+var ErrNoShutdown = errors.New("the editor left without shutdown")
 
 func (a *app) lspCommand() *cobra.Command {
 	var stdio, verbose bool
@@ -31,13 +46,12 @@ Editors start it themselves; doc/editors.md says how to set them up.`,
 			if self == "" {
 				self, _ = os.Executable() // without it, the commands say that they cannot run
 			}
-			err := lsp.Run(c.Context(), lsp.Config{
+			err := a.ServeEditor(c.Context(), EditorOptions{
 				In: closable(a.Stdin), Out: a.Stdout, Version: a.Version,
-				Log: slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: level})),
-				Now: time.Now, After: time.After, Alive: alive,
-				Classes: a.Classes, LibraryDir: a.libraryDir(), Self: self,
+				Log:   slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: level})),
+				Alive: alive, Classes: a.Classes, LibraryDir: a.libraryDir(), Self: self,
 			})
-			if errors.Is(err, lsp.ErrNoShutdown) {
+			if errors.Is(err, ErrNoShutdown) {
 				return exitStatus(exitError)
 			}
 			return err
