@@ -1,6 +1,7 @@
 package component
 
 import (
+	"strings"
 	"time"
 
 	"aloft/value"
@@ -19,16 +20,21 @@ const (
 	SiteInherit Site = "inherit"
 )
 
-// Class describes a component class: what the planner, the editors and the
-// catalogue know of it without calling the manager.
+// Class describes a component class: what the planner knows of it without
+// calling the manager. What its attributes mean and which values are right,
+// its description in the library says, as the class's Schema.
 type Class struct {
 	Name    string   // native name, as "Nginx"
 	Aliases []string // other names accepted in sfClass
-	Doc     string
 	Site    Site
 
+	// Schema is that of its description in the library; nil accepts
+	// everything.
+	Schema Schema
+
+	// Attributes are those that there is more to say of than the schema does.
 	Attributes []Attribute
-	// OpenAttributes accepts attributes beyond those listed (compounds).
+	// OpenAttributes accepts attributes that nothing knows (compounds).
 	OpenAttributes bool
 	Outputs        []Output
 
@@ -45,7 +51,7 @@ type Class struct {
 	// Limits of the operations; zero means the daemon's (600 s, 120 s).
 	DeployTimeout, StartTimeout time.Duration
 
-	// Check finds, while planning, what the list of Attributes cannot say.
+	// Check finds, while planning, what the schema cannot say.
 	// Late values are *value.Reference then. It is pure and may be nil.
 	Check func(attrs *value.Component, m Target) []Problem
 }
@@ -66,21 +72,38 @@ const (
 	UseStart  Use = "start" // first read in start: waits for running
 )
 
-// Attribute is one line of a class's schema.
+// Attribute is what planning must know of an attribute and the schema in the
+// library cannot say.
 type Attribute struct {
-	Name     string
-	Kinds    []value.Kind // accepted kinds; none: any
-	Required bool
-	Default  value.Value // nil: none
-	Enum     []string    // of strings, the accepted ones; none: any
-	Doc      string
-	Unit     string
-	Use      Use
-	Fixed    bool // a change means replacement
-	Secret   bool // content never shown
-	Source   bool // names a file or folder beside the description, shipped with it
+	Name   string
+	Use    Use
+	Fixed  bool // a change means replacement
+	Secret bool // content never shown
+	Source bool // names a file or folder beside the description, shipped with it
 	// Whole: the attribute is a reference to a component, read as a whole.
 	Whole bool
+	// Reference: the manager gets the reference, not what it leads to.
+	Reference bool
+}
+
+// Schema is what the description of a class in the library says of its
+// attributes. Nothing else says which values are right.
+type Schema interface {
+	// Names returns the attributes it speaks of, in order. Those that every
+	// component may have, which begin with sf, are among them.
+	Names() []string
+	// Has reports whether it speaks of the attribute.
+	Has(name string) bool
+	// Default returns what the attribute is where it is not given, or nil.
+	Default(name string) value.Value
+	// Required reports whether the attribute must be given.
+	Required(name string) bool
+	// Wrong says what is wrong with v as the attribute, or nil. Of an
+	// attribute that is not given v is nil.
+	Wrong(name string, v value.Value) *Problem
+	// Slip returns the attribute that name was probably meant to be, or "". It
+	// proposes none that is given.
+	Slip(name string, given func(name string) bool) string
 }
 
 // Output is an attribute the manager adds at run time.
@@ -92,21 +115,23 @@ type Output struct {
 
 // Problem is something wrong with an attribute, found while planning.
 type Problem struct {
-	Attr     string // "" for the component as a whole
+	Rule     value.Pos // where the schema says so, if it does
+	Attr     string    // "" for the component as a whole
 	Expected string
 	Found    string
 	Message  string
 	Remedy   string
 }
 
-// Attribute returns the schema line called name.
+// Attribute returns what there is to know of the attribute called name; false
+// if neither the class nor its schema knows it.
 func (c *Class) Attribute(name string) (Attribute, bool) {
 	for _, a := range c.Attributes {
 		if a.Name == name {
 			return a, true
 		}
 	}
-	return Attribute{}, false
+	return Attribute{Name: name}, c.Schema != nil && !strings.HasPrefix(name, "sf") && c.Schema.Has(name)
 }
 
 // HasOutput reports whether the class declares the output called name.

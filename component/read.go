@@ -6,10 +6,10 @@ import (
 	"aloft/value"
 )
 
-// Values reads the attributes of one component as its class declares them: an
-// absent attribute reads as its default, and the first one that is missing or
-// of the wrong kind is kept for Err, so that a manager reads all it needs and
-// checks once.
+// Values reads the attributes of one component as its class's schema declares
+// them: an absent attribute reads as its default, and the first one that is
+// missing or of the wrong kind is kept for Err, so that a manager reads all it
+// needs and checks once.
 type Values struct {
 	class *Class
 	attrs *value.Component
@@ -125,11 +125,14 @@ func (v *Values) get(name string) value.Value {
 	if x, ok := v.attrs.Get(name); ok && x.Kind() != value.KindNull {
 		return x
 	}
-	a, _ := v.class.Attribute(name)
-	if a.Required && v.err == nil {
+	schema := v.class.Schema
+	if schema == nil {
+		return nil
+	}
+	if schema.Required(name) && v.err == nil {
 		v.err = fmt.Errorf("attribute %s is missing", name)
 	}
-	return a.Default
+	return schema.Default(name)
 }
 
 func (v *Values) wrong(name, want string, got value.Value) {

@@ -35,14 +35,14 @@ const hostileTime = time.Second
 // hostile puts hostile strings into every attribute that takes strings, and
 // checks that they stay strings. That an operation fails is fine.
 func (s suite) hostile(t *testing.T) {
-	for _, a := range s.class.Attributes {
-		if len(a.Enum) > 0 || slices.Contains(s.Trusted, a.Name) {
+	for _, name := range s.names() {
+		if slices.Contains(s.Trusted, name) {
 			continue
 		}
 		for _, text := range hostileStrings {
 			canary := filepath.Join(t.TempDir(), "canary")
 			text = strings.ReplaceAll(text, "CANARY", canary)
-			attrs, ok := s.poison(a, text)
+			attrs, ok := s.poison(name, text)
 			if !ok {
 				break
 			}
@@ -61,7 +61,7 @@ func (s suite) hostile(t *testing.T) {
 			g.run("terminate")
 			g.gone()
 			if _, err := os.Lstat(canary); err == nil {
-				t.Errorf("attribute %s: %q was carried out", a.Name, text)
+				t.Errorf("attribute %s: %q was carried out", name, text)
 			}
 			g.end()
 			g.end = func() {}
@@ -69,17 +69,48 @@ func (s suite) hostile(t *testing.T) {
 	}
 }
 
-func (s suite) problems(attrs *value.Component) int {
-	if s.class.Check == nil {
-		return 0
+// names lists the attributes that a description may give.
+func (s suite) names() (names []string) {
+	if s.class.Schema == nil {
+		for a := range s.Attrs.All() {
+			names = append(names, a.Name)
+		}
+		return names
 	}
-	return len(s.class.Check(attrs, component.Target{Isolation: s.Machine.Isolation, Privileged: os.Geteuid() == 0}))
+	for _, name := range s.class.Schema.Names() {
+		if !strings.HasPrefix(name, "sf") {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
-// poison returns the case's attributes with text in a.
-func (s suite) poison(a component.Attribute, text string) (*value.Component, bool) {
+func (s suite) problems(attrs *value.Component) int {
+	return len(Problems(s.class, attrs, component.Target{Isolation: s.Machine.Isolation, Privileged: os.Geteuid() == 0}))
+}
+
+// Problems returns what planning finds wrong with the attributes of a
+// component: what the schema of its class refuses, else what its Check does.
+func Problems(class component.Class, attrs *value.Component, m component.Target) (problems []component.Problem) {
+	if class.Schema != nil {
+		for _, name := range class.Schema.Names() {
+			v, _ := attrs.Get(name)
+			if p := class.Schema.Wrong(name, v); p != nil {
+				problems = append(problems, *p)
+			}
+		}
+	}
+	if len(problems) == 0 && class.Check != nil {
+		problems = class.Check(attrs, m)
+	}
+	return problems
+}
+
+// poison returns the case's attributes with text in the one called name; false
+// if no text can be there.
+func (s suite) poison(name, text string) (*value.Component, bool) {
 	attrs := value.NewComponent(false, slices.Collect(s.Attrs.All())...)
-	old, _ := s.Attrs.Get(a.Name)
+	old, _ := s.Attrs.Get(name)
 	var v value.Value
 	switch old := old.(type) {
 	case value.Vector:
@@ -94,19 +125,20 @@ func (s suite) poison(a component.Attribute, text string) (*value.Component, boo
 		}
 		v = poisoned
 	default:
-		if !slices.Contains(a.Kinds, value.KindString) {
+		v = value.String(text)
+		if s.class.Schema != nil && s.class.Schema.Wrong(name, v) != nil {
 			return nil, false
 		}
-		v = value.String(text)
 	}
-	attrs.Set(value.Attr{Name: a.Name, Value: v})
+	attrs.Set(value.Attr{Name: name, Value: v})
 	return attrs, true
 }
 
-// checkClass checks that a class is complete and makes sense.
+// checkClass checks that a class is complete, and that it and its schema speak
+// of the same attributes.
 func checkClass(t *testing.T, class component.Class) {
-	if class.Name == "" || class.Doc == "" || class.Site == "" {
-		t.Errorf("class %+v lacks a name, a text or a site", class)
+	if class.Name == "" || class.Site == "" {
+		t.Errorf("class %+v lacks a name or a site", class)
 	}
 	seen := map[string]bool{}
 	for _, a := range class.Attributes {
@@ -114,22 +146,26 @@ func checkClass(t *testing.T, class component.Class) {
 			t.Errorf("attribute %s is declared twice", a.Name)
 		}
 		seen[a.Name] = true
-		if a.Doc == "" {
-			t.Errorf("attribute %s has no text", a.Name)
+		if class.Schema != nil && !class.Schema.Has(a.Name) {
+			t.Errorf("the schema does not know the attribute %s", a.Name)
 		}
-		if a.Required && a.Default != nil {
-			t.Errorf("attribute %s is required and has a default", a.Name)
-		}
-		if a.Default != nil && len(a.Kinds) > 0 && !slices.Contains(a.Kinds, a.Default.Kind()) {
-			t.Errorf("attribute %s: its default is a %s", a.Name, a.Default.Kind())
-		}
-		if d, ok := a.Default.(value.String); ok && len(a.Enum) > 0 && !slices.Contains(a.Enum, string(d)) {
-			t.Errorf("attribute %s: its default %q is not one of %q", a.Name, d, a.Enum)
+	}
+	if class.Schema != nil {
+		for _, name := range class.Schema.Names() {
+			seen[name] = true
+			if strings.HasPrefix(name, "sf") {
+				continue // what every component has is not the class's to say
+			}
+			if v := class.Schema.Default(name); v != nil {
+				if p := class.Schema.Wrong(name, v); p != nil {
+					t.Errorf("the default of %s: %+v", name, p)
+				}
+			}
 		}
 	}
 	for _, o := range class.Outputs {
-		if o.Doc == "" {
-			t.Errorf("output %s has no text", o.Name)
+		if o.Name == "" || o.Doc == "" {
+			t.Errorf("output %s has no name or no text", o.Name)
 		}
 		if seen[o.Name] && o.Name != "port" { // a server may put out the port it was given
 			t.Errorf("output %s is also an attribute", o.Name)

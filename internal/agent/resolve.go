@@ -37,7 +37,7 @@ func (t *tenant) attributes(ctx context.Context, c *held, class *component.Class
 	out := value.NewComponent(false)
 	for a := range wanted.All() {
 		line, known := class.Attribute(a.Name)
-		if known && slices.Equal(line.Kinds, []value.Kind{value.KindReference}) {
+		if line.Reference {
 			out.Set(a) // the reference itself is the value: whom to notify
 			continue
 		}

@@ -12,7 +12,6 @@ import (
 
 	"aloft/client"
 	"aloft/component"
-	"aloft/value"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -47,7 +46,7 @@ func classOf(name string) (component.Class, bool) {
 		return component.Class{}, false
 	}
 	return component.Class{Name: name, Attributes: []component.Attribute{
-		{Name: "source", Kinds: []value.Kind{value.KindString}, Source: true},
+		{Name: "source", Source: true},
 	}}, true
 }
 

@@ -1,12 +1,15 @@
 package plan
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/rogpeppe/go-internal/txtar"
@@ -15,6 +18,7 @@ import (
 	"aloft/internal/inventory"
 	"aloft/internal/model"
 	"aloft/internal/place"
+	"aloft/internal/sdl/catalog"
 	"aloft/internal/sdl/resolve"
 	"aloft/provider"
 	"aloft/value"
@@ -39,33 +43,63 @@ func (cs classes) Names() (names []string) {
 	return names
 }
 
-var testClasses = classes{
-	{Name: "Compound", Aliases: []string{"org.smartfrog.sfcore.compound.CompoundImpl"}, Site: component.SiteInherit, Children: true, OpenAttributes: true, Reconfigures: true},
-	{
-		Name: "VM", Site: component.SiteResource, Children: true, Reconfigures: true, OpenAttributes: true,
-		Attributes: []component.Attribute{
-			{Name: "memory", Kinds: []value.Kind{value.KindInteger}, Fixed: true},
-			{Name: "cloudProvider", Kinds: []value.Kind{value.KindString}, Fixed: true},
-		},
-		Outputs: []component.Output{{Name: "ip", Kind: value.KindString}, {Name: "hostname", Kind: value.KindString}},
-	},
-	{
-		Name: "Server", Site: component.SiteMachine, Reconfigures: true,
-		Attributes: []component.Attribute{
-			{Name: "port", Kinds: []value.Kind{value.KindInteger}, Default: value.Integer(80)},
-			{Name: "password", Kinds: []value.Kind{value.KindString}, Secret: true},
-			{Name: "dir", Kinds: []value.Kind{value.KindString}, Fixed: true},
-			{Name: "mode", Kinds: []value.Kind{value.KindString}, Enum: []string{"fast", "safe"}},
-			{Name: "peer", Use: component.UseStart},
-			{Name: "upstream"},
-		},
-		Outputs: []component.Output{{Name: "uri", Kind: value.KindString}},
-	},
-	{
-		Name: "Installer", Site: component.SiteMachine, Isolation: true,
-		Attributes: []component.Attribute{{Name: "name", Kinds: []value.Kind{value.KindString}, Required: true, Doc: "what to install"}},
-	},
+// schemas are what the library would say of the classes, had it these.
+const schemas = `#include "components.sf"
+Server extends Prim {
+  sfClass "Server";
+  port 80;
+  sfServerSchema extends DATA Schema {
+    sfAssertionPhase "static";
+    port extends OptionalInteger { description "where it listens"; minimum 1; }
+    password extends OptionalString;
+    dir extends OptionalString;
+    mode extends OptionalString { values [| "fast", "safe" |]; }
+    peer extends Optional;
+    upstream extends Optional;
+  }
 }
+Installer extends Prim {
+  sfClass "Installer";
+  sfInstallerSchema extends DATA Schema {
+    sfAssertionPhase "static";
+    name extends String { description "what to install"; }
+  }
+}
+`
+
+// testClasses returns the component classes of the cases.
+var testClasses = sync.OnceValue(func() classes {
+	fsys := fstest.MapFS{"schemas.sf": &fstest.MapFile{Data: []byte(schemas)}}
+	known, err := catalog.Load(context.Background(), resolve.Folder{Name: "test", FS: fsys})
+	if err != nil || known.Problems.Errors() > 0 {
+		panic(fmt.Sprint(err, known.Problems.All()))
+	}
+	schema := func(class string) component.Schema {
+		c, ok := known.Component(class)
+		if !ok {
+			panic("no schema of " + class)
+		}
+		return c
+	}
+	return classes{
+		{Name: "Compound", Aliases: []string{"org.smartfrog.sfcore.compound.CompoundImpl"}, Site: component.SiteInherit, Children: true, OpenAttributes: true, Reconfigures: true},
+		{
+			Name: "VM", Site: component.SiteResource, Children: true, Reconfigures: true, OpenAttributes: true,
+			Attributes: []component.Attribute{{Name: "memory", Fixed: true}, {Name: "cloudProvider", Fixed: true}},
+			Outputs:    []component.Output{{Name: "ip", Kind: value.KindString}, {Name: "hostname", Kind: value.KindString}},
+		},
+		{
+			Name: "Server", Site: component.SiteMachine, Schema: schema("Server"), Reconfigures: true,
+			Attributes: []component.Attribute{
+				{Name: "password", Secret: true},
+				{Name: "dir", Fixed: true},
+				{Name: "peer", Use: component.UseStart},
+			},
+			Outputs: []component.Output{{Name: "uri", Kind: value.KindString}},
+		},
+		{Name: "Installer", Site: component.SiteMachine, Schema: schema("Installer"), Isolation: true},
+	}
+})
 
 const prelude = `
 VM extends { sfClass "VM"; }
@@ -92,7 +126,7 @@ func tree(t *testing.T, name, text string) *model.Tree {
 // plans makes the plan that leads from existing to text.
 func plans(t *testing.T, file, text string, existing *inventory.System, isolation bool) (*Plan, string) {
 	t.Helper()
-	survey := Look("shop", tree(t, file, text), testClasses, Host{MachineID: "host", Hostname: "here"}, false)
+	survey := Look("shop", tree(t, file, text), testClasses(), Host{MachineID: "host", Hostname: "here"}, false)
 	placement, short := place.Choose(place.Input{
 		Needs: survey.Needs, Previous: Keep(survey, existing), Providers: []string{"local"},
 		Proposals: proposals(survey.Needs, isolation),

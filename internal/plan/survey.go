@@ -234,37 +234,82 @@ func (s *Survey) processHost(c *surveyed, host value.Attr) {
 		"machines of this system: "+strings.Join(known, ", "), "the managing host is called "+s.host.Hostname)
 }
 
-// checkAttributes compares the attributes with the schema of the class.
+// checkAttributes asks the class whether the attributes are right: its schema,
+// which the resolver has asked already unless the component was written without
+// the library, and what no schema can say.
 func (s *Survey) checkAttributes(c *surveyed) {
-	for _, a := range c.class.Attributes {
-		got, ok := c.attrs.Attr(a.Name)
-		if !ok {
-			if child := c.node.Child(a.Name); child != nil {
-				continue // an eager component where a value is wanted is checked by its manager
-			}
-			if a.Required {
-				s.problem(c, a.Name, c.node.Pos, diag.AttributeMissing, fmt.Sprintf("%s needs the attribute %s: %s", c.class.Name, a.Name, a.Doc), kinds(a), "nothing")
-			}
-			continue
-		}
-		s.checkKind(c, a, got)
-	}
-	if !c.class.OpenAttributes {
-		s.checkUnknown(c)
-	}
-	if c.class.Check == nil {
+	if c.class.Schema != nil && !s.checkSchema(c) || c.class.Check == nil {
 		return
 	}
 	for _, p := range c.class.Check(c.attrs, s.target(c)) {
-		pos := c.node.Pos
-		if a, ok := c.attrs.Attr(p.Attr); ok {
-			pos = a.Pos
+		s.refuse(c, diag.AttributeWrong, p)
+	}
+}
+
+// checkSchema reports what the schema of the class refuses.
+func (s *Survey) checkSchema(c *surveyed) (ok bool) {
+	ok = true
+	for _, name := range c.class.Schema.Names() {
+		var v value.Value
+		if got, given := c.attrs.Get(name); given {
+			v = got
+		} else if c.node.Child(name) != nil {
+			continue // an eager component where a value is wanted is checked by its manager
 		}
-		var hints []string
-		if p.Remedy != "" {
-			hints = append(hints, p.Remedy)
+		if _, shipped := v.(*value.Component); shipped {
+			if line, _ := c.class.Attribute(name); line.Source {
+				continue // its content is on the way
+			}
 		}
-		s.problem(c, p.Attr, pos, diag.AttributeWrong, p.Message, p.Expected, p.Found, hints...)
+		p := c.class.Schema.Wrong(name, v)
+		if p == nil {
+			continue
+		}
+		code := diag.AttributeKind
+		if v == nil {
+			code = diag.AttributeMissing
+			for a := range c.attrs.All() {
+				if c.class.Schema.Slip(a.Name, func(near string) bool { return near != name }) != "" {
+					p.Remedy = "did you mean " + a.Name + "?"
+				}
+			}
+		}
+		ok = false
+		s.refuse(c, code, *p)
+	}
+	s.noteSlips(c)
+	return ok
+}
+
+// refuse reports p.
+func (s *Survey) refuse(c *surveyed, code diag.Code, p component.Problem) {
+	d := diag.New(code, diag.At(c.node.Pos), p.Message)
+	if a, ok := c.attrs.Attr(p.Attr); ok && a.Pos.IsValid() {
+		d.Span = diag.At(a.Pos)
+	}
+	d.Path, d.Attribute, d.Expected, d.Found = c.node.Path.String(), p.Attr, p.Expected, p.Found
+	if p.Remedy != "" {
+		d.Hints = []string{p.Remedy}
+	}
+	if p.Rule.IsValid() {
+		d.Related = []diag.Related{{Span: diag.At(p.Rule), Message: "the schema says so here"}}
+	}
+	d.Severity = diag.Error
+	s.Problems.Add(d)
+}
+
+// noteSlips notes attributes that are probably meant to be others, unless the
+// class comes from the library, where the resolver has warned of them.
+func (s *Survey) noteSlips(c *surveyed) {
+	class, _ := c.attrs.Attr("sfClass")
+	if c.class.OpenAttributes || strings.HasPrefix(class.Pos.File, "library/") {
+		return
+	}
+	given := func(name string) bool { _, ok := c.attrs.Get(name); return ok || c.class.Schema.Required(name) }
+	for a := range c.attrs.All() {
+		if near := c.class.Schema.Slip(a.Name, given); near != "" {
+			s.Notes = append(s.Notes, fmt.Sprintf("%s: %s has no attribute %s; did you mean %s?", c.node.Path, c.class.Name, a.Name, near))
+		}
 	}
 }
 
@@ -272,67 +317,6 @@ func (s *Survey) checkAttributes(c *surveyed) {
 // checked again with the proposal (CheckPlacement).
 func (s *Survey) target(*surveyed) component.Target {
 	return component.Target{Isolation: true, Privileged: true}
-}
-
-func (s *Survey) checkKind(c *surveyed, a component.Attribute, got value.Attr) {
-	switch v := got.Value.(type) {
-	case *value.Reference:
-		return // read when it is needed
-	case value.TBD:
-		s.problem(c, a.Name, got.Pos, diag.AttributeMissing, fmt.Sprintf("%s is still to be defined", a.Name), kinds(a), "TBD")
-	case value.Null:
-		if a.Required {
-			s.problem(c, a.Name, got.Pos, diag.AttributeMissing, fmt.Sprintf("%s needs a value for %s", c.class.Name, a.Name), kinds(a), "NULL")
-		}
-	case value.String:
-		switch {
-		case len(a.Kinds) > 0 && !slices.Contains(a.Kinds, value.KindString):
-			s.problem(c, a.Name, got.Pos, diag.AttributeKind, fmt.Sprintf("%s has the wrong type", a.Name), kinds(a), fmt.Sprintf("string %q", string(v)))
-		case len(a.Enum) > 0 && !slices.Contains(a.Enum, string(v)):
-			var hints []string
-			if near := diag.Nearest(string(v), a.Enum); len(near) > 0 {
-				hints = append(hints, fmt.Sprintf("did you mean %q?", near[0]))
-			}
-			s.problem(c, a.Name, got.Pos, diag.AttributeKind, fmt.Sprintf("%s has a value that %s does not know", a.Name, c.class.Name), strings.Join(a.Enum, ", "), fmt.Sprintf("%q", string(v)), hints...)
-		}
-	default:
-		if len(a.Kinds) > 0 && !slices.Contains(a.Kinds, v.Kind()) && !a.Whole {
-			s.problem(c, a.Name, got.Pos, diag.AttributeKind, fmt.Sprintf("%s has the wrong type", a.Name), kinds(a), v.Kind().String())
-		}
-	}
-}
-
-// checkUnknown notes attributes that look like a slip of one the class has.
-// Others are the author's own: descriptions may carry values for references.
-func (s *Survey) checkUnknown(c *surveyed) {
-	names := make([]string, 0, len(c.class.Attributes))
-	for _, a := range c.class.Attributes {
-		names = append(names, a.Name)
-	}
-	for a := range c.attrs.All() {
-		if strings.HasPrefix(a.Name, "sf") || slices.Contains(names, a.Name) {
-			continue
-		}
-		if near := diag.Nearest(a.Name, names); len(near) > 0 {
-			if _, given := c.attrs.Get(near[0]); !given {
-				s.Notes = append(s.Notes, fmt.Sprintf("%s: %s has no attribute %s; did you mean %s?", c.node.Path, c.class.Name, a.Name, near[0]))
-			}
-		}
-	}
-}
-
-func kinds(a component.Attribute) string {
-	if len(a.Enum) > 0 {
-		return strings.Join(a.Enum, ", ")
-	}
-	if len(a.Kinds) == 0 {
-		return "a value"
-	}
-	names := make([]string, len(a.Kinds))
-	for i, k := range a.Kinds {
-		names[i] = k.String()
-	}
-	return strings.Join(names, " or ")
 }
 
 // need reads what a machine must have from the attributes of its component.

@@ -146,20 +146,20 @@ type probe struct {
 var probeClass = component.Class{
 	Name: "Probe", Site: component.SiteMachine, Children: true, OpenAttributes: true, Reconfigures: true,
 	Attributes: []component.Attribute{
-		{Name: "deployTakes", Doc: "milliseconds; as the stage draws if not given"},
-		{Name: "startTakes", Doc: "milliseconds"},
-		{Name: "reconfigureTakes", Doc: "milliseconds"},
-		{Name: "terminateTakes", Doc: "milliseconds"},
-		{Name: "failDeploy", Doc: "how often deploy fails"},
-		{Name: "failStart", Doc: "how often start fails"},
-		{Name: "failReconfigure", Doc: "how often reconfigure fails"},
-		{Name: "failTerminate", Doc: "how often terminate fails"},
-		{Name: "endsAfter", Doc: "milliseconds from start to its end by itself"},
-		{Name: "ends", Doc: "how often it ends; always if not given"},
-		{Name: "endsHow", Doc: "normal or abnormal"},
-		{Name: "reads", Doc: "read in deploy"},
-		{Name: "later", Use: component.UseStart, Doc: "read at start"},
-		{Name: "fixed", Fixed: true, Doc: "a change means replacement"},
+		{Name: "deployTakes"},                    // milliseconds; as the stage draws if not given
+		{Name: "startTakes"},                     // milliseconds
+		{Name: "reconfigureTakes"},               // milliseconds
+		{Name: "terminateTakes"},                 // milliseconds
+		{Name: "failDeploy"},                     // how often deploy fails
+		{Name: "failStart"},                      // how often start fails
+		{Name: "failReconfigure"},                // how often reconfigure fails
+		{Name: "failTerminate"},                  // how often terminate fails
+		{Name: "endsAfter"},                      // milliseconds from start to its end by itself
+		{Name: "ends"},                           // how often it ends; always if not given
+		{Name: "endsHow"},                        // normal or abnormal
+		{Name: "reads"},                          // read in deploy
+		{Name: "later", Use: component.UseStart}, // read at start
+		{Name: "fixed", Fixed: true},             // a change means replacement
 	},
 	Outputs: []component.Output{{Name: "out", Kind: value.KindString, Doc: "PATH@MACHINE"}},
 }

@@ -3,7 +3,10 @@
 // reads from its core attributes; there is nothing to do for it alone.
 package compound
 
-import "aloft/component"
+import (
+	"aloft/component"
+	"aloft/internal/sdl/catalog"
+)
 
 // Manager manages Compounds.
 type Manager struct{ component.Keep }
@@ -19,8 +22,8 @@ func (Manager) Class() component.Class {
 	return component.Class{
 		Name:           "Compound",
 		Aliases:        []string{"org.smartfrog.sfcore.compound.CompoundImpl"},
-		Doc:            "Components that belong together.",
 		Site:           component.SiteInherit,
+		Schema:         catalog.Schema("Compound"),
 		OpenAttributes: true,
 		Children:       true,
 		Reconfigures:   true,

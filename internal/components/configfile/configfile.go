@@ -14,6 +14,7 @@ import (
 
 	"aloft/component"
 	"aloft/internal/host"
+	"aloft/internal/sdl/catalog"
 	"aloft/value"
 )
 
@@ -29,28 +30,18 @@ func New() Manager { return Manager{} }
 func (Manager) Class() component.Class { return class }
 
 var class = component.Class{
-	Name: "ConfigFile",
-	Doc:  "A configuration file made from a template, or some keys of one that exists.",
-	Site: component.SiteMachine,
+	Name:   "ConfigFile",
+	Site:   component.SiteMachine,
+	Schema: catalog.Schema("ConfigFile"),
 	Attributes: []component.Attribute{
-		{Name: "path", Kinds: text, Required: true, Fixed: true, Doc: "where; a relative one is below the work folder"},
-		{Name: "format", Kinds: text, Required: true, Fixed: true, Enum: []string{"template", "ini", "properties", "json", "yaml", "xml"}, Doc: "what it is written in"},
-		{Name: "template", Kinds: text, Doc: "of format template: the text, with {{.name}} where a value goes"},
-		{Name: "values", Kinds: table, Doc: "of format template: a data component, name → value"},
-		{Name: "set", Kinds: table, Doc: "of the others: a data component, key → value"},
-		{Name: "remove", Kinds: []value.Kind{value.KindVector}, Doc: "of the others: keys to remove"},
-		{Name: "notify", Kinds: []value.Kind{value.KindReference}, Doc: "component that reads the file and is reconfigured when it changes"},
-		{Name: "keepOnTerminate", Kinds: []value.Kind{value.KindBool}, Default: value.Bool(false), Doc: "it stays as it is at the end"},
+		{Name: "path", Fixed: true},
+		{Name: "format", Fixed: true},
+		{Name: "notify", Reference: true},
 	},
 	Outputs:      []component.Output{{Name: "workDir", Kind: value.KindString, Doc: "the component's work folder"}},
 	Reconfigures: true,
 	Check:        check,
 }
-
-var (
-	text  = []value.Kind{value.KindString}
-	table = []value.Kind{value.KindComponent}
-)
 
 func check(attrs *value.Component, m component.Target) []component.Problem {
 	problems := host.CheckPaths(attrs, m, "path")

@@ -8,6 +8,7 @@ import (
 
 	"aloft/component"
 	"aloft/internal/host"
+	"aloft/internal/sdl/catalog"
 	"aloft/value"
 )
 
@@ -23,17 +24,12 @@ func New() Manager { return Manager{} }
 func (Manager) Class() component.Class { return class }
 
 var class = component.Class{
-	Name: "Directory",
-	Doc:  "A folder, empty or with the files of a folder beside the description.",
-	Site: component.SiteMachine,
+	Name:   "Directory",
+	Site:   component.SiteMachine,
+	Schema: catalog.Schema("Directory"),
 	Attributes: []component.Attribute{
-		{Name: "path", Kinds: text, Required: true, Fixed: true, Doc: "where; a relative one is below the work folder"},
-		{Name: "source", Kinds: []value.Kind{value.KindString, value.KindComponent}, Source: true, Doc: "a folder beside the description whose files it gets"},
-		{Name: "owner", Kinds: text, Doc: "user it and its files belong to; the daemon's if not given"},
-		{Name: "group", Kinds: text, Doc: "group it and its files belong to; the owner's if not given"},
-		{Name: "mode", Kinds: text, Default: value.String("0755"), Doc: "who may do what, in octal; copied files keep theirs"},
-		{Name: "recursive", Kinds: []value.Kind{value.KindBool}, Default: value.Bool(false), Doc: "deleted at the end with all that is in it, not only if empty"},
-		{Name: "keepOnTerminate", Kinds: []value.Kind{value.KindBool}, Default: value.Bool(false), Doc: "it stays at the end"},
+		{Name: "path", Fixed: true},
+		{Name: "source", Source: true},
 	},
 	Outputs:      []component.Output{{Name: "workDir", Kind: value.KindString, Doc: "the component's work folder"}},
 	Reconfigures: true,
@@ -41,8 +37,6 @@ var class = component.Class{
 		return append(host.CheckPaths(attrs, m, "path"), host.CheckMode(attrs, "mode")...)
 	},
 }
-
-var text = []value.Kind{value.KindString}
 
 func read(c *component.Call) (host.Folder, error) {
 	v := class.Values(c.Attrs)

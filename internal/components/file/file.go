@@ -8,6 +8,7 @@ import (
 
 	"aloft/component"
 	"aloft/internal/host"
+	"aloft/internal/sdl/catalog"
 	"aloft/value"
 )
 
@@ -23,26 +24,18 @@ func New() Manager { return Manager{} }
 func (Manager) Class() component.Class { return class }
 
 var class = component.Class{
-	Name: "File",
-	Doc:  "A file with a given content.",
-	Site: component.SiteMachine,
+	Name:   "File",
+	Site:   component.SiteMachine,
+	Schema: catalog.Schema("File"),
 	Attributes: []component.Attribute{
-		{Name: "path", Kinds: text, Required: true, Fixed: true, Doc: "where; a relative one is below the work folder"},
-		{Name: "content", Kinds: text, Doc: "its content as text"},
-		{Name: "bytes", Kinds: []value.Kind{value.KindBytes}, Doc: "its content as bytes"},
-		{Name: "source", Kinds: []value.Kind{value.KindString, value.KindComponent}, Source: true, Doc: "a file beside the description whose content it gets"},
-		{Name: "owner", Kinds: text, Doc: "user it belongs to; the daemon's if not given"},
-		{Name: "group", Kinds: text, Doc: "group it belongs to; the owner's if not given"},
-		{Name: "mode", Kinds: text, Default: value.String("0644"), Doc: "who may do what, in octal"},
-		{Name: "backup", Kinds: []value.Kind{value.KindBool}, Default: value.Bool(false), Fixed: true, Doc: "what was there before comes back at the end"},
-		{Name: "keepOnTerminate", Kinds: []value.Kind{value.KindBool}, Default: value.Bool(false), Doc: "it stays at the end"},
+		{Name: "path", Fixed: true},
+		{Name: "source", Source: true},
+		{Name: "backup", Fixed: true},
 	},
 	Outputs:      []component.Output{{Name: "workDir", Kind: value.KindString, Doc: "the component's work folder"}},
 	Reconfigures: true,
 	Check:        check,
 }
-
-var text = []value.Kind{value.KindString}
 
 func check(attrs *value.Component, m component.Target) []component.Problem {
 	problems := append(host.CheckPaths(attrs, m, "path"), host.CheckMode(attrs, "mode")...)

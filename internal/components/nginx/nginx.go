@@ -21,6 +21,7 @@ import (
 
 	"aloft/component"
 	"aloft/internal/host"
+	"aloft/internal/sdl/catalog"
 	"aloft/value"
 )
 
@@ -42,13 +43,12 @@ func New(p *host.Processes, pk *host.Packages) *Manager {
 func (*Manager) Class() component.Class { return class }
 
 var class = component.Class{
-	Name: "Nginx",
-	Doc:  "Web server and load balancer.",
-	Site: component.SiteMachine,
+	Name:   "Nginx",
+	Site:   component.SiteMachine,
+	Schema: catalog.Schema("Nginx"),
 	Attributes: []component.Attribute{
-		{Name: "port", Kinds: []value.Kind{value.KindInteger}, Default: value.Integer(80), Doc: "TCP port of the sites that name none"},
-		{Name: "sites", Kinds: []value.Kind{value.KindComponent}, Use: component.UseStart, Doc: "a data component: name → what is served; see aloft/nginx.sf"},
-		{Name: "workers", Kinds: []value.Kind{value.KindString, value.KindInteger}, Default: value.String("auto"), Use: component.UseStart, Doc: `worker processes; "auto": one for each processor`},
+		{Name: "sites", Use: component.UseStart},
+		{Name: "workers", Use: component.UseStart},
 	},
 	Outputs:      []component.Output{{Name: "uri", Kind: value.KindString, Doc: "where it answers"}},
 	Reconfigures: true,

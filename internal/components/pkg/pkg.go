@@ -8,6 +8,7 @@ import (
 
 	"aloft/component"
 	"aloft/internal/host"
+	"aloft/internal/sdl/catalog"
 	"aloft/value"
 )
 
@@ -26,25 +27,14 @@ func New(p *host.Packages) *Manager { return &Manager{packages: p} }
 func (*Manager) Class() component.Class { return class }
 
 var class = component.Class{
-	Name: "Package",
-	Doc:  "Software of the machine's distribution, installed without questions and without starting services.",
-	Site: component.SiteMachine,
-	Attributes: []component.Attribute{
-		{Name: "name", Kinds: text, Doc: "package to install"},
-		{Name: "names", Kinds: []value.Kind{value.KindVector}, Doc: "packages to install"},
-		{Name: "version", Kinds: text, Doc: "version of all of them; any if not given"},
-		{Name: "manager", Kinds: text, Default: value.String("auto"), Enum: []string{"auto", "apt"}, Doc: "package manager to use"},
-		{Name: "refresh", Kinds: []value.Kind{value.KindBool}, Doc: "read the package lists anew; if older than a day if not given"},
-		{Name: "proxy", Kinds: text, Doc: "HTTP proxy of the package manager; the machine's if not given"},
-		{Name: "keepOnTerminate", Kinds: []value.Kind{value.KindBool}, Default: value.Bool(true), Doc: "what was installed stays at the end"},
-	},
+	Name:         "Package",
+	Site:         component.SiteMachine,
+	Schema:       catalog.Schema("Package"),
 	Reconfigures: true,
 	Isolation:    true,
 	KeepsData:    true,
 	Check:        check,
 }
-
-var text = []value.Kind{value.KindString}
 
 func check(attrs *value.Component, m component.Target) []component.Problem {
 	_, name := attrs.Get("name")

@@ -15,6 +15,7 @@ import (
 
 	"aloft/component"
 	"aloft/internal/host"
+	"aloft/internal/sdl/catalog"
 	"aloft/value"
 )
 
@@ -33,25 +34,20 @@ func New(p *host.Processes) *Manager { return &Manager{processes: p} }
 func (*Manager) Class() component.Class { return class }
 
 var class = component.Class{
-	Name: "Process",
-	Doc:  "A program that runs until it is told to end, restarted when it dies.",
-	Site: component.SiteMachine,
+	Name:   "Process",
+	Site:   component.SiteMachine,
+	Schema: catalog.Schema("Process"),
 	Attributes: []component.Attribute{
-		{Name: "command", Kinds: []value.Kind{value.KindVector}, Required: true, Doc: "program and arguments, as they are: no shell"},
-		{Name: "user", Kinds: text, Doc: "user it runs as; the daemon's if not given"},
-		{Name: "dir", Kinds: text, Doc: "working directory; the work folder if not given"},
-		{Name: "env", Kinds: table, Use: component.UseStart, Doc: "environment variables beyond PATH, HOME, USER, LOGNAME, LANG and PWD"},
-		{Name: "stopSignal", Kinds: text, Default: value.String("TERM"), Use: component.UseStart, Doc: "signal that asks it to end"},
-		{Name: "stopTimeout", Kinds: number, Default: value.Integer(10), Unit: "s", Use: component.UseStart, Doc: "time to end before it is killed"},
-		{Name: "logFile", Kinds: text, Doc: "file for its output; one in the work folder if not given. Rotated at 10 MB, three files"},
-		{Name: "readyPort", Kinds: number, Use: component.UseStart, Doc: "it is ready when this port of the machine is open"},
-		{Name: "readyLine", Kinds: text, Use: component.UseStart, Doc: "it is ready when a line of its output contains this"},
-		{Name: "readyCommand", Kinds: []value.Kind{value.KindVector}, Use: component.UseStart, Doc: "it is ready when this program exits with 0"},
-		{Name: "readyUrl", Kinds: text, Use: component.UseStart, Doc: "it is ready when this answers with a status below 400"},
-		{Name: "readyTimeout", Kinds: number, Default: value.Integer(60), Unit: "s", Use: component.UseStart, Doc: "time to become ready"},
-		{Name: "restart", Kinds: text, Default: value.String("onFailure"), Enum: []string{"never", "onFailure", "always"}, Use: component.UseStart, Doc: "what its end is answered with; pauses from 1 s to 5 min, at most sfMaxRestarts (10) within sfRestartWindow (3600 s)"},
-		{Name: "limits", Kinds: table, Use: component.UseStart, Doc: "openFiles, processes; memory, fileSize, core in MiB. They change without a restart"},
-		{Name: "keepOnTerminate", Kinds: []value.Kind{value.KindBool}, Default: value.Bool(false), Doc: "leave logFile behind"},
+		{Name: "env", Use: component.UseStart},
+		{Name: "stopSignal", Use: component.UseStart},
+		{Name: "stopTimeout", Use: component.UseStart},
+		{Name: "readyPort", Use: component.UseStart},
+		{Name: "readyLine", Use: component.UseStart},
+		{Name: "readyCommand", Use: component.UseStart},
+		{Name: "readyUrl", Use: component.UseStart},
+		{Name: "readyTimeout", Use: component.UseStart},
+		{Name: "restart", Use: component.UseStart},
+		{Name: "limits", Use: component.UseStart},
 	},
 	Outputs: []component.Output{
 		{Name: "pid", Kind: value.KindInteger, Doc: "process id on its machine"},
@@ -62,12 +58,6 @@ var class = component.Class{
 	Check:        check,
 }
 
-var (
-	text   = []value.Kind{value.KindString}
-	number = []value.Kind{value.KindInteger}
-	table  = []value.Kind{value.KindComponent}
-)
-
 func check(attrs *value.Component, m component.Target) []component.Problem {
 	problems := host.CheckPaths(attrs, m, "dir", "logFile")
 	problems = append(problems, host.CheckEnv(attrs, "env")...)
@@ -77,13 +67,6 @@ func check(attrs *value.Component, m component.Target) []component.Problem {
 	if v, ok := attrs.Get("command"); ok {
 		if command, ok := v.(value.Vector); ok && len(command) == 0 {
 			problem("command", "a program and its arguments", "[||]", fmt.Errorf("the command is empty"))
-		}
-	}
-	if v, ok := attrs.Get("stopSignal"); ok {
-		if name, ok := v.(value.String); ok {
-			if _, err := host.ParseSignal(string(name)); err != nil {
-				problem("stopSignal", "the name of a signal", string(name), err)
-			}
 		}
 	}
 	if v, ok := attrs.Get("limits"); ok {

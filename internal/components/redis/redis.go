@@ -18,6 +18,7 @@ import (
 
 	"aloft/component"
 	"aloft/internal/host"
+	"aloft/internal/sdl/catalog"
 	"aloft/value"
 )
 
@@ -39,16 +40,12 @@ func New(p *host.Processes, pk *host.Packages) *Manager {
 func (*Manager) Class() component.Class { return class }
 
 var class = component.Class{
-	Name: "Redis",
-	Doc:  "The in-memory data store.",
-	Site: component.SiteMachine,
+	Name:   "Redis",
+	Site:   component.SiteMachine,
+	Schema: catalog.Schema("Redis"),
 	Attributes: []component.Attribute{
-		{Name: "port", Kinds: []value.Kind{value.KindInteger}, Default: value.Integer(6379), Doc: "TCP port"},
-		{Name: "bind", Kinds: text, Doc: "addresses to listen on, blanks between them; the machine's ip and 127.0.0.1 if not given"},
-		{Name: "password", Kinds: text, Secret: true, Doc: "what clients must know; without one, whoever reaches the address may read and write"},
-		{Name: "maxMemory", Kinds: text, Doc: `limit of its data, as "256mb"; above it, writing is refused`},
-		{Name: "appendOnly", Kinds: []value.Kind{value.KindBool}, Default: value.Bool(false), Doc: "every change is written to disk, not only a copy now and then"},
-		{Name: "replicaOf", Kinds: []value.Kind{value.KindComponent, value.KindReference}, Use: component.UseStart, Whole: true, Doc: "the Redis it copies"},
+		{Name: "password", Secret: true},
+		{Name: "replicaOf", Use: component.UseStart, Whole: true},
 	},
 	Outputs: []component.Output{
 		{Name: "host", Kind: value.KindString, Doc: "address that clients reach it by"},
@@ -59,8 +56,6 @@ var class = component.Class{
 	Isolation:    true,
 	Check:        check,
 }
-
-var text = []value.Kind{value.KindString}
 
 var memorySize = regexp.MustCompile(`(?i)^[0-9]{1,15}([kmg]?b|[kmg])?$`)
 

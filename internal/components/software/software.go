@@ -5,7 +5,7 @@ package software
 
 import (
 	"aloft/component"
-	"aloft/value"
+	"aloft/internal/sdl/catalog"
 )
 
 // Manager manages VirtualSoftwareComponents.
@@ -19,11 +19,11 @@ func New() Manager { return Manager{} }
 // Class describes VirtualSoftwareComponent.
 func (Manager) Class() component.Class {
 	return component.Class{
-		Name: "VirtualSoftwareComponent",
-		Doc:  "The software of a machine, as one part of it.",
-		Site: component.SiteInherit,
+		Name:   "VirtualSoftwareComponent",
+		Site:   component.SiteInherit,
+		Schema: catalog.Schema("VirtualSoftwareComponent"),
 		Attributes: []component.Attribute{
-			{Name: "sfProcessHost", Kinds: []value.Kind{value.KindString, value.KindReference}, Fixed: true, Doc: "address or name of the host that processes it; LAZY PARENT:ip for the machine around it"},
+			{Name: "sfProcessHost", Fixed: true},
 		},
 		OpenAttributes: true,
 		Children:       true,

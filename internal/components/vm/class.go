@@ -7,6 +7,7 @@ import (
 	"aloft/internal/inventory"
 	"aloft/internal/plan"
 	"aloft/internal/provision"
+	"aloft/internal/sdl/catalog"
 	"aloft/provider"
 	"aloft/value"
 )
@@ -15,23 +16,22 @@ import (
 func (*Manager) Class() component.Class { return class }
 
 var class = component.Class{
-	Name: "VM",
-	Doc:  "A machine, rented where it is cheapest and allowed, with a daemon of its own.",
-	Site: component.SiteResource,
+	Name:   "VM",
+	Site:   component.SiteResource,
+	Schema: catalog.Schema("VM"),
 	Attributes: []component.Attribute{
-		{Name: "cloudProvider", Kinds: text, Default: value.String("auto"), Fixed: true, Doc: `provider or account the machine comes from; "auto": the cheapest`},
-		{Name: "vol-image", Kinds: text, Fixed: true, Doc: "template of its disk; the provider's default if not given"},
-		{Name: "template", Kinds: text, Fixed: true, Doc: "the same as vol-image"},
-		{Name: "cores", Kinds: whole, Default: value.Integer(1), Fixed: true, Doc: "processors, at least"},
-		{Name: "memory", Kinds: whole, Default: value.Integer(1024), Unit: "MiB", Fixed: true, Doc: "memory, at least"},
-		{Name: "disk", Kinds: whole, Default: value.Integer(10), Unit: "GB", Fixed: true, Doc: "disk, at least"},
-		{Name: "region", Kinds: text, Fixed: true, Doc: "region it must be in; any if not given"},
-		{Name: "account", Kinds: text, Fixed: true, Doc: "account it is made in; the provider's default if not given"},
-		{Name: "maxPrice", Kinds: number, Unit: "per hour", Fixed: true, Doc: "what it may cost at most; any if not given"},
-		{Name: "ports", Kinds: []value.Kind{value.KindVector}, Default: value.Vector{}, Fixed: true, Doc: `ports open to the outside, as "tcp/80"`},
-		{Name: "sshKey", Kinds: text, Fixed: true, Doc: "public key for logging in; not handed over by this release"},
-		{Name: "userData", Kinds: text, Fixed: true, Doc: "text for the machine's first boot; not handed over by this release"},
-		{Name: "labels", Kinds: []value.Kind{value.KindComponent}, Doc: "free words for people; they change in place"},
+		{Name: "cloudProvider", Fixed: true},
+		{Name: "vol-image", Fixed: true},
+		{Name: "template", Fixed: true},
+		{Name: "cores", Fixed: true},
+		{Name: "memory", Fixed: true},
+		{Name: "disk", Fixed: true},
+		{Name: "region", Fixed: true},
+		{Name: "account", Fixed: true},
+		{Name: "maxPrice", Fixed: true},
+		{Name: "ports", Fixed: true},
+		{Name: "sshKey", Fixed: true},
+		{Name: "userData", Fixed: true},
 	},
 	Outputs: []component.Output{
 		{Name: "ip", Kind: value.KindString, Doc: "address that the system's other machines reach it by"},
@@ -47,23 +47,7 @@ var class = component.Class{
 	Check:        check,
 }
 
-var (
-	text   = []value.Kind{value.KindString}
-	whole  = []value.Kind{value.KindInteger}
-	number = []value.Kind{value.KindInteger, value.KindLong, value.KindFloat, value.KindDouble}
-)
-
 func check(attrs *value.Component, _ component.Target) (problems []component.Problem) {
-	for _, name := range []string{"cores", "memory", "disk"} {
-		if n, ok := attrs.Get(name); ok {
-			if n, ok := n.(value.Integer); ok && n < 1 {
-				problems = append(problems, component.Problem{
-					Attr: name, Expected: "at least 1", Found: fmt.Sprint(n),
-					Message: fmt.Sprintf("a machine with %s %d cannot be made", name, n), Remedy: "leave it out for the default",
-				})
-			}
-		}
-	}
 	for _, name := range []string{"sshKey", "userData"} {
 		if s, ok := attrs.Get(name); ok && s != value.String("") && s.Kind() != value.KindNull {
 			problems = append(problems, component.Problem{

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"aloft/component"
+	"aloft/component/componenttest"
 	"aloft/internal/components/vm"
 	"aloft/internal/drivers/sim"
 	"aloft/internal/plan"
@@ -298,7 +299,7 @@ func TestCheckRefusesWhatNoMachineCanBe(t *testing.T) {
 	class := (&vm.Manager{}).Class()
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			problems := class.Check(c.attrs, component.Target{})
+			problems := componenttest.Problems(class, c.attrs, component.Target{})
 			if got := len(problems) > 0; got != (c.bad != "") || got && problems[0].Attr != c.bad {
 				t.Errorf("problems %+v, want one of %q", problems, c.bad)
 			}

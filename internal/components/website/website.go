@@ -18,6 +18,7 @@ import (
 
 	"aloft/component"
 	"aloft/internal/host"
+	"aloft/internal/sdl/catalog"
 	"aloft/value"
 )
 
@@ -40,14 +41,12 @@ func New(p *host.Processes, binary string) *Manager {
 func (*Manager) Class() component.Class { return class }
 
 var class = component.Class{
-	Name: "Website",
-	Doc:  "Pages, or a folder of files, served over HTTP.",
-	Site: component.SiteMachine,
+	Name:   "Website",
+	Site:   component.SiteMachine,
+	Schema: catalog.Schema("Website"),
 	Attributes: []component.Attribute{
-		{Name: "listen", Kinds: []value.Kind{value.KindString}, Doc: "address to listen on; the machine's ip if not given"},
-		{Name: "port", Kinds: []value.Kind{value.KindInteger}, Default: value.Integer(8080), Doc: "TCP port"},
-		{Name: "pages", Kinds: []value.Kind{value.KindComponent}, Use: component.UseStart, Doc: "a data component: path → text of the page; \"/\" is the front page"},
-		{Name: "root", Kinds: []value.Kind{value.KindString}, Use: component.UseStart, Doc: "folder to serve instead of pages"},
+		{Name: "pages", Use: component.UseStart},
+		{Name: "root", Use: component.UseStart},
 	},
 	Outputs: []component.Output{
 		{Name: "uri", Kind: value.KindString, Doc: "where it answers, as http://address:port/"},

@@ -223,35 +223,3 @@ func Summary(text string) string {
 	}
 	return strings.TrimRight(text, ".")
 }
-
-// Type says in a few words what the attribute may be, such as "number" or
-// "vector of string".
-func (a *Attribute) Type() string {
-	text := kindsText(a.Kinds())
-	if a.Elements != nil {
-		text += " of " + kindsText(a.ElementKinds())
-	}
-	return text
-}
-
-func kindsText(kinds []value.Kind) string {
-	if kinds == nil {
-		return "any"
-	}
-	numbers := []value.Kind{value.KindInteger, value.KindLong, value.KindFloat, value.KindDouble}
-	all := true
-	for _, k := range numbers {
-		all = all && slices.Contains(kinds, k)
-	}
-	var names []string
-	for _, k := range kinds {
-		name := k.String()
-		if all && slices.Contains(numbers, k) {
-			name = "number"
-		}
-		if !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	return strings.Join(names, " or ")
-}

@@ -53,7 +53,7 @@ Plain extends { a 1; }
 	if size == nil || !size.Required() || size.Unit != "MiB" || size.Type() != "integer" || !value.Equal(size.Example, value.Integer(64)) {
 		t.Errorf("got %+v", size)
 	}
-	for name, want := range map[string]string{"mode": "string", "keys": "vector of string", "weight": "number", "sfProcessName": "any"} {
+	for name, want := range map[string]string{"mode": "string", "keys": "vector of string", "weight": "number", "sfProcessName": "any value"} {
 		if a, ok := x.Attribute(name); !ok || a.Type() != want || a.Required() {
 			t.Errorf("%s: got %+v", name, a)
 		}

@@ -314,9 +314,6 @@ func (e *Element) Kinds() []value.Kind {
 	return kindsOf(e.Types)
 }
 
-// ElementKinds is Kinds for what is in a vector or component.
-func (e *Element) ElementKinds() []value.Kind { return kindsOf(e.Elements) }
-
 func kindsOf(classes []string) (kinds []value.Kind) {
 	for k := value.KindNull; k < value.KindTBD; k++ {
 		if accepts(classes, k) {
@@ -335,10 +332,7 @@ func (e *Element) Expected() string {
 		}
 		return either(texts)
 	}
-	text := typesText(e.Types)
-	if e.Elements != nil {
-		text += " of " + typesText(e.Elements)
-	}
+	text := e.Type()
 	switch {
 	case e.Minimum != nil && e.Maximum != nil:
 		text += fmt.Sprintf(" from %s to %s", value.Text(e.Minimum), value.Text(e.Maximum))
@@ -357,16 +351,35 @@ func either(texts []string) string {
 	return strings.Join(texts, "")
 }
 
-func typesText(classes []string) string {
-	var names []string
-	for _, class := range classes {
-		name := class[strings.LastIndexByte(class, '.')+1:]
-		if name == "InetAddress" || slices.Contains(names, name) {
-			continue
-		}
-		names = append(names, name)
+// Type says in a few words what the attribute may be, such as "number" or
+// "vector of string".
+func (e *Element) Type() string {
+	text := kindsText(e.Kinds())
+	if e.Elements != nil {
+		text += " of " + kindsText(kindsOf(e.Elements))
 	}
-	return strings.Join(names, " or ")
+	return text
+}
+
+func kindsText(kinds []value.Kind) string {
+	if kinds == nil {
+		return "any value"
+	}
+	numbers := []value.Kind{value.KindInteger, value.KindLong, value.KindFloat, value.KindDouble}
+	isNumber := func(k value.Kind) bool { return slices.Contains(numbers, k) }
+	all := !slices.ContainsFunc(numbers, func(k value.Kind) bool { return !slices.Contains(kinds, k) })
+	var names []string
+	for _, k := range kinds {
+		switch name := k.String(); {
+		case k == value.KindNull:
+			names = append(names, "NULL")
+		case !all || !isNumber(k):
+			names = append(names, name)
+		case !slices.Contains(names, "number"):
+			names = append(names, "number")
+		}
+	}
+	return either(names)
 }
 
 // compareNumbers compares two numbers of any kinds.

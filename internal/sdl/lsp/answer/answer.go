@@ -39,6 +39,17 @@ type Known struct {
 	Classes   []component.Class
 }
 
+// doc is what the catalogue says of the component of a class.
+func (k *Known) doc(class string) string {
+	if k == nil || k.Catalogue == nil {
+		return ""
+	}
+	if listed, ok := k.Catalogue.Component(class); ok {
+		return listed.Doc
+	}
+	return ""
+}
+
 // class returns the component class of a name in sfClass.
 func (k *Known) class(name string) (component.Class, bool) {
 	if k == nil || name == "" {

@@ -424,7 +424,8 @@ func (c *completer) classes(quoted bool) {
 		return
 	}
 	for _, k := range c.Known.Classes {
-		x := Completion{Label: k.Name, Kind: ClassCompletion, Detail: catalog.Summary(k.Doc), Doc: k.Doc}
+		doc := c.Known.doc(k.Name)
+		x := Completion{Label: k.Name, Kind: ClassCompletion, Detail: catalog.Summary(doc), Doc: doc}
 		if quoted {
 			x.Edit.Text = value.Quote(k.Name)
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"aloft/internal/sdl/catalog"
 	"aloft/internal/sdl/resolve"
 	"aloft/internal/sdl/syntax"
 	"aloft/value"
@@ -70,35 +71,37 @@ func (v *View) facts(s resolve.Scope) []fact {
 	if !known {
 		return list
 	}
-	for _, a := range class.Attributes {
-		var kinds []string
-		for _, k := range a.Kinds {
-			kinds = append(kinds, k.String())
-		}
-		f := fact{name: a.Name, types: strings.Join(kinds, " or "), optional: !a.Required}
-		if a.Default != nil {
-			f.text = short(value.Source(a.Default))
-		}
-		old := put(f)
-		if old.doc == "" {
-			old.doc = a.Doc
-		}
-		if old.unit == "" {
-			old.unit = a.Unit
-		}
-		if old.values == nil {
-			for _, e := range a.Enum {
-				old.values = append(old.values, value.Quote(e))
+	if v.Known.Catalogue != nil {
+		if k, listed := v.Known.Catalogue.Component(class.Name); listed {
+			for i := range k.Attributes {
+				put(catalogued(&k.Attributes[i]))
 			}
 		}
-		old.boolean = old.boolean || slices.Equal(a.Kinds, []value.Kind{value.KindBool})
-		old.secret = a.Secret
+	}
+	for _, a := range class.Attributes {
+		f := put(fact{name: a.Name, optional: true})
+		f.secret = a.Secret
 	}
 	for _, o := range class.Outputs {
 		f := put(fact{name: o.Name, types: o.Kind.String(), doc: o.Doc, optional: true})
 		f.output = true
 	}
 	return list
+}
+
+// catalogued is what the catalogue knows of a.
+func catalogued(a *catalog.Attribute) fact {
+	f := fact{
+		name: a.Name, types: a.Type(), doc: a.Description, unit: a.Unit, optional: !a.Required(),
+		boolean: slices.Equal(a.Kinds(), []value.Kind{value.KindBool}),
+	}
+	if a.Default != nil {
+		f.text = short(value.Source(a.Default))
+	}
+	for _, e := range a.Values {
+		f.values = append(f.values, value.Source(e))
+	}
+	return f
 }
 
 // factOf returns what is known of the attribute name of s.

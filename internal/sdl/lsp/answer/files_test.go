@@ -27,15 +27,11 @@ const folder = "/w/"
 
 // classes are those that tests know.
 var classes = []component.Class{{
-	Name: "Process", Doc: "A program that runs.",
-	Attributes: []component.Attribute{
-		{Name: "command", Required: true, Kinds: []value.Kind{value.KindVector}, Doc: "program and arguments"},
-		{Name: "restart", Kinds: []value.Kind{value.KindString}, Enum: []string{"never", "always"}, Doc: "when it ends"},
-		{Name: "password", Kinds: []value.Kind{value.KindString}, Secret: true},
-	},
-	Outputs: []component.Output{{Name: "pid", Kind: value.KindInteger, Doc: "its process"}},
+	Name:       "Process",
+	Attributes: []component.Attribute{{Name: "password", Secret: true}},
+	Outputs:    []component.Output{{Name: "pid", Kind: value.KindInteger, Doc: "its process"}},
 }, {
-	Name: "VM", Doc: "A machine of its own.",
+	Name:    "VM",
 	Outputs: []component.Output{{Name: "ip", Kind: value.KindString, Doc: "its address"}},
 }}
 

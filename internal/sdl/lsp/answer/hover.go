@@ -210,7 +210,7 @@ func (v *View) classText(s resolve.Scope) string {
 	if !known {
 		return "class `" + name + "`"
 	}
-	text := fmt.Sprintf("**%s** %s", class.Name, class.Doc)
+	text := fmt.Sprintf("**%s** %s", class.Name, v.Known.doc(class.Name))
 	var outputs []string
 	for _, o := range class.Outputs {
 		outputs = append(outputs, "`"+o.Name+"`")
