@@ -32,6 +32,7 @@ type editor struct {
 	told        int // times that diagnostics came
 	notes       []message
 	answers     map[string]any // to requests of the server, by method
+	held        chan struct{}  // answers wait for it to be closed; may be nil
 	reading     sync.WaitGroup
 }
 
@@ -90,10 +91,15 @@ func (e *editor) read() {
 			answer := e.answers[m.Method]
 			e.notes = append(e.notes, m)
 			e.changed.Broadcast()
+			held := e.held
 			e.mu.Unlock()
-			if err := e.conn.reply(m.ID, answer, nil); err != nil {
-				return
-			}
+			e.reading.Go(func() {
+				if held != nil {
+					<-held
+				}
+				// The server may be gone.
+				_ = e.conn.reply(m.ID, answer, nil)
+			})
 		default:
 			e.mu.Lock()
 			if m.Method == "textDocument/publishDiagnostics" {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -105,7 +106,7 @@ const grace = 10 * time.Second
 
 // run starts the program, tells what it says while it runs, and how it ended.
 func (s *server) run(ctx context.Context, act action, file string) (any, error) {
-	cmd := exec.CommandContext(ctx, s.Self, act.args(file)...)
+	cmd := exec.CommandContext(ctx, s.Self, slices.Concat(s.Flags, act.args(file))...)
 	cmd.Dir = filepath.Dir(file)
 	// As Ctrl-C does: a deployment goes on without its follower.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }

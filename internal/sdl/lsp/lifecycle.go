@@ -93,6 +93,7 @@ func (s *server) initialize(params json.RawMessage) (any, error) {
 		encoding, s.client.encoding = "utf-8", text.UTF8
 	}
 	s.current = s.current.WithOptions(s.options(p))
+	s.requests.Go(func() { s.known() }) // so that the first completion need not wait for it
 	return initializeResult{
 		Capabilities: capabilities{s.capabilities(), encoding},
 		ServerInfo:   protocol.ServerInfo{Name: "aloft", Version: s.Version},

@@ -45,8 +45,10 @@ type Config struct {
 	// LibraryDir is the folder into which the built-in library is written to
 	// be shown, or "" to show none of it.
 	LibraryDir string
-	// Self is the program that carries out plan, deploy and terminate.
-	Self string
+	// Self is the program that carries out plan, deploy and terminate, and
+	// Flags are what it gets before the name of a command.
+	Self  string
+	Flags []string
 }
 
 // debounce is how long the server waits after an edit before it looks for

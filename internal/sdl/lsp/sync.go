@@ -36,6 +36,15 @@ func (s *server) didOpen(ctx context.Context, params json.RawMessage) error {
 }
 
 func (s *server) didChange(ctx context.Context, params json.RawMessage) error {
+	if err := s.applyChange(params); err != nil {
+		return err
+	}
+	s.checkAll(ctx)
+	return nil
+}
+
+// applyChange makes the changes of the client in the current snapshot.
+func (s *server) applyChange(params json.RawMessage) error {
 	p, err := decode[didChangeParams](params)
 	if err != nil {
 		return err
@@ -54,7 +63,6 @@ func (s *server) didChange(ctx context.Context, params json.RawMessage) error {
 	}
 	s.current = s.current.With(name, t)
 	s.versions[name] = p.TextDocument.Version
-	s.checkAll(ctx)
 	return nil
 }
 
