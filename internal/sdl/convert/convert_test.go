@@ -10,7 +10,6 @@ import (
 
 	"aloft/internal/sdl/diag"
 	"aloft/internal/sdl/syntax"
-	"aloft/value"
 )
 
 // same compares trees, places and comments apart; floats by their bits.
@@ -103,7 +102,13 @@ func said(d *Doc) []string {
 	return out
 }
 
-func read(t testing.TB, f Form, src []byte) *Doc {
+// tester is a test, one of rapid's too.
+type tester interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+func read(t tester, f Form, src []byte) *Doc {
 	t.Helper()
 	var list diag.List
 	d := Read(f, "t."+string(f), src, &list)
@@ -120,7 +125,7 @@ func messages(l *diag.List, src []byte) string {
 }
 
 // checkForms checks that d survives every form, and every way between them.
-func checkForms(t testing.TB, d *Doc) {
+func checkForms(t tester, d *Doc) {
 	t.Helper()
 	texts := map[Form][]byte{}
 	for _, f := range []Form{SF, JSON, YAML} {
@@ -192,5 +197,3 @@ func TestEveryDescriptionOfTheRepositorySurvivesEveryForm(t *testing.T) {
 		t.Errorf("only %d texts without mistakes", good)
 	}
 }
-
-var _ = value.Null{}

@@ -234,7 +234,7 @@ func (d *decoder) includes(k *entry, optional bool, add func(syntax.Item)) {
 // mistake.
 func (d *decoder) attribute(key string, at diag.Span) *syntax.Attribute {
 	switch {
-	case strings.HasPrefix(key, "$"):
+	case strings.HasPrefix(key, "$") && !strings.ContainsRune(key, ':'):
 		d.wrong(at, "unknown key "+key, "$, $extends, $include, $include?, $comment, $aside or a name", strconv.Quote(key), reservedHint)
 		return nil
 	case plainKey(key):

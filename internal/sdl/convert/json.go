@@ -14,7 +14,7 @@ import (
 )
 
 // maxNodes bounds the values of a text, and with that the memory they take.
-const maxNodes = 2_000_000
+const maxNodes = 1_000_000
 
 // readJSON reads one JSON value, keys in their order, or reports why not and
 // returns nil.

@@ -170,7 +170,11 @@ func (r *yamlReader) scalar(n *yaml.Node, out *node) {
 	default:
 		out.plain = true
 	}
-	switch tag := n.ShortTag(); tag {
+	tag := n.ShortTag()
+	if n.Style == 0 && tag == "!!str" && decimal.MatchString(n.Value) {
+		tag = "!!float" // more digits than YAML has room for
+	}
+	switch tag {
 	case "!!str", "!!timestamp":
 	case "!!null":
 		out.kind, out.text = nNull, "null"

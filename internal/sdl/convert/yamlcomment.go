@@ -72,6 +72,7 @@ type yamlScan struct {
 	src       []byte
 	off       int
 	line, col int
+	open      int // no block comment that begins before this offset ends
 }
 
 func (s *yamlScan) next() {
@@ -116,10 +117,10 @@ func (s *yamlScan) comment(list []yamlComment) []yamlComment {
 	}
 	c.behind = begin > 0 && s.src[begin-1] != '\n' && s.src[begin-1] != '\r'
 	s.to(s.off + len(c.text))
-	if !strings.HasPrefix(c.text, "#/*") || strings.Contains(c.text[3:], "*/") {
+	if !strings.HasPrefix(c.text, "#/*") || strings.Contains(c.text[3:], "*/") || s.off < s.open {
 		return append(list, c)
 	}
-	whole, off := c.text, s.off
+	lines, off := []string{c.text}, s.off
 	for off < len(s.src) {
 		off++ // the line break
 		blank := off
@@ -127,17 +128,18 @@ func (s *yamlScan) comment(list []yamlComment) []yamlComment {
 			blank++
 		}
 		if blank == len(s.src) || s.src[blank] != '#' {
-			return append(list, c)
-		}
-		line := lineOf(s.src[blank:])
-		whole += "\n" + line
-		off = blank + len(line)
-		if strings.Contains(line, "*/") {
-			c.text = whole
-			s.to(off)
 			break
 		}
+		line := lineOf(s.src[blank:])
+		lines = append(lines, line)
+		off = blank + len(line)
+		if strings.Contains(line, "*/") {
+			c.text = strings.Join(lines, "\n")
+			s.to(off)
+			return append(list, c)
+		}
 	}
+	s.open = off // up to here no block comment ends
 	return append(list, c)
 }
 
