@@ -262,8 +262,14 @@ func (r *resolver) fault(s slot, n *node, f *fault) {
 // shownOperand is the name of an operand for people: generated names mean
 // nothing to them.
 func shownOperand(name string) string {
-	if digits, isFresh := strings.CutPrefix(name, "unique"); isFresh && strings.Trim(digits, "0123456789") == "" {
+	if generated(name) {
 		return "without name"
 	}
 	return name
+}
+
+// generated reports whether name was made for -- or an operand.
+func generated(name string) bool {
+	digits, isFresh := strings.CutPrefix(name, "unique")
+	return isFresh && strings.Trim(digits, "0123456789") == ""
 }
