@@ -70,14 +70,15 @@ func (w *dot) box(b *Box, depth int) {
 	w.line(depth, "}")
 }
 
-// dotText returns lines as a quoted string, with end behind each: \n puts it in
-// the middle, \l to the left.
+// dotText returns lines as a quoted string. \n puts the line before it in the
+// middle, \l to the left; only the latter is needed behind the last.
 func dotText(lines []string, end string) string {
 	var b strings.Builder
-	b.WriteByte('"')
-	for _, line := range lines {
-		b.WriteString(strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", " ").Replace(printable(line)) + end)
+	for i, line := range lines {
+		b.WriteString(strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", " ").Replace(printable(line)))
+		if i < len(lines)-1 || end == `\l` {
+			b.WriteString(end)
+		}
 	}
-	b.WriteByte('"')
-	return b.String()
+	return `"` + b.String() + `"`
 }
