@@ -2,6 +2,7 @@ package model
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 
@@ -24,7 +25,16 @@ type Problem struct {
 	Pos     value.Pos
 	Message string
 	Hints   []string
+
+	order int // of the component
 }
+
+// maxProblems is how many problems Check looks for, and maxVisits how many
+// attributes it asks for on the way: references climb, and a tree may be deep.
+const (
+	maxProblems = 1000
+	maxVisits   = 20_000_000
+)
 
 // Bounds on what one value may need: without them a short description could
 // ask for a value of any size (forty attributes, each twice the one before).
@@ -62,24 +72,41 @@ func Absolute(t *Tree, holder *Node, attr value.Attr, outputs func(*Node, string
 
 // Check returns the LAZY references of the whole tree that can never resolve,
 // in the order of the components, each once. Outputs is as for Absolute. Its
-// cost is linear in the size of the tree.
+// cost is linear in the size of the tree. Where there is too much to look at it
+// returns what it has found.
 func Check(t *Tree, outputs func(*Node, string) bool) []Problem {
+	return CheckContext(context.Background(), t, outputs)
+}
+
+// CheckContext is Check for trees that may be large: it ends soon after ctx is
+// done, with what it has found.
+func CheckContext(ctx context.Context, t *Tree, outputs func(*Node, string) bool) []Problem {
+	visits := 0
 	a := absolute{
-		sp:     space{tree: t, outputs: outputs},
+		sp:     space{tree: t, outputs: outputs, visits: &visits},
 		seen:   map[Target]bool{},
 		active: map[place]bool{},
 		leads:  map[place]lead{},
 		done:   map[place]bool{},
 	}
 	for n := range t.PreOrder() {
+		if len(a.problems) >= maxProblems || visits > maxVisits || n.Order%256 == 0 && ctx.Err() != nil {
+			break
+		}
 		for at := range n.Own() {
+			if visits > maxVisits || len(a.problems) >= maxProblems {
+				break
+			}
+			if visits++; visits%1024 == 0 && ctx.Err() != nil {
+				return a.problems
+			}
 			if hasReference(at.Value) {
 				a.follow(place{n.scope, at.Name}, at.Value)
 			}
 		}
 	}
 	slices.SortStableFunc(a.problems, func(p, q Problem) int {
-		return cmp.Compare(t.byPath[p.Path].Order, t.byPath[q.Path].Order)
+		return cmp.Compare(p.order, q.order)
 	})
 	return a.problems
 }

@@ -63,7 +63,7 @@ func (a *absolute) problem(p place, text string, hints ...string) {
 	if at, ok := p.s.comp.Attr(p.name); ok && at.Pos.IsValid() {
 		pos = at.Pos
 	}
-	a.problems = append(a.problems, Problem{Path: holder.Path, Attr: name, Pos: pos, Message: text, Hints: hints})
+	a.problems = append(a.problems, Problem{Path: holder.Path, order: holder.Order, Attr: name, Pos: pos, Message: text, Hints: hints})
 }
 
 // once is problem for what would be found again and again.

@@ -13,9 +13,13 @@ import (
 type space struct {
 	tree    *Tree
 	outputs func(*Node, string) bool // nil: none declared
+	visits  *int                     // attributes asked for, or nil
 }
 
 func (sp space) Attr(s *scope, name string, first bool) (Item[*scope], bool) {
+	if sp.visits != nil {
+		*sp.visits++
+	}
 	a, ok := s.comp.Attr(name)
 	if !ok {
 		if of, c, ok := copyOf(s.comp, name); ok {

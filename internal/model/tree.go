@@ -1,7 +1,10 @@
 package model
 
 import (
+	"context"
 	"iter"
+	"slices"
+	"strings"
 
 	"aloft/value"
 )
@@ -53,12 +56,22 @@ type Tree struct {
 // NewTree returns the component tree below root. A component that the
 // description shares between several places becomes a node at each (CT2).
 func NewTree(root *value.Component) *Tree {
-	t := &Tree{byPath: map[value.Path]*Node{}}
-	t.Root = t.add(root, nil, "", value.Pos{})
+	t, _ := NewTreeContext(context.Background(), root)
 	return t
 }
 
-func (t *Tree) add(c *value.Component, parent *Node, name string, pos value.Pos) *Node {
+// NewTreeContext is NewTree for trees that may be large: it stops soon after
+// ctx is done, and returns its error.
+func NewTreeContext(ctx context.Context, root *value.Component) (*Tree, error) {
+	t := &Tree{byPath: map[value.Path]*Node{}}
+	t.Root = t.add(ctx, root, nil, "", value.Pos{})
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *Tree) add(ctx context.Context, c *value.Component, parent *Node, name string, pos value.Pos) *Node {
 	n := &Node{Comp: c, Parent: parent, Order: len(t.nodes), Pos: pos}
 	n.scope = &scope{comp: c, node: n}
 	if parent != nil {
@@ -69,8 +82,11 @@ func (t *Tree) add(c *value.Component, parent *Node, name string, pos value.Pos)
 	t.nodes = append(t.nodes, n)
 	t.byPath[n.Path] = n
 	for a := range c.All() {
+		if len(t.nodes)%1024 == 0 && ctx.Err() != nil {
+			break
+		}
 		if isChild(a.Value) {
-			t.add(a.Value.(*value.Component), n, a.Name, a.Pos)
+			t.add(ctx, a.Value.(*value.Component), n, a.Name, a.Pos)
 		}
 	}
 	return n
@@ -129,10 +145,19 @@ func (s *scope) within() *Node {
 	return s.node
 }
 
-// String returns the place of s as language diagnostics name it.
+// String returns the place of s as language diagnostics name it; of a very deep
+// one the innermost part.
 func (s *scope) String() string {
-	if s.up == nil {
-		return "sfConfig"
+	const most = 200 // names shown
+	var names []string
+	for ; s.up != nil && len(names) < most; s = s.up {
+		names = append(names, s.name)
 	}
-	return s.up.String() + ":" + s.name
+	if s.up == nil {
+		names = append(names, "sfConfig")
+	} else {
+		names = append(names, "…")
+	}
+	slices.Reverse(names)
+	return strings.Join(names, ":")
 }

@@ -28,7 +28,8 @@ type call struct {
 // operands is what a function is evaluated on.
 type operands interface {
 	get(i int) (term, outcome)
-	spend(n int) bool // counts work; false: give up
+	spend(n int) bool    // counts work; false: give up
+	grow(bytes int) bool // counts memory, and the work of filling it
 	warn(code diag.Code, text string)
 	freeze(t term) value.Value
 }
@@ -45,11 +46,21 @@ func (o *site) get(i int) (term, outcome) { return o.r.attr(slot{o.n, o.where[i]
 
 func (o *site) spend(n int) bool { return o.r.spend(n) }
 
+func (o *site) grow(bytes int) bool { return o.r.grow(bytes) }
+
 func (o *site) warn(code diag.Code, text string) {
 	o.r.report(nil, o.r.attrDiagnostic(code, o.s, text))
 }
 
 func (o *site) freeze(t term) value.Value { return o.r.freeze(t) }
+
+// span returns where the call is written, if that is known.
+func (c *call) span() diag.Span {
+	if c.site == nil {
+		return diag.Span{}
+	}
+	return c.site.n.at
+}
 
 // frame is a call in a description, used again for one that comes after it.
 type frame struct {

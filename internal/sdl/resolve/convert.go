@@ -1,7 +1,6 @@
 package resolve
 
 import (
-	"fmt"
 	"slices"
 
 	"aloft/internal/model"
@@ -19,18 +18,10 @@ const (
 	markDone
 )
 
-// maxSize bounds the attributes of a result, all copies of shared components
-// counted.
-const maxSize = 8_000_000
-
 // conversion turns the linked tree into the values of the result.
 func (r *resolver) conversion(linked bool) {
 	root := r.convert(r.top(), linked, 0)
 	if r.stopped || r.res.Diagnostics.Errors() > 0 {
-		return
-	}
-	if linked && pathBytes(root, 0, maxPathBytes) < 0 {
-		r.tooDeep(r.top().at, r.top())
 		return
 	}
 	r.res.Tree = root
@@ -39,25 +30,6 @@ func (r *resolver) conversion(linked bool) {
 		r.res.Description = &model.Description{Root: root}
 		r.checkLazy(r.res.Description)
 	}
-}
-
-// maxPathBytes bounds the paths of a result's components taken together: they
-// grow with the depth.
-const maxPathBytes = 256 << 20
-
-// pathBytes returns what is left of budget after the paths of the components
-// in c, whose own path has length bytes; below zero it stops early.
-func pathBytes(c *value.Component, length, budget int) int {
-	budget -= length
-	for a := range c.All() {
-		if budget < 0 {
-			break
-		}
-		if child, isComponent := a.Value.(*value.Component); isComponent && !child.Data {
-			budget = pathBytes(child, length+len(a.Name)+1, budget)
-		}
-	}
-	return budget
 }
 
 // convert returns the immutable form of n. A component shared by several places
@@ -80,11 +52,12 @@ func (r *resolver) convert(n *node, linked bool, depth int) *value.Component {
 		}
 		r.open(n)
 	}
-	if !r.spend(len(n.attrs) + 1) {
+	r.busy = n
+	if !r.spend(len(n.attrs)+1) || !r.grow(len(n.attrs)*88) {
 		return nil
 	}
 	n.mark = markOpen
-	n.size = 1
+	n.size, n.comps, n.paths = 1, 1, 0
 	path := false           // a name may look like another
 	first := len(r.scratch) // what the components around n have is below
 	for i := range n.attrs {
@@ -102,12 +75,13 @@ func (r *resolver) convert(n *node, linked bool, depth int) *value.Component {
 		}
 		r.scratch = append(r.scratch, value.Attr{Name: name, Value: v, Tags: a.tags, Pos: a.span().Pos})
 		n.size = min(n.size+1, maxSize+1)
+		if child, isNode := a.v.(*node); isNode && !child.data {
+			n.comps += child.comps
+			n.paths += child.paths + child.comps*(len(name)+1)
+		}
 	}
-	if n.size > maxSize && !r.stopped {
-		r.stopped = true
-		d := r.diagnostic(diag.TooDeep, n.at, n, fmt.Sprintf("%s has more than %d attributes, all copies counted", nodeName(n), maxSize))
-		d.Phase = string(Conversion)
-		r.report(nil, d)
+	if n.size > maxSize || n.comps > maxComponents || n.paths > maxPathBytes {
+		r.tooLarge(n.at, n, nodeName(n))
 		return nil
 	}
 	if path {
@@ -177,6 +151,13 @@ func (r *resolver) convertVector(s slot, t *vector, linked bool, depth int, size
 			}
 		}
 		t.out = out
+		if t.size > maxSize {
+			if t.at.Pos.IsValid() {
+				r.tooLarge(t.at, s.n, "a vector")
+			} else {
+				r.tooLarge(s.attr().span(), s.n, shownName(s.String()))
+			}
+		}
 	}
 	*size = min(*size+t.size, maxSize+1)
 	return t.out
@@ -241,6 +222,9 @@ func (r *resolver) freezeTerm(t term, open map[*node]bool, depth int) value.Valu
 			return value.Null{} // reported when the result is converted
 		}
 		r.open(t)
+		if !r.grow(len(t.attrs)*200 + 200) {
+			return value.Null{}
+		}
 		open[t] = true
 		defer delete(open, t)
 		c := value.NewComponent(t.data)
@@ -253,6 +237,9 @@ func (r *resolver) freezeTerm(t term, open map[*node]bool, depth int) value.Valu
 		}
 		return c
 	case *vector:
+		if !r.grow(len(t.elems) * 16) {
+			return value.Null{}
+		}
 		v := make(value.Vector, len(t.elems))
 		for i, e := range t.elems {
 			v[i] = r.freezeTerm(e, open, depth+1)
@@ -278,7 +265,12 @@ func (r *resolver) checkLazy(d *model.Description) {
 	if !r.late {
 		return
 	}
-	for _, p := range model.Check(model.NewTree(d.Root), nil) {
+	tree, err := model.NewTreeContext(r.ctx, d.Root)
+	if err != nil {
+		r.stopped = true
+		return
+	}
+	for _, p := range model.CheckContext(r.ctx, tree, nil) {
 		w := diag.New(diag.LazyUnresolvable, diag.At(p.Pos), p.Message)
 		w.Path, w.Attribute, w.Hints = "sfConfig", p.Attr, p.Hints
 		if p.Path != value.Root {

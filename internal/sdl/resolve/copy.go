@@ -179,7 +179,7 @@ func (r *resolver) convertImage(n *node, linked bool, depth int) bool {
 	if n.out == nil {
 		return false
 	}
-	n.size, n.mark = i.tree.size, markDone
+	n.size, n.comps, n.paths, n.mark = i.tree.size, i.tree.comps, i.tree.paths, markDone
 	return true
 }
 

@@ -3,7 +3,10 @@ package resolve
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -37,58 +40,6 @@ func TestGeneratedDescriptionResolves(t *testing.T) {
 	}
 }
 
-// No text makes the resolver run without end, use unbounded memory or overflow
-// its stack; each of these would.
-func TestHostileDescriptionsEndInADiagnostic(t *testing.T) {
-	repeat := func(n int, format string) string {
-		var b strings.Builder
-		for i := range n {
-			b.WriteString(strings.NewReplacer("#1", fmt.Sprint(i+1), "#", fmt.Sprint(i)).Replace(format))
-		}
-		return b.String()
-	}
-	for _, c := range []struct {
-		name, text string
-		code       diag.Code
-	}{
-		{"components doubled by extends", "a0 extends { x 1; }\n" + repeat(60, "a#1 extends { l extends a#; r extends a#; }\n") + "sfConfig extends a60;", diag.TooDeep},
-		{"components doubled by links", "a0 extends { x 1; }\n" + repeat(60, "a#1 extends { l a#; r a#; }\n") + "sfConfig extends { x a60; }", diag.TooDeep},
-		{"vectors doubled by links", "a0 1;\n" + repeat(60, "a#1 [ a#, a# ];\n") + "sfConfig extends { x a60; }", diag.TooDeep},
-		{"vectors doubled by <>", "a0 [| 1 |];\n" + repeat(60, "a#1 (a# <> a#);\n") + "sfConfig extends { x a60; }", diag.TooDeep},
-		{"text doubled", "a0 \"x\";\n" + repeat(60, "a#1 (a# ++ a#);\n") + "sfConfig extends { x a60; }", diag.TooDeep},
-		{"vectors compared", "a0 1; b0 1;\n" + repeat(60, "a#1 [ a#, a# ]; b#1 [ b#, b# ];\n") + "sfConfig extends { x (a60 == b60); }", diag.TooDeep},
-		{"a long chain of references", "a0 1;\n" + repeat(30_000, "a#1 a#;\n") + "sfConfig extends { x a30000; }", diag.TooDeep},
-		{"a long chain of prototypes", "a0 extends {}\n" + repeat(30_000, "a#1 extends a#;\n") + "sfConfig extends a30000;", ""},
-		{"a long chain of prototypes, last first", "sfConfig extends a0;\n" + repeat(30_000, "a# extends a#1;\n") + "a30000 extends {}", diag.TooDeep},
-		{"a long chain of links to components", "a0 extends {}\n" + repeat(30_000, "a#1 extends { l a#; }\n") + "sfConfig extends { x a30000; }", diag.TooDeep},
-		{"a long cycle", repeat(10_000, "a# a#1;\n") + "a10000 a0; sfConfig extends { x a0; }", diag.ReferenceCycle},
-		{"a template that contains its heir by a link", "sfConfig extends { a extends { l b; } b extends a; }", diag.ReferenceCycle},
-		{"lazy vectors doubled", "sfConfig extends { a0 1;\n" + repeat(60, "a#1 [ LAZY a#, LAZY a# ];\n") + "}", ""},
-		{"path names that wait for one another", "sfConfig extends {\n" + repeat(2_000, "a#:b 1;\n") + "}", diag.PlaceNotFound},
-		{"nested deep", "sfConfig " + strings.Repeat("extends { a ", 9_900) + "1;" + strings.Repeat("}", 9_900), ""},
-		{"many names below a deep nest", "sfConfig " + strings.Repeat("extends { a ", 9_900) + "extends { " + repeat(50_000, "b# extends {} ") + " x LAZY y; }" + strings.Repeat("}", 9_900), diag.TooDeep},
-		{"many links below a deep nest", "sfConfig " + strings.Repeat("extends { a ", 9_900) + "extends { b extends {} " + repeat(50_000, "c# b; ") + "}" + strings.Repeat("}", 9_900), diag.TooDeep},
-		{"a large Set of Sets", "#include \"functions.sf\"\nsfConfig extends { s extends Set { setSize 100000; setElem extends { v extends Set { setSize 100000; setElem extends {} } } } }", diag.TooDeep},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			res := resolveText(t, c.text, Options{MaxSteps: 500_000})
-			if c.code == "" {
-				if res.Description == nil {
-					t.Errorf("does not resolve: %v", first(res))
-				}
-				return
-			}
-			if res.Description != nil {
-				t.Fatal("resolves")
-			}
-			if d := first(res); d.Code != c.code {
-				t.Errorf("got %s %s, want %s", d.Code, d.Message, c.code)
-			}
-		})
-	}
-}
-
 func first(res *Result) diag.Diagnostic {
 	for _, d := range res.Diagnostics.All() {
 		if d.Severity == diag.Error {
@@ -104,6 +55,58 @@ func TestResolvingStopsWhenItsContextIsCancelled(t *testing.T) {
 	_, err := Resolve(ctx, Source{Folder: Folder{FS: fstest.MapFS{}}, Name: "t.sf", Text: co2.text(20_000)}, Options{})
 	if err != context.Canceled {
 		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+}
+
+// Whatever is under way, resolving ends within a tenth of a second of the
+// processor once its context is cancelled (CO4).
+func TestEveryStageStopsSoonAfterItsContextIsCancelled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
+	lazies := shape{"lazies", "", "Web", `name LAZY PARENT:PARENT:x:name; url ("a" ++ name); at LAZY nowhere:x;`}
+	lazies.head = twoLevels
+	texts := map[string][]byte{
+		"functions": shapes[1].text(50_000),
+		"schemas":   shapes[2].text(50_000),
+		"lazies":    lazies.text(10_000),
+		"printing":  append([]byte("phaseList [| \"type\", \"print\", \"place\", \"print\", \"function\", \"print\", \"sfConfig\", \"link\" |];\n"), shapes[1].text(50_000)...),
+		"escapes":   []byte("a \"" + strings.Repeat("\\n", 8<<20) + "\\u0041\"; sfConfig extends {}"),
+		"nesting":   []byte("sfConfig extends { a " + nestText(9_900, "(", "1", ")") + "; b " + strings.Repeat("(1 + 2); b ", 500_000) + "1; }"),
+		"doubling":  []byte("a0 extends {}\n" + repeat(60, "a#1 extends { l a#; r a#; }\n") + "sfConfig extends { x (a60 == a59); }"),
+		"text":      []byte("a0 \"x\";\n" + repeat(60, "a#1 (a# ++ a#);\n") + "sfConfig extends { x a60; }"),
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for name, text := range texts {
+		t.Run(name, func(t *testing.T) {
+			opts := Options{Print: func(string) {}}
+			src := Source{Folder: Folder{FS: fstest.MapFS{}}, Name: "t.sf", Text: text}
+			start := time.Now()
+			if _, err := Resolve(t.Context(), src, opts); err != nil {
+				t.Fatal(err)
+			}
+			whole := time.Since(start)
+			worst := time.Duration(0)
+			for range 4 {
+				runtime.GC()
+				ctx, cancel := context.WithCancel(t.Context())
+				var at time.Duration
+				timer := time.AfterFunc(time.Duration(random.Int64N(int64(whole))), func() {
+					at = processorTime(t)
+					cancel()
+				})
+				_, err := Resolve(ctx, src, opts)
+				after := processorTime(t)
+				if !timer.Stop() && errors.Is(err, context.Canceled) {
+					worst = max(worst, after-at)
+				}
+				cancel()
+			}
+			t.Logf("the whole takes %v; ends %v after it was cancelled, at worst", whole.Round(time.Millisecond), worst)
+			if worst > 100*time.Millisecond {
+				t.Errorf("used the processor for %v after it was cancelled", worst)
+			}
+		})
 	}
 }
 

@@ -109,6 +109,8 @@ func (o *lateOperands) get(i int) (term, outcome) {
 
 func (o *lateOperands) spend(n int) bool { return o.e.spend(n) }
 
+func (o *lateOperands) grow(bytes int) bool { return o.e.spend(bytes / 64) }
+
 // warn does nothing: what there was to warn of was said when the description
 // was resolved.
 func (o *lateOperands) warn(diag.Code, string) {}

@@ -41,7 +41,7 @@ func (r *resolver) namedPhase(p Phase) {
 // actions visits what lies in n, innermost first, and reports whether an
 // attribute begins with prefix.
 func (r *resolver) actions(n *node, prefix string) (found bool) {
-	if !r.spend(1) {
+	if r.busy = n; !r.spend(1) {
 		return false
 	}
 	if n.image != nil {

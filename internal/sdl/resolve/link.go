@@ -98,6 +98,7 @@ func (r *resolver) walk(n *node, depth int) {
 		return
 	}
 	n.walked = true
+	r.busy = n
 	if n.image != nil && r.closed(n.image) {
 		return
 	}

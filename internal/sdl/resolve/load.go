@@ -247,6 +247,9 @@ func (r *resolver) readFile(folder *Folder, name string) ([]byte, error) {
 	if info.IsDir() {
 		return nil, fs.ErrNotExist
 	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("not a file") // a pipe or device could be read for ever
+	}
 	if info.Size() > maxSource {
 		return nil, fmt.Errorf("larger than %d bytes", maxSource)
 	}

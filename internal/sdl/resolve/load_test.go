@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"aloft/internal/sdl/diag"
@@ -96,6 +97,65 @@ func TestIncludesStayInTheAllowedFolders(t *testing.T) {
 			}
 			if v, _ := res.Tree.Get("v"); !value.Equal(v, want) {
 				t.Errorf("%s: got %v, want %v", c.include, v, want)
+			}
+		}
+	}
+}
+
+// A #codebase is no way out of the allowed folders, nor is a chain of links, a
+// folder that is one, or a name written in another way. What is no file is not
+// read: a pipe would wait for ever, a device give bytes without end.
+func TestNoWayOfNamingAnIncludeLeadsOut(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"main/s/a.sf": "x 1;", "inc/b.sf": "x 2;", "out/secret.sf": "x 4;", "out/d/deep.sf": "x 5;"})
+	for link, to := range map[string]string{
+		"main/folder": "../out", "main/first": "second", "main/second": "../out/secret.sf",
+		"inc/up": "..", "main/loop": "loop", "main/device": "/dev/zero",
+	} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Mkfifo(filepath.Join(dir, "main/pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, include := range []string{
+		`#codebase "../out" #include "secret.sf"`,
+		`#codebase "../out/../out" #include "d/deep.sf"`,
+		`#codebase "` + dir + `/out" #include "secret.sf"`,
+		`#codebase "s ../out" #include "secret.sf"`,
+		`#codebase "up/out" #include "secret.sf"`,
+		`#codebase "file://` + dir + `/out" #include "secret.sf"`,
+		`#include "file://` + dir + `/out/secret.sf"`,
+		`#include "folder/secret.sf"`, `#include "folder/d/deep.sf"`, `#include "first"`,
+		`#include "up/out/secret.sf"`, `#include "s/../../out/secret.sf"`, `#include "./../out/secret.sf"`,
+		`#include "s/../folder/secret.sf"`, `#include "//` + dir + `/out/secret.sf"`,
+		`#include "` + dir + `/main/../out/secret.sf"`, `#include "` + dir + `/main/folder/secret.sf"`,
+		`#include "\056\056/out/secret.sf"`, `#include "..\000/out/secret.sf"`, `#include "..\\out\\secret.sf"`,
+		`#include "loop"`, `#include "device"`, `#include "pipe"`, `#include "s"`, `#include ""`, `#include "."`, `#include "/"`,
+		`#include "/proc/self/environ"`, `#include "/dev/stdin"`, `#include "secret.sf"`,
+	} {
+		src := Source{Folder: open(t, filepath.Join(dir, "main")), Name: "main.sf", Text: []byte(include + "\nsfConfig extends { v x; }")}
+		res, err := Resolve(t.Context(), src, Options{Include: []Folder{open(t, filepath.Join(dir, "inc"))}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch first(res).Code {
+		case diag.IncludeNotFound, diag.IncludeOutside, diag.IncludeURL:
+		default:
+			t.Errorf("%s: got %v", include, first(res))
+		}
+	}
+}
+
+// The surroundings are told to a description only where somebody says so.
+func TestPropertiesAndEnvironmentAreOnlyWhatIsGiven(t *testing.T) {
+	t.Setenv("ALOFT_TEST_SECRET", "x")
+	for _, form := range []string{"PROPERTY", "IPROPERTY", "ENVPROPERTY", "IENVPROPERTY"} {
+		for _, name := range []string{"ALOFT_TEST_SECRET", "PATH", "user.home"} {
+			res := resolveText(t, "sfConfig extends { v "+form+" \""+name+"\"; }", Options{})
+			if first(res).Code != diag.PropertyUnknown {
+				t.Errorf("%s %s: got %v", form, name, first(res))
 			}
 		}
 	}

@@ -30,7 +30,10 @@ func (r *resolver) placePhase() {
 
 // place makes one pass over n and reports whether path names are left.
 func (r *resolver) place(n *node, moved *bool) (pending bool) {
-	if n.placed || !r.spend(len(n.attrs)+1) {
+	if n.placed {
+		return false
+	}
+	if r.busy = n; !r.spend(len(n.attrs) + 1) {
 		return false
 	}
 	if n.image != nil && !n.image.path {

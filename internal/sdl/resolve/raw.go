@@ -59,14 +59,21 @@ func (b *body) put(a attr) {
 	}
 }
 
+// includeSteps is what looking for a file costs beside reading it.
+const includeSteps = 50
+
 // items adds the items of f to b, with those of included files in their place.
 func (r *resolver) items(f *file, items []syntax.Item, b *body) {
 	for _, item := range items {
-		if !r.spend(1) {
+		if !r.spend(2) {
 			return
 		}
 		switch item := item.(type) {
 		case *syntax.Include:
+			r.writing = item.Span
+			if !r.spend(includeSteps) {
+				return
+			}
 			if g := r.include(f, item); g != nil {
 				if !slices.Contains(r.res.Includes, g.name) {
 					r.res.Includes = append(r.res.Includes, g.name)
@@ -78,6 +85,10 @@ func (r *resolver) items(f *file, items []syntax.Item, b *body) {
 				r.items(g, g.tree.Items, b)
 			}
 		case *syntax.Attribute:
+			if item.NameSpan.Pos.IsValid() {
+				r.writing = item.NameSpan
+			}
+			r.memory -= 2 // with a value of middle size
 			b.put(r.attribute(f, item, b.owner))
 		}
 	}

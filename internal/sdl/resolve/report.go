@@ -71,17 +71,6 @@ func (r *resolver) attrDiagnostic(code diag.Code, s slot, text string) diag.Diag
 	return d
 }
 
-// tooDeep reports that n needs too many others.
-func (r *resolver) tooDeep(at diag.Span, n *node) {
-	if r.stopped {
-		return
-	}
-	r.stopped = true
-	d := diag.New(diag.TooDeep, at, fmt.Sprintf("more than %d components or references depend on one another here", maxDepth))
-	d.IncludedFrom = r.chains[at.Pos.File]
-	r.res.Diagnostics.Add(d)
-}
-
 // notFound reports how the look-up of t, in the attribute at s, ended.
 func (r *resolver) notFound(s slot, t *ref, out model.Outcome[*node]) {
 	text := linkText(t.parts)

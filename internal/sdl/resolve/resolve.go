@@ -80,16 +80,6 @@ type Options struct {
 	whole bool // copies are not sealed: for tests, which compare
 }
 
-// DefaultMaxSteps is enough for a description of several hundred thousand
-// components.
-const DefaultMaxSteps = 20_000_000
-
-// maxCopied bounds the memory that copies take, in attributes.
-const maxCopied = 6_000_000
-
-// maxDepth bounds how deep the resolver's own recursion goes.
-const maxDepth = 20_000
-
 // Source is the description to resolve.
 type Source struct {
 	Folder Folder // the folder it lies in
@@ -179,11 +169,14 @@ type resolver struct {
 	slab     []node
 
 	budget  int
-	memory  int    // attributes that may still be copied
+	memory  int    // attributes that may still be made
 	stopped bool   // the budget is spent or ctx is done
 	trace   *trace // notes for an Inspection, which goes on after mistakes; or nil
 	quiet   int    // above 0, failures are not reported (OPTIONAL)
 	muffled int    // failures not reported
+	phase   Phase
+	busy    *node     // what a phase went into last
+	writing diag.Span // the item that the raw phase read last
 
 	images map[*node]*image // of the type phase; nil outside it
 	pass   int              // how many passes of actions there have been
@@ -194,7 +187,7 @@ type resolver struct {
 
 // run carries out the phases.
 func (r *resolver) run(first *file, text []byte) {
-	r.root = r.newNode()
+	r.root, r.phase = r.newNode(), Raw
 	r.raw(first, text)
 	if r.ended(Raw) {
 		return
@@ -205,6 +198,7 @@ func (r *resolver) run(first *file, text []byte) {
 		return
 	}
 	for _, p := range list {
+		r.phase = p
 		switch p {
 		case Type:
 			r.typePhase()
@@ -228,6 +222,7 @@ func (r *resolver) run(first *file, text []byte) {
 			return
 		}
 	}
+	r.phase = Conversion
 	r.conversion(linked)
 }
 
@@ -259,28 +254,6 @@ func (r *resolver) top() *node {
 		return r.config
 	}
 	return r.root
-}
-
-// spend counts n steps of work and reports whether there may be more.
-func (r *resolver) spend(n int) bool {
-	if r.stopped {
-		return false
-	}
-	before := r.budget >> 12
-	r.budget -= n
-	if r.budget < 0 || r.memory < 0 {
-		r.stopped = true
-		d := diag.New(diag.TooDeep, diag.Span{Pos: value.Pos{File: r.rootName(), Line: 1, Col: 1}},
-			"the description grows without bounds, or needs more work than allowed")
-		d.Hints = []string{"look for values that double with each step, such as a vector or component that holds the one before twice"}
-		r.res.Diagnostics.Add(d)
-		return false
-	}
-	if before != r.budget>>12 && r.ctx.Err() != nil {
-		r.stopped = true
-		return false
-	}
-	return true
 }
 
 func (r *resolver) rootName() string {

@@ -165,16 +165,16 @@ func switchArms(c *call) (term, outcome, *fault) {
 }
 
 func makeVector(c *call, args []term) (term, *fault) {
-	c.spend(len(args))
-	return &vector{elems: args}, nil
+	c.grow(16 * len(args))
+	return &vector{elems: args, at: c.span()}, nil
 }
 
 func appendVectors(c *call, args []term) (term, *fault) {
-	v := &vector{}
+	v := &vector{at: c.span()}
 	for i, a := range args {
 		switch a := a.(type) {
 		case *vector:
-			if !c.spend(len(a.elems)) {
+			if !c.grow(16 * len(a.elems)) {
 				return v, nil
 			}
 			v.elems = append(v.elems, a.elems...)
@@ -184,10 +184,6 @@ func appendVectors(c *call, args []term) (term, *fault) {
 	}
 	return v, nil
 }
-
-// textPerStep is how many bytes of text count as one step of work. It bounds
-// the memory of texts that grow from one to the next.
-const textPerStep = 8
 
 func concatenate(c *call, args []term) (term, *fault) {
 	switch len(args) {
@@ -200,9 +196,13 @@ func concatenate(c *call, args []term) (term, *fault) {
 	for _, a := range args {
 		s, isString := a.(value.String)
 		if !isString {
-			s = value.String(value.Text(c.freeze(a)))
+			v := c.freeze(a)
+			if !c.spend(1) {
+				return value.String(""), nil
+			}
+			s = value.String(value.Text(v))
 		}
-		if !c.spend(len(s) / textPerStep) {
+		if !c.grow(2 * len(s)) {
 			return value.String(""), nil
 		}
 		b.WriteString(string(s))
@@ -245,7 +245,7 @@ func format(c *call) (term, outcome, *fault) {
 		if !isString {
 			c.warn(diag.OperandIgnored, fmt.Sprintf("parameter %s of Format becomes empty text: expected a string, found %s", name, kindAndText(v)))
 		}
-		if !c.spend(len(s) / textPerStep) {
+		if !c.grow(2 * len(s)) {
 			return nil, failed, nil
 		}
 		b.WriteString(string(s))

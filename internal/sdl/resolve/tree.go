@@ -32,7 +32,9 @@ type node struct {
 	placed bool // no path name is left in it or below
 	walked bool // the link phase has been here
 	mark   mark // of the conversion
-	size   int  // attributes of the converted component, all copies counted
+	size   int  // its attributes and those of all in it, all copies counted
+	comps  int  // the same for components that are deployed, once converted
+	paths  int  // the bytes of their paths below it
 	out    *value.Component
 }
 

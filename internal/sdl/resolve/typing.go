@@ -70,6 +70,7 @@ func (r *resolver) resolveType(n *node) bool {
 		}
 	}
 	r.leaveType()
+	ok = r.weigh(n) && ok
 	n.typed = typeDone
 	if !ok {
 		n.typed = typeFailed
@@ -83,6 +84,7 @@ func (r *resolver) enterType(n *node) bool {
 		return false
 	}
 	r.typing.stack = append(r.typing.stack, n)
+	r.busy = n
 	return r.spend(1)
 }
 
@@ -161,6 +163,7 @@ func (r *resolver) mergeProto(n *node, attrs []attr, foreign bool, override map[
 		return true
 	}
 	r.memory -= len(attrs)
+	r.busy = n
 	if !r.spend(len(attrs) + len(n.attrs)) {
 		return false
 	}

@@ -23,9 +23,7 @@ func Parse(name string, src []byte, list *diag.List) *File {
 // cancelled, and returns its error. What it has added to list by then is of no
 // use.
 func ParseContext(ctx context.Context, name string, src []byte, list *diag.List) (*File, error) {
-	p := newParser(name, src, list)
-	p.s.cancelled = func() bool { return ctx.Err() != nil }
-	f := p.file()
+	f := newParserUntil(func() bool { return ctx.Err() != nil }, name, src, list).file()
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -71,8 +69,14 @@ type parser struct {
 }
 
 func newParser(name string, src []byte, list *diag.List) *parser {
+	return newParserUntil(func() bool { return false }, name, src, list)
+}
+
+// newParserUntil returns a parser for which the text ends when cancelled,
+// asked now and then, returns true.
+func newParserUntil(cancelled func() bool, name string, src []byte, list *diag.List) *parser {
 	p := &parser{list: list, before: list.Errors()}
-	p.s = newScanner(name, src, list)
+	p.s = newScannerUntil(cancelled, name, src, list)
 	p.s.next(&p.tok)
 	return p
 }

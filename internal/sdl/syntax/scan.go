@@ -29,8 +29,14 @@ type scanner struct {
 }
 
 func newScanner(file string, src []byte, list *diag.List) *scanner {
-	text, shifts, bad := translate(file, src, list.Add)
-	s := &scanner{text: string(text), file: file, at: newCursor(src), bad: bad, list: list, cancelled: func() bool { return false }}
+	return newScannerUntil(func() bool { return false }, file, src, list)
+}
+
+// newScannerUntil returns a scanner for which the text ends when cancelled,
+// asked now and then, returns true.
+func newScannerUntil(cancelled func() bool, file string, src []byte, list *diag.List) *scanner {
+	text, shifts, bad := translate(file, src, list.Add, cancelled)
+	s := &scanner{text: string(text), file: file, at: newCursor(src), bad: bad, list: list, cancelled: cancelled}
 	if bad == nil {
 		s.bad = map[int]bool{}
 	}

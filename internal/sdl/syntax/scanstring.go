@@ -17,6 +17,7 @@ import (
 func (s *scanner) content(at place, end byte) string {
 	start := s.off
 	var b strings.Builder // used once an escape has been seen
+	escapes := 0
 	stops := "\"\\\r\n"
 	if end == '#' {
 		stops = "#\\"
@@ -42,6 +43,10 @@ func (s *scanner) content(at place, end byte) string {
 		b.WriteString(s.text[start:s.off])
 		s.escape(&b, end)
 		start = s.off
+		if escapes++; escapes%4096 == 0 && s.cancelled() {
+			s.off = len(s.text)
+			break
+		}
 	}
 	if end == '#' {
 		s.unclosed(diag.BadText, at, "multi-line string", "#", `close it with #; a # inside is written \#`)

@@ -52,7 +52,7 @@ const maxBad = 1000
 // translate replaces \uXXXX by the characters meant (LX2) and what is not
 // UTF-8 by U+FFFD. The offsets of replacements for mistakes it has reported
 // are returned in bad.
-func translate(file string, src []byte, report func(diag.Diagnostic)) (text []byte, shifts []shift, bad map[int]bool) {
+func translate(file string, src []byte, report func(diag.Diagnostic), cancelled func() bool) (text []byte, shifts []shift, bad map[int]bool) {
 	valid := utf8.Valid(src)
 	if valid && !bytes.Contains(src, []byte(`\u`)) {
 		return src, nil, nil
@@ -72,7 +72,12 @@ func translate(file string, src []byte, report func(diag.Diagnostic)) (text []by
 		shifts = append(shifts, shift{len(text), end})
 	}
 	slashes := 0 // written one after the other just before i
-	for i := 0; i < len(src) && len(bad) < maxBad; {
+	for i, checked := 0, 0; i < len(src) && len(bad) < maxBad; {
+		if i-checked > 1<<16 {
+			if checked = i; cancelled() {
+				break
+			}
+		}
 		c := src[i]
 		if c == '\\' && slashes%2 == 0 && i+1 < len(src) && src[i+1] == 'u' {
 			r, end, ok := unescape(src, i)
