@@ -282,9 +282,22 @@ func (r *resolver) lookUp(s slot, t *ref) (term, outcome) {
 // elements resolves the references among the elements of v, the value of the
 // attribute at holder (LK3).
 func (r *resolver) elements(holder, s slot, t *ref, v *vector) (term, outcome) {
-	if v.plain || !r.spend(len(v.elems)) {
+	switch {
+	case v.plain || !r.spend(len(v.elems)):
 		return v, done
+	case v.active:
+		r.linkCycle(holder)
+		return nil, failed
+	case len(r.trail) > maxDepth:
+		r.tooDeep(v.at, holder.n)
+		return nil, failed
 	}
+	v.active = true
+	r.trail = append(r.trail, holder)
+	defer func() {
+		r.trail = r.trail[:len(r.trail)-1]
+		v.active = false
+	}()
 	var resolved *vector
 	for i, e := range v.elems {
 		x := e

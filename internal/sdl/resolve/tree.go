@@ -70,6 +70,7 @@ type vector struct {
 	at    diag.Span
 
 	plain  bool // holds no reference, at any depth
+	active bool // a look-up is resolving its elements
 	walked bool // the link phase has been here
 	out    value.Vector
 	size   int // elements of out, all copies counted
