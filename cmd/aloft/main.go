@@ -32,7 +32,7 @@ func main() {
 func serveEditor(ctx context.Context, o cli.EditorOptions) error {
 	err := lsp.Run(ctx, lsp.Config{
 		In: o.In, Out: o.Out, Log: o.Log, Version: o.Version, Now: time.Now, After: time.After, Alive: o.Alive,
-		Classes: o.Classes, LibraryDir: o.LibraryDir, Self: o.Self,
+		Classes: o.Classes, LibraryDir: o.LibraryDir, Self: o.Self, Flags: o.Flags,
 	})
 	if errors.Is(err, lsp.ErrNoShutdown) {
 		return cli.ErrNoShutdown

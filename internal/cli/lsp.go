@@ -21,8 +21,9 @@ type EditorOptions struct {
 	Version    string             // of the build
 	Alive      func(pid int) bool // reports whether a process still runs
 	Classes    func() []component.Class
-	LibraryDir string // where the built-in library can be written to be shown, or ""
-	Self       string // the program that plans, deploys and terminates
+	LibraryDir string   // where the built-in library can be written to be shown, or ""
+	Self       string   // the program that plans, deploys and terminates
+	Flags      []string // what Self gets before the name of a command
 }
 
 // ErrNoShutdown is what ServeEditor returns if the editor left without saying
@@ -46,10 +47,14 @@ Editors start it themselves; doc/editors.md says how to set them up.`,
 			if self == "" {
 				self, _ = os.Executable() // without it, the commands say that they cannot run
 			}
+			var flags []string
+			if home, err := a.home(); err == nil { // or else the commands say what is missing
+				flags = []string{"--home", home}
+			}
 			err := a.ServeEditor(c.Context(), EditorOptions{
 				In: closable(a.Stdin), Out: a.Stdout, Version: a.Version,
 				Log:   slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: level})),
-				Alive: alive, Classes: a.Classes, LibraryDir: a.libraryDir(), Self: self,
+				Alive: alive, Classes: a.Classes, LibraryDir: a.libraryDir(), Self: self, Flags: flags,
 			})
 			if errors.Is(err, ErrNoShutdown) {
 				return exitStatus(exitError)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"aloft/internal/sdl/lsp/workspace"
 
 	"go.lsp.dev/jsonrpc2"
 	"go.lsp.dev/protocol"
@@ -27,15 +30,16 @@ type action struct {
 	// ask is the question before it acts, with the file's name to be put in;
 	// "" for none.
 	ask, yes string
+	reads    bool // it reads the description
 }
 
 var actions = map[string]action{
 	"aloft.plan": {
-		args: func(file string) []string { return []string{"plan", file} }, doing: "Planning %s",
+		args: func(file string) []string { return []string{"plan", file} }, doing: "Planning %s", reads: true,
 	},
 	"aloft.deploy": {
 		args: func(file string) []string { return []string{"up", "-y", file} }, doing: "Deploying %s",
-		ask: "Deploy %s?", yes: "Deploy",
+		ask: "Deploy %s?", yes: "Deploy", reads: true,
 	},
 	"aloft.terminate": {
 		args: func(file string) []string { return []string{"down", "-y", system(file)} }, doing: "Terminating %s",
@@ -48,12 +52,26 @@ var commandNames = []string{"aloft.plan", "aloft.deploy", "aloft.terminate"}
 // system returns the name of the system that file describes.
 func system(file string) string { return strings.TrimSuffix(filepath.Base(file), ".sf") }
 
+// flags returns what makes the program read a description as the editor does.
+func flags(o workspace.Options) (list []string) {
+	for _, dir := range o.Include {
+		list = append(list, "-I", dir)
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Properties)) {
+		list = append(list, "-D", name+"="+o.Properties[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Environment)) {
+		list = append(list, "-E", name+"="+o.Environment[name])
+	}
+	return list
+}
+
 // exitChanges is the status of plan when something would be done.
 const exitChanges = 2
 
 // execute carries out a command. It may take long, so that it takes no slot of
 // other requests; it ends when it is cancelled or the server ends.
-func (s *server) execute(ctx context.Context, params json.RawMessage) (any, error) {
+func (s *server) execute(ctx context.Context, o workspace.Options, params json.RawMessage) (any, error) {
 	p, err := decode[struct {
 		Command   string            `json:"command"`
 		Arguments []json.RawMessage `json:"arguments"`
@@ -83,7 +101,7 @@ func (s *server) execute(ctx context.Context, params json.RawMessage) (any, erro
 			return nil, err
 		}
 	}
-	return s.run(ctx, act, file)
+	return s.run(ctx, o, act, file)
 }
 
 // ask puts a question to the user.
@@ -105,9 +123,16 @@ type outcome struct {
 const grace = 10 * time.Second
 
 // run starts the program, tells what it says while it runs, and how it ended.
-func (s *server) run(ctx context.Context, act action, file string) (any, error) {
-	cmd := exec.CommandContext(ctx, s.Self, slices.Concat(s.Flags, act.args(file))...)
+func (s *server) run(ctx context.Context, reading workspace.Options, act action, file string) (any, error) {
+	args := slices.Concat(s.Flags, act.args(file))
+	if act.reads {
+		args = append(args, flags(reading)...)
+	}
+	cmd := exec.CommandContext(ctx, s.Self, args...)
 	cmd.Dir = filepath.Dir(file)
+	if len(reading.Folders) > 0 {
+		cmd.Dir = reading.Folders[0] // includes are looked for there too
+	}
 	// As Ctrl-C does: a deployment goes on without its follower.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	cmd.WaitDelay = grace

@@ -113,3 +113,30 @@ func TestFailuresOfCommandsAreShown(t *testing.T) {
 		}
 	}
 }
+
+func TestCommandsReadDescriptionsAsTheEditorDoes(t *testing.T) {
+	root, home := t.TempDir(), t.TempDir()
+	e := start(t, Config{Self: program(t, 0), Flags: []string{"--home", home}})
+	e.must("initialize", map[string]any{
+		"rootUri":      "file://" + root,
+		"capabilities": map[string]any{},
+		"initializationOptions": map[string]any{
+			"include": []string{"parts"}, "properties": map[string]string{"b": "2", "a": "1"}, "environment": map[string]string{"USER": "me"},
+		},
+	}, nil)
+	for command, want := range map[string]string{
+		"aloft.plan":      "--home HOME plan ROOT/in/shop.sf -I ROOT/parts -D a=1 -D b=2 -E USER=me",
+		"aloft.deploy":    "--home HOME up -y ROOT/in/shop.sf -I ROOT/parts -D a=1 -D b=2 -E USER=me",
+		"aloft.terminate": "--home HOME down -y shop",
+	} {
+		e.mu.Lock()
+		e.answers["window/showMessageRequest"] = protocol.MessageActionItem{Title: actions[command].yes}
+		e.mu.Unlock()
+		var got outcome
+		e.must("workspace/executeCommand", map[string]any{"command": command, "arguments": []string{"file://" + root + "/in/shop.sf"}}, &got)
+		want = "called " + strings.NewReplacer("ROOT", root, "HOME", home).Replace(want)
+		if first, _, _ := strings.Cut(got.Output, "\n"); first != want {
+			t.Errorf("%s\ngot  %s\nwant %s", command, first, want)
+		}
+	}
+}

@@ -218,7 +218,8 @@ func (s *server) dispatch(ctx context.Context, m message) error {
 		return s.reply(m.ID, nil, nil)
 	}
 	if m.Method == "workspace/executeCommand" {
-		s.begin(ctx, m, func(ctx context.Context) (any, error) { return s.execute(ctx, m.Params) })
+		o := s.current.Options()
+		s.begin(ctx, m, func(ctx context.Context) (any, error) { return s.execute(ctx, o, m.Params) })
 		return nil
 	}
 	handle, known := requests[m.Method]
