@@ -37,12 +37,12 @@ type ComposeOptions struct {
 // IsCompose reports whether the YAML text src looks like a Compose file: it
 // has services and no sfConfig.
 func IsCompose(src []byte) bool {
-	return servicesLine.Match(src) && !configLine.Match(src)
+	return servicesLine().Match(src) && !configLine().Match(src)
 }
 
 var (
-	servicesLine = regexp.MustCompile(`(?m)^(services|"services")[ \t]*:`)
-	configLine   = regexp.MustCompile(`(?m)^(sfConfig|"sfConfig")[ \t]*:`)
+	servicesLine = pattern(`(?m)^(services|"services")[ \t]*:`)
+	configLine   = pattern(`(?m)^(sfConfig|"sfConfig")[ \t]*:`)
 )
 
 // Compose reads the Compose file called name and returns a description of what
@@ -214,7 +214,7 @@ func plainWords(s string) string {
 	}, s)
 }
 
-var serviceName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,100}$`)
+var serviceName = pattern(`^[a-zA-Z0-9._-]{1,100}$`)
 
 // reservedNames are those of templates, which a service must not hide.
 func reservedNames() map[string]bool {
@@ -232,7 +232,7 @@ func (c *composer) declare(k entry) {
 		c.wrong(k.val.at, "service "+k.key+" is "+kindNames[k.val.kind], "a mapping", found(k.val))
 		return
 	}
-	if !serviceName.MatchString(k.key) {
+	if !serviceName().MatchString(k.key) {
 		c.wrong(k.at, "a service cannot be called "+shortened(k.key), "letters, digits, . _ and -", shortened(k.key))
 		return
 	}

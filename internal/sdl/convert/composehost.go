@@ -29,7 +29,7 @@ func hostPattern(services []*service) *regexp.Regexp {
 }
 
 // hostWord is how names of variables end that hold hosts.
-var hostWord = regexp.MustCompile(`(?i)(host|hostname|addr|address|server|endpoint|url)s?$`)
+var hostWord = pattern(`(?i)(host|hostname|addr|address|server|endpoint|url)s?$`)
 
 // hosted returns s, the value at key, with names of services that are hosts as
 // references to the addresses of their machines.
@@ -48,7 +48,7 @@ func (c *composer) hosted(at diag.Span, key, s string) syntax.Expr {
 		from, to := done+m[4], done+m[5]
 		whole := name == s
 		atStart := m[2] == m[3] && done > 0 // not the start of the text
-		is := before == "//" || before == "@" || strings.HasPrefix(after, ":") || whole && hostWord.MatchString(key)
+		is := before == "//" || before == "@" || strings.HasPrefix(after, ":") || whole && hostWord().MatchString(key)
 		if whole && !is {
 			c.lose(at, key, "%q is the name of a service; if a host is meant, write %s", name, c.reference(c.byName[name], "ip"))
 		}

@@ -62,8 +62,7 @@ func same(a, b reflect.Value) bool {
 func said(d *Doc) []string {
 	var out []string
 	var items func(list []syntax.Item)
-	var expr func(e syntax.Expr)
-	expr = func(e syntax.Expr) {
+	expr := func(e syntax.Expr) {
 		c, ok := e.(*syntax.Component)
 		if !ok {
 			return

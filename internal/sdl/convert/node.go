@@ -3,6 +3,7 @@ package convert
 import (
 	"regexp"
 	"strings"
+	"sync"
 
 	"aloft/internal/sdl/diag"
 	"aloft/internal/sdl/syntax"
@@ -60,14 +61,20 @@ const (
 	reservedHint = `a name that begins with $ is written in quotes of its own: "\"$name\""`
 )
 
+// pattern is a regular expression that is compiled when it is first used: every
+// command of aloft would wait for those of this package otherwise.
+func pattern(s string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(s) })
+}
+
 // repeated is the end of a key that has been there before: JSON and YAML want
 // different ones.
-var repeated = regexp.MustCompile(` #[0-9]+$`)
+var repeated = pattern(` #[0-9]+$`)
 
 // plainKey reports whether name is its own key; others are written as the
 // language does.
 func plainKey(name string) bool {
-	return name != "--" && !strings.ContainsRune(name, ':') && !repeated.MatchString(name) &&
+	return name != "--" && !strings.ContainsRune(name, ':') && !repeated().MatchString(name) &&
 		(name == "" || !strings.ContainsRune(`$["`, rune(name[0])))
 }
 

@@ -131,8 +131,12 @@ func genComponent(t *rapid.T, depth int) syntax.Expr {
 
 func genLiteral(t *rapid.T) syntax.Expr {
 	values := rapid.SampledFrom([]value.Value{
-		value.Null{}, value.Bool(true), value.Integer(-5), value.Integer(math.MaxInt32), value.Long(9007199254740993), value.Float(1.5), value.Double(0.25),
-		value.Double(1e300), value.Double(math.Inf(1)), value.Double(math.Copysign(0, -1)), value.Double(2.5e-4), value.Bytes{0, 255}, value.Bytes{}, value.TBD{},
+		value.Null{},
+		value.Bool(true), value.Integer(-5), value.Integer(math.MaxInt32), value.Long(9007199254740993), value.Float(1.5), value.Double(0.25),
+		value.Double(1e300), value.Double(math.Inf(1)), value.Double(math.Copysign(0, -1)), value.Double(2.5e-4),
+		value.Bytes{0, 255},
+		value.Bytes{},
+		value.TBD{},
 	})
 	if rapid.Bool().Draw(t, "string") {
 		return &syntax.Literal{Value: value.String(genText.Draw(t, "value"))}

@@ -16,9 +16,10 @@ func TestBombsAreRefusedSoon(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 10 s")
 	}
-	aliases := "a0: &a0 [x]\n"
+	var aliases strings.Builder
+	aliases.WriteString("a0: &a0 [x]\n")
 	for i := range 40 {
-		aliases += fmt.Sprintf("a%d: &a%d [*a%d, *a%d]\n", i+1, i+1, i, i)
+		aliases.WriteString(fmt.Sprintf("a%d: &a%d [*a%d, *a%d]\n", i+1, i+1, i, i))
 	}
 	many := func(s string) string { return strings.Repeat(s, MaxText/len(s)) }
 	for _, c := range []struct {
@@ -27,8 +28,8 @@ func TestBombsAreRefusedSoon(t *testing.T) {
 		text string
 		ok   bool
 	}{
-		{"aliases", YAML, aliases, false},
-		{"aliases in Compose", "compose", aliases + "services: {a: {command: *a40}}\n", false},
+		{"aliases", YAML, aliases.String(), false},
+		{"aliases in Compose", "compose", aliases.String() + "services: {a: {command: *a40}}\n", false},
 		{"an alias within itself", "compose", "services: &s {a: {x-y: *s}}\n", false},
 		{"deep JSON lists", JSON, many("["), false},
 		{"deep JSON mappings", JSON, many(`{"a":`), false},

@@ -3,7 +3,6 @@ package convert
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"aloft/internal/sdl/diag"
@@ -152,8 +151,8 @@ func (r *yamlReader) value(n *yaml.Node, depth int) *node {
 }
 
 var (
-	decimal  = regexp.MustCompile(`^[-+]?(0|[1-9][0-9]*)$`)
-	fraction = regexp.MustCompile(`^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$`)
+	decimal  = pattern(`^[-+]?(0|[1-9][0-9]*)$`)
+	fraction = pattern(`^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$`)
 )
 
 func (r *yamlReader) scalar(n *yaml.Node, out *node) {
@@ -171,7 +170,7 @@ func (r *yamlReader) scalar(n *yaml.Node, out *node) {
 		out.plain = true
 	}
 	tag := n.ShortTag()
-	if n.Style == 0 && tag == "!!str" && decimal.MatchString(n.Value) {
+	if n.Style == 0 && tag == "!!str" && decimal().MatchString(n.Value) {
 		tag = "!!float" // more digits than YAML has room for
 	}
 	switch tag {
@@ -182,14 +181,14 @@ func (r *yamlReader) scalar(n *yaml.Node, out *node) {
 		out.kind, out.text = nBool, strings.ToLower(n.Value)
 	case "!!int":
 		out.kind = nNumber
-		if !decimal.MatchString(n.Value) {
+		if !decimal().MatchString(n.Value) {
 			r.wrong(n, diag.NumberRange, "a number that can be read in two ways", "decimal digits, without leading zero", shortened(n.Value),
 				"put it in quotes if it is a text, such as the mode of a file")
 		}
 		out.text = strings.TrimPrefix(n.Value, "+")
 	case "!!float":
 		out.kind, out.text = nNumber, strings.TrimPrefix(n.Value, "+")
-		if !fraction.MatchString(n.Value) {
+		if !fraction().MatchString(n.Value) {
 			r.wrong(n, diag.NumberRange, "a number that the language has no word for", "digits with a point or an exponent", shortened(n.Value))
 		} else if !strings.ContainsAny(out.text, ".eE") {
 			out.text += ".0" // an integer that YAML has no room for

@@ -2,7 +2,6 @@ package convert
 
 import (
 	"bytes"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -268,9 +267,9 @@ func (w *yamlWriter) literal(s string, depth int) {
 
 // plainScalar is what needs no quotes in YAML; flowScalar, between brackets.
 var (
-	plainScalar = regexp.MustCompile(`^[A-Za-z_/$][-A-Za-z0-9_./$%@+~^(),;=!?&*'|<>{}\[\]"]*(:[-A-Za-z0-9_./$%@+~^=]+)*( [-A-Za-z0-9_./$%@+~^(),;=!?&*'|<>{}\[\]"]+(:[-A-Za-z0-9_./$%@+~^=]+)*)*$`)
-	flowScalar  = regexp.MustCompile(`^[A-Za-z_/$][-A-Za-z0-9_./$+]*(:[-A-Za-z0-9_./$+]+)*( [-A-Za-z0-9_./$+]+(:[-A-Za-z0-9_./$+]+)*)*$`)
-	otherWord   = regexp.MustCompile(`(?i)^(null|true|false|yes|no|on|off|y|n)$`)
+	plainScalar = pattern(`^[A-Za-z_/$][-A-Za-z0-9_./$%@+~^(),;=!?&*'|<>{}\[\]"]*(:[-A-Za-z0-9_./$%@+~^=]+)*( [-A-Za-z0-9_./$%@+~^(),;=!?&*'|<>{}\[\]"]+(:[-A-Za-z0-9_./$%@+~^=]+)*)*$`)
+	flowScalar  = pattern(`^[A-Za-z_/$][-A-Za-z0-9_./$+]*(:[-A-Za-z0-9_./$+]+)*( [-A-Za-z0-9_./$+]+(:[-A-Za-z0-9_./$+]+)*)*$`)
+	otherWord   = pattern(`(?i)^(null|true|false|yes|no|on|off|y|n)$`)
 )
 
 // yamlScalar writes a string on one line.
@@ -279,7 +278,7 @@ func yamlScalar(s string, flow bool) string {
 	if flow {
 		plain = flowScalar
 	}
-	if len(s) < 1000 && plain.MatchString(s) && !otherWord.MatchString(s) {
+	if len(s) < 1000 && plain().MatchString(s) && !otherWord().MatchString(s) {
 		return s
 	}
 	if !strings.ContainsFunc(s, func(r rune) bool { return !printable(r) || r == '\'' }) && strings.ContainsAny(s, `"\`) {
