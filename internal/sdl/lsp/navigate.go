@@ -23,6 +23,10 @@ func hover(ctx context.Context, s *server, w *workspace.Snapshot, params json.Ra
 	if err != nil {
 		return nil, err
 	}
+	// The first hover may come before the text was looked at for mistakes.
+	if res, err := w.Resolve(ctx, v.Tree.Includes()[0]); err == nil {
+		v.Values = res.Good
+	}
 	h, ok := v.Hover(off)
 	if !ok {
 		return nil, nil

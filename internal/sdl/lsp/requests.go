@@ -57,7 +57,7 @@ func (s *server) view(ctx context.Context, w *workspace.Snapshot, p protocol.Tex
 	if err != nil {
 		return nil, 0, err
 	}
-	v := &answer.View{Name: name, Text: t, Tree: tree, Values: w.Last(whole), Source: w.Text, Known: s.known()}
+	v := &answer.View{Name: name, Text: t, Tree: tree, Source: w.Text, Known: s.known()}
 	return v, s.offset(t, p.Position), nil
 }
 

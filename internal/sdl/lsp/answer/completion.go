@@ -362,7 +362,7 @@ func (c *completer) prototypes(s resolve.Scope) {
 	rank := 0
 	for up, ok := s, true; ok; up, ok = up.Parent() {
 		for _, m := range up.Members() {
-			if !m.Inside.Valid() || m.Inside.Operator() != syntax.NotOp || strings.HasPrefix(m.Name, "sfConfig") || m.Name == c.name && up == s {
+			if !m.Inside.Valid() || m.Inside.Operator() != syntax.NotOp || strings.HasPrefix(m.Name, "sf") || m.Name == c.name && up == s {
 				continue
 			}
 			x := Completion{Label: m.Name, Kind: PrototypeCompletion, Detail: written(m), Doc: c.commentOf(m), Rank: rank + 1}

@@ -234,12 +234,3 @@ func (s *Snapshot) inspect(ctx context.Context, name string) (*resolve.Inspectio
 	tree, err := resolve.Inspect(ctx, in.source, in.options)
 	return tree, in.seen, err
 }
-
-// Last returns what resolving the description name found the last time it had
-// no mistakes, or nil.
-func (s *Snapshot) Last(name string) *resolve.Result {
-	e := s.cache.entry(name)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.good
-}
