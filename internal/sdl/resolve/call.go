@@ -23,6 +23,8 @@ type call struct {
 	env   *ambient
 	// site is where the function stands, nil on a machine.
 	site *site
+	// decided is set by IF and SWITCH when they know which branch counts.
+	decided bool
 }
 
 // operands is what a function is evaluated on.
@@ -221,7 +223,7 @@ func (r *resolver) function(s slot, t *ref) (term, outcome) {
 		r.fault(s, n, wrong)
 		return nil, failed
 	case how == lazy:
-		return r.keep(t)
+		return r.keep(t, b.call.decided)
 	}
 	return v, how
 }
@@ -242,12 +244,23 @@ func (r *resolver) functionClass(s slot, n *node) (string, outcome) {
 }
 
 // keep leaves the function t for run time. Its other operands are evaluated as
-// well, and must not fail (D4).
-func (r *resolver) keep(t *ref) (term, outcome) {
+// well, and must not fail, unless the function has decided to do without them:
+// NULL stands for what fails then (D4).
+func (r *resolver) keep(t *ref, decided bool) (term, outcome) {
 	bad := false
 	for i := range t.apply.attrs {
+		if !decided {
+			_, how := r.attr(slot{t.apply, i})
+			bad = bad || how == failed
+			continue
+		}
+		r.quiet++
 		_, how := r.attr(slot{t.apply, i})
-		bad = bad || how == failed
+		r.quiet--
+		if how == failed {
+			a := &t.apply.attrs[i]
+			a.v, a.state = value.Null{}, linkDone
+		}
 	}
 	if bad {
 		return nil, failed

@@ -145,6 +145,7 @@ func ifThenElse(c *call) (term, outcome, *fault) {
 	if b {
 		branch = "then"
 	}
+	c.decided = true
 	return c.need(branch)
 }
 
@@ -159,6 +160,7 @@ func switchArms(c *call) (term, outcome, *fault) {
 			return nil, how, wrong
 		}
 		if b {
+			c.decided = true
 			return c.need(fmt.Sprintf("THEN%d", k))
 		}
 	}
