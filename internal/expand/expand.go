@@ -29,9 +29,10 @@ const (
 
 // Bounds on what a short text may ask for.
 const (
-	maxCopies     = 10_000  // of one component
-	maxComponents = 100_000 // of all of a description, copies counted
-	maxElements   = 200_000 // of all vectors that references become
+	maxCopies     = 10_000   // of one component
+	maxComponents = 100_000  // of all of a description, copies counted
+	maxElements   = 200_000  // of all vectors that references become
+	maxSize       = 32 << 20 // of all copies, about as many bytes as they are written with
 )
 
 // Bind is a reference to a set of copies: what reads it gets values, and is
@@ -50,7 +51,7 @@ type Binds map[Bind]bool
 // and have their number as sfCopyIndex, and no sfCopies. The list holds what
 // is wrong with them; with errors in it there is no result.
 func Copies(root *value.Component) (*value.Component, Binds, *diag.List) {
-	x := &expander{binds: Binds{}, problems: &diag.List{}}
+	x := &expander{binds: Binds{}, sizes: map[*value.Component]int{}, problems: &diag.List{}}
 	if a, ok := root.Attr(attrCopies); ok {
 		x.problem(a, "", "the top of a system cannot be copied", "sfCopies on a component inside it", "", "to have the system several times, deploy it under several names")
 	}
@@ -89,7 +90,9 @@ func eager(v value.Value) (*value.Component, bool) {
 
 type expander struct {
 	root       *scope
-	components int // in copies
+	components int                      // in copies
+	size       int                      // of copies
+	sizes      map[*value.Component]int // of components as the description has them
 	elements   int
 	over       bool // a bound was passed and told
 	binds      Binds
@@ -105,6 +108,7 @@ type scope struct {
 	path     value.Path          // of a node
 	way      []value.Part        // to a node from the top; made when asked for
 	node     bool                // whether it is one
+	set      string              // of a copy: the name it had
 	index    int                 // of a copy, from 1; else 0
 	of       int                 // copies in its set
 	copied   bool                // whether it is or lies in a copy
@@ -122,7 +126,8 @@ func (x *expander) scope(s *scope) *scope {
 		s.up.enter(s)
 	}
 	if s.copied {
-		if x.components++; x.components > maxComponents {
+		x.components++
+		if x.size += x.own(s.comp); x.full() {
 			return s
 		}
 	}
@@ -140,19 +145,16 @@ func (x *expander) scope(s *scope) *scope {
 		if !ok {
 			continue
 		}
-		s.set(a.Name, n)
-		for i := 1; i <= n && x.components <= maxComponents; i++ {
+		s.begin(a.Name, n)
+		for i := 1; i <= n && !x.full(); i++ {
 			copyName := fmt.Sprint(a.Name, i)
 			if _, taken := s.comp.Attr(copyName); taken || s.children[copyName] != nil {
 				x.taken(a, s.path.Child(a.Name), copyName)
 				continue
 			}
-			s.sets[a.Name] = append(s.sets[a.Name], x.scope(&scope{comp: child, up: s, name: copyName, index: i, of: n}))
+			s.sets[a.Name] = append(s.sets[a.Name], x.scope(&scope{comp: child, up: s, name: copyName, set: a.Name, index: i, of: n}))
 		}
-		if x.components > maxComponents && !x.over {
-			x.over = true
-			x.problem(many, s.path.Child(a.Name), "too many copies", fmt.Sprintf("at most %d components in a system, all copies counted", maxComponents), "more")
-		}
+		x.bound(many, s.path.Child(a.Name))
 	}
 	return s
 }
@@ -164,7 +166,62 @@ func (s *scope) enter(c *scope) {
 	s.children[c.name] = c
 }
 
-func (s *scope) set(name string, n int) {
+// full reports whether the copies are too many, or too much in all.
+func (x *expander) full() bool { return x.components > maxComponents || x.size > maxSize }
+
+// bound tells once that a bound was passed.
+func (x *expander) bound(a value.Attr, at value.Path) {
+	if x.over || !x.full() {
+		return
+	}
+	x.over = true
+	expected := fmt.Sprintf("at most %d components in a system, all copies counted", maxComponents)
+	if x.components <= maxComponents {
+		expected = fmt.Sprintf("at most %d MiB of description, all copies counted", maxSize>>20)
+	}
+	x.problem(a, at, "too many copies", expected, "more")
+}
+
+// own returns the size of what a component holds beside other components.
+func (x *expander) own(c *value.Component) int {
+	size, known := x.sizes[c]
+	if !known {
+		for a := range c.All() {
+			if _, ok := eager(a.Value); !ok {
+				size += len(a.Name) + sizeOf(a.Value)
+			}
+		}
+		x.sizes[c] = size
+	}
+	return size
+}
+
+// sizeOf returns about how many bytes a value is written with.
+func sizeOf(v value.Value) int {
+	size := 8
+	switch v := v.(type) {
+	case value.String:
+		size += len(v)
+	case value.Vector:
+		for _, e := range v {
+			size += sizeOf(e)
+		}
+	case *value.Component:
+		for a := range v.All() {
+			size += len(a.Name) + sizeOf(a.Value)
+		}
+	case *value.Reference:
+		for _, p := range v.Parts {
+			size += len(p.Name) + 1
+		}
+		if v.Apply != nil {
+			size += sizeOf(v.Apply)
+		}
+	}
+	return size
+}
+
+func (s *scope) begin(name string, n int) {
 	if s.sets == nil {
 		s.sets = map[string][]*scope{}
 	}

@@ -233,3 +233,33 @@ func TestMoreCopiesChangeNoOther(t *testing.T) {
 		t.Errorf("%d attributes became %d", few.Len(), more.Len())
 	}
 }
+
+func TestCopiesAreBoundedInSize(t *testing.T) {
+	many := value.NewComponent(false, value.Attr{Name: "sfCopies", Value: value.Integer(maxCopies)})
+	for i := range 2000 {
+		many.Set(value.Attr{Name: fmt.Sprint("attribute", i), Value: value.Integer(i)})
+	}
+	long := value.NewComponent(false,
+		value.Attr{Name: "sfCopies", Value: value.Integer(maxCopies)},
+		value.Attr{Name: "text", Value: value.Vector{value.String(strings.Repeat("x", maxSize/maxCopies))}})
+	for name, c := range map[string]*value.Component{"attributes": many, "text": long} {
+		t.Run(name, func(t *testing.T) {
+			out, _, problems := Copies(value.NewComponent(false, value.Attr{Name: "a", Value: c}))
+			if out != nil || problems.Errors() != 1 || !strings.Contains(problems.All()[0].Expected, "32 MiB of description") {
+				t.Errorf("%d errors: %v", problems.Errors(), problems.All())
+			}
+		})
+	}
+}
+
+func BenchmarkOwnReferences(b *testing.B) {
+	c := value.NewComponent(false, value.Attr{Name: "sfCopies", Value: value.Integer(maxCopies)}, value.Attr{Name: "x", Value: value.Integer(1)})
+	own := &value.Reference{Lazy: true, Parts: []value.Part{{Kind: value.PartHere, Name: "a"}, {Kind: value.PartHere, Name: "x"}}}
+	for i := range 20 {
+		c.Set(value.Attr{Name: fmt.Sprint("r", i), Value: own})
+	}
+	root := value.NewComponent(false, value.Attr{Name: "a", Value: c})
+	for b.Loop() {
+		Copies(root)
+	}
+}

@@ -113,8 +113,8 @@ type way struct {
 func (w *way) on(reader, cur *scope, parts []value.Part, at int, last entry, aliases int) value.Value {
 	out := model.WalkOn(space{w.x}, cur, parts, at)
 	if out.Kind == model.Lazy {
-		if set, ok := out.In.sets[out.Name]; ok {
-			return w.into(set, reader, parts, out.At+1, last, aliases)
+		if _, ok := out.In.sets[out.Name]; ok {
+			return w.into(out.In, out.Name, reader, parts, out.At+1, last, aliases)
 		}
 		if v := w.through(out, parts[out.At+1:], last.bound, aliases); v != nil {
 			return v
@@ -153,13 +153,15 @@ type entry struct {
 	bound bool   // it, or one before it, was entered from outside
 }
 
-// into goes on into the copy that the reader is in, or into all of them.
-func (w *way) into(set []*scope, reader *scope, parts []value.Part, at int, last entry, aliases int) value.Value {
+// into goes on into the copy that the reader is in, or into all of them: those
+// of holder's name.
+func (w *way) into(holder *scope, name string, reader *scope, parts []value.Part, at int, last entry, aliases int) value.Value {
 	for up := reader; up != nil; up = up.up {
-		if up.index > 0 && slices.Contains(set, up) {
+		if up.index > 0 && up.set == name && up.up == holder {
 			return w.on(reader, up, parts, at, entry{up, at, last.bound}, aliases)
 		}
 	}
+	set := holder.sets[name]
 	all := make(value.Vector, 0, len(set))
 	for _, c := range set {
 		if w.x.elements++; w.x.elements > maxElements {
