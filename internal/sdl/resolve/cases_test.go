@@ -300,10 +300,11 @@ func compareDiagnostics(t *testing.T, files fstest.MapFS, res *Result, prints bo
 			continue
 		}
 		at := fmt.Sprintf("%s:%d", d.Span.Pos.File, d.Span.Pos.Line)
-		text := strings.Join(append([]string{d.Message, d.Expected, d.Found}, d.Hints...), "\n")
+		said := append([]string{d.Message, d.Expected, d.Found}, d.Hints...)
 		for _, r := range d.Related {
-			text += "\n" + r.Message
+			said = append(said, r.Message)
 		}
+		text := strings.Join(said, "\n")
 		found := false
 		for i, w := range wants[at] {
 			if w.code == string(d.Code) && saysAll(text, w.text) && (w.col == "" || w.col == strconv.Itoa(d.Span.Pos.Col)) {
