@@ -35,7 +35,7 @@ func drawn(t testing.TB, file string) *Graph {
 }
 
 func TestGoldens(t *testing.T) {
-	for _, file := range []string{"../../../examples/hello.sf", "../../../examples/guestbook.sf", "testdata/wicked.sf", "testdata/circle.sf"} {
+	for _, file := range []string{"../../../examples/hello.sf", "../../../examples/guestbook.sf", "testdata/wicked.sf", "testdata/circle.sf", "testdata/deep.sf"} {
 		g := drawn(t, file)
 		name := g.Top.Name
 		for _, form := range []struct{ ext, text string }{{"dot", g.DOT()}, {"mmd", g.Mermaid()}, {"svg", g.SVG()}} {
@@ -114,6 +114,7 @@ func TestBoxesLieInsideWhatHoldsThemAndApart(t *testing.T) {
 				}
 			}
 		}
+		outOfTheWay(t, l)
 		if len(l.routes) != len(g.Arrows) {
 			t.Fatalf("%d of %d arrows are drawn", len(l.routes), len(g.Arrows))
 		}
@@ -121,6 +122,32 @@ func TestBoxesLieInsideWhatHoldsThemAndApart(t *testing.T) {
 	}
 	if arrows < 300 {
 		t.Errorf("only %d arrows", arrows)
+	}
+}
+
+// outOfTheWay checks that no arrow crosses a box that neither of its ends is in.
+func outOfTheWay(t *testing.T, l *layout) {
+	t.Helper()
+	w := svg{layout: l}
+	from, to := w.ports()
+	for _, r := range l.routes {
+		path, _ := l.path(r, from[r], to[r])
+		for b, f := range l.frames {
+			if r.arrow.From.within(b) || r.arrow.To.within(b) || b.within(r.arrow.From) || b.within(r.arrow.To) {
+				continue
+			}
+			for i, q := range path[1:] {
+				p := path[i]
+				for step := range 21 {
+					u := float64(step) / 20
+					x := p.x + (q.x-p.x)*u*u*(3-2*u)
+					y := p.y + (q.y-p.y)*u
+					if x > f.x && x < f.x+f.w && y > f.y+0.01 && y < f.y+f.h-0.01 {
+						t.Fatalf("the arrow from %s to %s crosses %s", r.arrow.From.Path, r.arrow.To.Path, b.Path)
+					}
+				}
+			}
+		}
 	}
 }
 

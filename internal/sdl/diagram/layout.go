@@ -10,7 +10,8 @@ import (
 // holds others, from the inside out. The arrows between what is inside its
 // parts count as arrows between the parts. Parts stand in rows so that arrows
 // lead down: to what is referred to. An arrow that passes a row does so in a
-// gap of its own there. Parts without arrows among them fill rows below.
+// gap of its own there; those that come from outside to one part, or leave one,
+// share theirs. Parts without arrows among them fill rows below.
 
 // Measures in pixels.
 const (
@@ -33,9 +34,12 @@ type frame struct {
 	box        *Box // nil for an arrow that passes
 	x, y, w, h float64
 	bottom     float64 // of its row, where y is the top
-	parts      []*frame
 	head       float64 // height of the text above the parts
+	parts      []*frame
+	routes     []*route // between the parts
+	passes     []*pass  // from the parts outward
 
+	linked     bool // by a route
 	row        int
 	up, down   []*frame // in the rows next to this one
 	order, key float64
@@ -47,28 +51,87 @@ type route struct {
 	outer    *frame   // of the box
 	from, to *frame   // the parts it leads from and to
 	lanes    []*frame // between them
+	// leave and enter are the ways out of the parts of from, and into those of
+	// to, innermost first.
+	leave, enter []*pass
+}
+
+// down reports whether r leads down.
+func (r *route) down() bool { return r.from.row < r.to.row }
+
+// pass is the way between a part of a box and the upper or lower side of that,
+// which arrows share that lead in one direction.
+type pass struct {
+	part    *frame
+	lower   bool
+	leaving bool
+	lanes   []*frame // from the part on
 }
 
 // layout is the drawing of a graph.
 type layout struct {
 	frames map[*Box]*frame
-	within map[*Box][]*Arrow // by the innermost box that holds both ends
 	routes []*route
 }
 
 func newLayout(g *Graph) *layout {
-	l := &layout{frames: map[*Box]*frame{}, within: map[*Box][]*Arrow{}}
+	l := &layout{frames: map[*Box]*frame{}}
+	l.frame(g.Top)
 	for _, a := range g.Arrows {
 		outer := a.From
 		for !a.To.within(outer) {
 			outer = outer.parent
 		}
-		l.within[outer] = append(l.within[outer], a)
+		f := l.frames[outer]
+		r := &route{arrow: a, outer: f, from: l.part(a.From, outer), to: l.part(a.To, outer)}
+		r.from.linked, r.to.linked = true, true
+		f.routes = append(f.routes, r)
+		l.routes = append(l.routes, r)
 	}
-	top := l.arrange(g.Top)
+	for _, f := range l.frames {
+		ranks(f.parts, f.routes)
+	}
+	for _, r := range l.routes {
+		r.leave = l.out(r.arrow.From, r.outer.box, r.down(), true)
+		r.enter = l.out(r.arrow.To, r.outer.box, !r.down(), false)
+	}
+	top := l.frames[g.Top]
+	l.arrange(top)
 	top.x, top.y = margin, margin
 	settle(top)
 	return l
+}
+
+func (l *layout) frame(b *Box) *frame {
+	f := &frame{box: b}
+	l.frames[b] = f
+	for _, c := range b.Boxes {
+		f.parts = append(f.parts, l.frame(c))
+	}
+	return f
+}
+
+// part returns the part of outer that b is or is in.
+func (l *layout) part(b, outer *Box) *frame {
+	for b.parent != outer {
+		b = b.parent
+	}
+	return l.frames[b]
+}
+
+// out returns the passes from b to the upper or lower side of the part of outer
+// that b is in.
+func (l *layout) out(b, outer *Box, lower, leaving bool) (way []*pass) {
+	for ; b.parent != outer; b = b.parent {
+		f, part := l.frames[b.parent], l.frames[b]
+		i := slices.IndexFunc(f.passes, func(p *pass) bool { return p.part == part && p.lower == lower && p.leaving == leaving })
+		if i < 0 {
+			i = len(f.passes)
+			f.passes = append(f.passes, &pass{part: part, lower: lower, leaving: leaving})
+		}
+		way = append(way, f.passes[i])
+	}
+	return way
 }
 
 // settle turns places within a box into places in the drawing.
@@ -81,10 +144,9 @@ func settle(f *frame) {
 	}
 }
 
-// arrange lays out b and everything in it.
-func (l *layout) arrange(b *Box) *frame {
-	f := &frame{box: b}
-	l.frames[b] = f
+// arrange lays out f and everything in it.
+func (l *layout) arrange(f *frame) {
+	b := f.box
 	for i, line := range shown(b) {
 		size := smallSize
 		if i == 0 {
@@ -101,12 +163,12 @@ func (l *layout) arrange(b *Box) *frame {
 	f.h = f.head
 	if len(b.Boxes) == 0 {
 		f.w = max(f.w, 72)
-		return f
+		return
 	}
-	for _, c := range b.Boxes {
-		f.parts = append(f.parts, l.arrange(c))
+	for _, p := range f.parts {
+		l.arrange(p)
 	}
-	rows, gaps, label := l.rows(f)
+	rows, gaps, label := rowsOf(f)
 	f.w = max(f.w, label+2*margin)
 	y := f.head + 2
 	width := 0.0
@@ -135,7 +197,6 @@ func (l *layout) arrange(b *Box) *frame {
 	}
 	f.w = max(f.w, width+2*margin)
 	f.h = y + margin
-	return f
 }
 
 // shown returns the lines of text in b as they are drawn.
@@ -159,34 +220,21 @@ func labelLines(a *Arrow) []string {
 	return lines
 }
 
-// rows places the parts of f in rows, from left to right, and says how far the
-// rows are apart, and how wide the labels of the arrows between them are.
-func (l *layout) rows(f *frame) (rows [][]*frame, gaps []float64, label float64) {
-	part := func(b *Box) *frame {
-		for b.parent != f.box {
-			b = b.parent
-		}
-		return l.frames[b]
-	}
-	linked := map[*frame]bool{}
-	var routes []*route
-	for _, a := range l.within[f.box] {
-		r := &route{arrow: a, outer: f, from: part(a.From), to: part(a.To)}
-		linked[r.from], linked[r.to] = true, true
-		routes = append(routes, r)
-	}
+// rowsOf places the parts of f in rows, from left to right, and says how far
+// the rows are apart, and how wide the labels of the arrows between them are.
+func rowsOf(f *frame) (rows [][]*frame, gaps []float64, label float64) {
 	var with, without []*frame
 	for _, p := range f.parts {
-		if linked[p] {
+		if p.linked {
 			with = append(with, p)
 		} else {
 			without = append(without, p)
 		}
 	}
 	if len(with) > 0 {
-		rows, gaps, label = layered(with, routes)
-		l.routes = append(l.routes, routes...)
+		rows, gaps, label = layered(with, f.routes, f.passes)
 	}
+	first := len(rows) // without arrows
 	area := 0.0
 	for _, p := range without {
 		area += (p.w + between) * (p.h + rowGap)
@@ -195,53 +243,110 @@ func (l *layout) rows(f *frame) (rows [][]*frame, gaps []float64, label float64)
 	for i, p := range without {
 		if i > 0 {
 			if before := without[i-1]; before.x+before.w+between+p.w <= limit {
-				p.x = before.x + before.w + between
-				rows[len(rows)-1] = append(rows[len(rows)-1], p)
+				p.x, p.row = before.x+before.w+between, before.row
+				rows[p.row] = append(rows[p.row], p)
 				continue
 			}
 		}
 		if len(rows) > 0 {
 			gaps = append(gaps, rowGap)
 		}
+		p.row = len(rows)
 		rows = append(rows, []*frame{p})
+	}
+	// At the right ends of those rows there are lanes that all passes share.
+	type shared struct {
+		row            int
+		lower, leaving bool
+	}
+	buses := map[shared]*frame{}
+	for _, p := range f.passes {
+		var lanes []*frame
+		beside := func(row int) {
+			bus := buses[shared{row, p.lower, p.leaving}]
+			if bus == nil {
+				last := rows[row][len(rows[row])-1]
+				bus = &frame{w: lane, row: row, x: last.x + last.w + between}
+				buses[shared{row, p.lower, p.leaving}] = bus
+				rows[row] = append(rows[row], bus)
+			}
+			lanes = append(lanes, bus)
+		}
+		if p.lower {
+			for row := max(first, p.part.row+1); row < len(rows); row++ {
+				beside(row)
+			}
+			p.lanes = append(p.lanes, lanes...)
+		} else {
+			for row := p.part.row - 1; row >= first; row-- {
+				beside(row)
+			}
+			p.lanes = append(lanes, p.lanes...)
+		}
 	}
 	return rows, gaps, label
 }
 
-// layered places parts that routes lead between.
-func layered(parts []*frame, routes []*route) (rows [][]*frame, gaps []float64, label float64) {
-	ranks(parts, routes)
+// layered places parts that routes lead between, which have their rows.
+func layered(parts []*frame, routes []*route, passes []*pass) (rows [][]*frame, gaps []float64, label float64) {
 	for _, p := range parts {
 		for len(rows) <= p.row {
 			rows = append(rows, nil)
 		}
 		rows[p.row] = append(rows[p.row], p)
 	}
-	type room struct{ width, lines float64 }
+	pass := func(row int) *frame {
+		p := &frame{w: lane, row: row}
+		rows[row] = append(rows[row], p)
+		return p
+	}
+	type room struct{ width, lines, arrows float64 }
 	labels := make([]room, len(rows)-1) // what all of them need side by side
 	for _, r := range routes {
 		upper, lower := r.from, r.to
-		if upper.row > lower.row {
+		first := upper.row // the gap that has the label
+		if !r.down() {
 			upper, lower = lower, upper
-		}
-		first := r.from.row // the gap that has the label
-		if r.from == lower {
-			first--
+			first = lower.row - 1
 		}
 		w, lines := labelSize(labelLines(r.arrow))
 		label = max(label, w)
-		labels[first] = room{labels[first].width + w + between, max(labels[first].lines, lines)}
+		labels[first] = room{labels[first].width + w + between, max(labels[first].lines, lines), labels[first].arrows + 1}
 		last := upper
 		for row := upper.row + 1; row < lower.row; row++ {
-			p := &frame{w: lane, row: row}
-			rows[row] = append(rows[row], p)
+			p := pass(row)
 			link(last, p)
 			r.lanes = append(r.lanes, p)
 			last = p
 		}
 		link(last, lower)
-		if r.from == lower {
+		if !r.down() {
 			slices.Reverse(r.lanes)
+		}
+	}
+	for _, p := range passes {
+		last := p.part
+		switch {
+		case p.lower && last.linked:
+			for row := last.row + 1; row < len(rows); row++ {
+				q := pass(row)
+				link(last, q)
+				p.lanes = append(p.lanes, q)
+				last = q
+			}
+		case !p.lower:
+			row := last.row - 1
+			if !last.linked { // it comes below all these
+				row = len(rows) - 1
+			}
+			for ; row >= 0; row-- {
+				q := pass(row)
+				if last != p.part || last.linked {
+					link(q, last)
+				}
+				p.lanes = append(p.lanes, q)
+				last = q
+			}
 		}
 	}
 	order(rows)
@@ -249,7 +354,7 @@ func layered(parts []*frame, routes []*route) (rows [][]*frame, gaps []float64, 
 	for i, l := range labels {
 		width := max(rowWidth(rows[i]), rowWidth(rows[i+1]), label)
 		deep := min(math.Ceil(l.width/(width+between)), maxDeep)
-		gaps = append(gaps, arrowGap+lineStep*max(0, deep*l.lines-1))
+		gaps = append(gaps, arrowGap+lineStep*max(0, deep*l.lines-1)+lineStep/2*min(max(0, l.arrows-2), maxDeep))
 	}
 	return rows, gaps, label
 }

@@ -153,7 +153,7 @@ func (w *svg) ports() (from, to map[*route]float64) {
 	}
 	for _, r := range l.routes {
 		f, t := l.frames[r.arrow.From], l.frames[r.arrow.To]
-		down := r.from.row < r.to.row
+		down := r.down()
 		add(side{f, down}, end{r, t.middle(), from, to})
 		add(side{t, !down}, end{r, f.middle(), to, from})
 	}
@@ -167,14 +167,13 @@ func (w *svg) ports() (from, to map[*route]float64) {
 	// What ends at a box keeps clear of what goes on to something inside it.
 	passing := map[side][]float64{}
 	for _, r := range l.routes {
-		down := r.from.row < r.to.row
 		if r.from.box != r.arrow.From {
-			s := side{r.from, down}
-			passing[s] = append(passing[s], from[r])
+			s := side{r.from, r.down()}
+			passing[s] = append(passing[s], outside(from[r], r.leave))
 		}
 		if r.to.box != r.arrow.To {
-			s := side{r.to, !down}
-			passing[s] = append(passing[s], to[r])
+			s := side{r.to, !r.down()}
+			passing[s] = append(passing[s], outside(to[r], r.enter))
 		}
 	}
 	for _, s := range sides {
@@ -195,6 +194,16 @@ func (w *svg) ports() (from, to map[*route]float64) {
 		}
 	}
 	return from, to
+}
+
+// outside returns where a way that begins at x comes out.
+func outside(x float64, way []*pass) float64 {
+	for _, p := range way {
+		if n := len(p.lanes); n > 0 {
+			x = p.lanes[n-1].middle()
+		}
+	}
+	return x
 }
 
 // clear returns the place next to x on f that is not near any of taken; x if
@@ -245,31 +254,43 @@ func (w *svg) arrows() *labels {
 }
 
 // path returns the corners of the way that r takes, and which stretch of it
-// crosses the first gap between rows.
+// crosses the first gap between rows of the box that it is a route of.
 func (l *layout) path(r *route, from, to float64) (path []point, gap int) {
-	f, t := l.frames[r.arrow.From], l.frames[r.arrow.To]
-	down := r.from.row < r.to.row
-	near := func(p *frame) float64 { // the side at which a row is entered
-		if down {
-			return p.y
-		}
-		return p.bottom
-	}
-	far := func(p *frame) float64 {
-		if down {
-			return p.bottom
-		}
-		return p.y
-	}
-	start, end := f.y, t.y+t.h
-	if down {
-		start, end = f.y+f.h, t.y
-	}
-	path = append(path, point{from, start}, point{from, far(r.from)})
+	path = l.way(l.frames[r.arrow.From], from, r.leave, r.from, r.down())
+	gap = len(path) - 1
 	for _, p := range r.lanes {
-		path = append(path, point{p.middle(), near(p)}, point{p.middle(), far(p)})
+		path = append(path, sides(p, r.down())...)
 	}
-	return append(path, point{to, near(r.to)}, point{to, end}), 1
+	back := l.way(l.frames[r.arrow.To], to, r.enter, r.to, !r.down())
+	slices.Reverse(back)
+	return append(path, back...), gap
+}
+
+// way returns the corners from f, at x, out of the row of part, which f is or is
+// in, down or up.
+func (l *layout) way(f *frame, x float64, passes []*pass, part *frame, down bool) []point {
+	path := []point{{x, f.y}}
+	if down {
+		path[0].y += f.h
+	}
+	for _, p := range passes {
+		path = append(path, point{x, sides(p.part, down)[1].y})
+		for _, lane := range p.lanes {
+			path = append(path, sides(lane, down)...)
+			x = lane.middle()
+		}
+	}
+	return append(path, point{x, sides(part, down)[1].y})
+}
+
+// sides returns where a line through the middle of p enters and leaves the row
+// of p.
+func sides(p *frame, down bool) []point {
+	s := []point{{p.middle(), p.y}, {p.middle(), p.bottom}}
+	if !down {
+		slices.Reverse(s)
+	}
+	return s
 }
 
 // labels places labels so that they do not cover each other.
@@ -300,7 +321,7 @@ func (l *labels) add(lines []string, p, q point, f *frame) {
 		x := p.x + (q.x-p.x)*s - b.w/2
 		b.x, b.y = max(f.x+4, min(x, f.x+f.w-4-b.w)), y-b.h/2
 	}
-	for _, t := range []float64{0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8} {
+	for _, t := range []float64{0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8, 0.1, 0.9} {
 		if at(t); free() {
 			break
 		}
