@@ -222,7 +222,11 @@ func checkElement(c *call) (term, outcome, *fault) {
 			return value.Bool(true), done, nil
 		}
 		d := r.diagnostic(diag.SchemaFailed, holder.at, holder, w.Message)
-		r.refuse(d, w, nearest(e.Name, holder))
+		var hints []string // which take longer than the rest
+		if !r.res.Diagnostics.Full(d.Span.Pos.File) {
+			hints = nearest(e.Name, holder)
+		}
+		r.refuse(d, w, hints)
 		return nil, failed, nil
 	}
 	v, how := r.attr(slot{holder, i})

@@ -147,10 +147,10 @@ var hostile = []struct {
 	{"a string of 16 MB", func() string { return config("##" + strings.Repeat("0123456789abcde\n", 1<<20) + "#") }, "", ""},
 	{"16 MB of {", func() string { return strings.Repeat("{", 16<<20) }, diag.Unexpected, ""},
 	{"16 MB of a {", func() string { return "x extends { " + strings.Repeat("a extends {", 16<<20/11) }, diag.TooDeep, "extends"},
-	{"16 MB of attributes", func() string { return "sfConfig extends {" + strings.Repeat("a 1;", 4<<20) + "}" }, "", ""},
+	{"16 MB of attributes", func() string { return "sfConfig extends {" + strings.Repeat("a 1;", 4<<20) + "}" }, diag.TooDeep, "a 1;"},
 	{"16 MB of references", func() string { return "sfConfig extends {" + strings.Repeat("a LAZY b:c:d;", 16<<20/13) + "}" }, "", ""},
 	{"16 MB of operands", func() string { return config("(0" + strings.Repeat(" + 1", 4<<20) + ")") }, diag.TooDeep, "+"},
-	{"16 MB of elements", func() string { return config("[| 1" + strings.Repeat(",1", 8<<20) + "|]") }, "", ""},
+	{"16 MB of elements", func() string { return config("[| 1" + strings.Repeat(",1", 8<<20) + "|]") }, diag.TooDeep, "[|"},
 	{"16 MB of comments", func() string { return strings.Repeat("//\n", 16<<20/3) + config("1") }, "", ""},
 	{"1,000,000 attributes", func() string { return "sfConfig extends {" + repeat(1_000_000, "a# #;\n") + "}" }, "", ""},
 	{"1,000,000 tags", func() string { return "sfConfig extends { [" + repeat(1_000_000, "t# ") + "] a 1; }" }, "", ""},
@@ -167,7 +167,7 @@ var hostile = []struct {
 	}, diag.ReferenceNotFound, ""},
 	{"a long property parsed often", func() string {
 		return "sfConfig extends { " + repeat(20_000, "a# IPROPERTY long;\n") + "}"
-	}, "", ""},
+	}, diag.TooDeep, "IPROPERTY"},
 	{"includes double", func() string { return "#include \"f0.sf\"\nsfConfig extends {}" }, diag.TooDeep, "#include"},
 	{"includes in a chain", func() string { return "#include \"g0.sf\"\nsfConfig extends {}" }, diag.TooDeep, "#include"},
 }
@@ -189,7 +189,7 @@ func hostileOptions() (Folder, Options) {
 // The bounds: of the processor time, and of the memory of the whole process.
 const (
 	hostileTime   = 15 * time.Second
-	hostileMemory = 1536 << 20
+	hostileMemory = 1792 << 20
 )
 
 // outcomeOf is what a child process tells of a case.
