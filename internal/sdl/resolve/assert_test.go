@@ -40,7 +40,7 @@ func TestAssertSaysAllThatDoesNotHold(t *testing.T) {
 		"not boolean":  {`ip LAZY m:ip; check extends Assertions { a (ip ++ "x"); }`, `assertion failed: a is not a boolean but`},
 		"unknown":      {`other LAZY m:x; check extends Assertions { a (other == 1); }`, "assertion failed: a: "},
 		"right schema": {`ip LAZY m:ip; check extends Schema { ip extends String { binding "lazy"; } }`, ""},
-		"wrong schema": {`ip LAZY m:ip; check extends Schema { ip extends Integer; gone extends OptionalString; }`, "attribute ip has the wrong type: expected Integer, found"},
+		"wrong schema": {`ip LAZY m:ip; check extends Schema { ip extends Integer; gone extends OptionalString; }`, "attribute ip has the wrong type: expected integer, found"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			assertion, holder := kept(t, "sfConfig extends { "+c.text+" }")
