@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"aloft/client"
 	"aloft/component"
+	"aloft/internal/sdl/lsp"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -23,6 +25,15 @@ func TestMain(m *testing.M) {
 			Self:    self,
 			Version: "v0.0.0-test",
 			Class:   classOf,
+			ServeEditor: func(ctx context.Context, o EditorOptions) error {
+				err := lsp.Run(ctx, lsp.Config{
+					In: o.In, Out: o.Out, Log: o.Log, Version: o.Version, Now: time.Now, After: time.After, Alive: o.Alive,
+				})
+				if errors.Is(err, lsp.ErrNoShutdown) {
+					return ErrNoShutdown
+				}
+				return err
+			},
 			RunDaemon: func(ctx context.Context, o DaemonOptions) error {
 				if os.Getenv("FAKE_FAILS") != "" {
 					return errors.New("the store of this home is damaged")

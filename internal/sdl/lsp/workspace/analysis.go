@@ -23,11 +23,12 @@ type cache struct {
 	mu      sync.Mutex
 	entries map[string]*entry
 	library map[string]*text.Text
+	mains   map[string]string // what a file was found to be part of
 	last    int
 }
 
 func newCache() *cache {
-	return &cache{entries: map[string]*entry{}, library: map[string]*text.Text{}}
+	return &cache{entries: map[string]*entry{}, library: map[string]*text.Text{}, mains: map[string]string{}}
 }
 
 // entry is what is known of one file.
@@ -60,6 +61,19 @@ func (c *cache) number() string {
 	defer c.mu.Unlock()
 	c.last++
 	return "open " + strconv.Itoa(c.last)
+}
+
+// main returns what the file called name was part of last, or "".
+func (c *cache) main(name string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mains[name]
+}
+
+func (c *cache) setMain(name, main string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mains[name] = main
 }
 
 func (c *cache) libraryText(name string) *text.Text {

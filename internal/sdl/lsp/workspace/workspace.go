@@ -271,20 +271,33 @@ func (s *Snapshot) Main(ctx context.Context, name string) (string, error) {
 	if _, whole := tree.Root().Member("sfConfig"); whole {
 		return name, nil
 	}
+	// As a rule it is the same as the last time.
+	if last := s.cache.main(name); last != "" {
+		if includes, err := s.includes(ctx, last, name); err != nil || includes {
+			return last, err
+		}
+	}
 	for _, other := range s.Files(ctx, name) {
-		t := s.Text(other)
-		if other == name || t == nil || !strings.Contains(t.String(), path.Base(name)) {
-			continue // it does not name this file in any include
-		}
-		tree, err := s.Inspect(ctx, other)
-		if err != nil {
-			return "", err
-		}
-		if _, whole := tree.Root().Member("sfConfig"); whole && slices.Contains(tree.Includes(), name) {
-			return other, nil
+		if includes, err := s.includes(ctx, other, name); err != nil || includes {
+			s.cache.setMain(name, other)
+			return other, err
 		}
 	}
 	return name, nil
+}
+
+// includes reports whether the description main reads the file called name.
+func (s *Snapshot) includes(ctx context.Context, main, name string) (bool, error) {
+	t := s.Text(main)
+	if main == name || t == nil || !strings.Contains(t.String(), path.Base(name)) {
+		return false, nil
+	}
+	tree, err := s.Inspect(ctx, main)
+	if err != nil {
+		return false, err
+	}
+	_, whole := tree.Root().Member("sfConfig")
+	return whole && slices.Contains(tree.Includes(), name), nil
 }
 
 // Paths returns the files and folders, these with a slash at the end, that an
