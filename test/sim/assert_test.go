@@ -22,7 +22,7 @@ func TestAssertionOfLateValuesIsCheckedAtStart(t *testing.T) {
 		"true":            {`check extends Assertions { moved (peer != "nowhere"); }`, ""},
 		"false":           {`check extends Assertions { moved (peer == "nowhere"); same (1 == 1); other (peer == "there"); }`, "check: assertion failed: moved is false, other is false"},
 		"schema that is":  {`schema extends Schema { peer extends String; gone extends OptionalInteger; }`, ""},
-		"schema that not": {`schema extends Schema { peer extends Integer; }`, "schema: assertion failed: attribute peer has the wrong type: expected Integer, found a string"},
+		"schema that not": {`schema extends Schema { peer extends Integer; }`, "schema: assertion failed: attribute peer has the wrong type: expected integer, found a string"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			scenario(t, options{seed: 1}, func(w *world) {
