@@ -2,6 +2,7 @@ package resolve
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"aloft/internal/sdl/diag"
@@ -32,7 +33,12 @@ func (r *resolver) linkCycle(s slot) {
 	for start > 0 && r.trail[start] != s {
 		start--
 	}
-	cycle := r.trail[start:]
+	cycle := slices.Clone(r.trail[start:])
+	last := cycle[len(cycle)-1]
+	// Names made for operands mean nothing to people.
+	if named := slices.DeleteFunc(slices.Clone(cycle), func(q slot) bool { return generated(q.attr().name) }); len(named) > 0 {
+		cycle = named
+	}
 	var steps []string
 	for _, q := range cycle[:min(len(cycle), maxTrail)] {
 		steps = append(steps, shownName(q.String()))
@@ -40,7 +46,6 @@ func (r *resolver) linkCycle(s slot) {
 	if len(cycle) > maxTrail {
 		steps = append(steps, fmt.Sprintf("… %d more …", len(cycle)-maxTrail))
 	}
-	last := cycle[len(cycle)-1]
 	d := r.attrDiagnostic(diag.ReferenceCycle, last, "cyclic reference: "+strings.Join(append(steps, steps[0]), " -> "))
 	for _, q := range cycle[:min(len(cycle), maxTrail)] {
 		d.Related = append(d.Related, diag.Related{Span: q.attr().span(), Message: shownName(q.String()) + " needs the next"})

@@ -113,7 +113,7 @@ func names(n *node) string {
 	const most = 12
 	var list []string
 	for i := range n.attrs {
-		if a := &n.attrs[i]; !strings.HasPrefix(a.name, "phase.") && a.name != syntax.FunctionClass && !generated(a.name) {
+		if a := &n.attrs[i]; !a.path && !strings.HasPrefix(a.name, "phase.") && a.name != syntax.FunctionClass && !generated(a.name) {
 			if len(list) == most {
 				return strings.Join(list, ", ") + ", …"
 			}

@@ -378,6 +378,9 @@ func linkText(parts []value.Part) string {
 func shownName(name string) string { return strings.ReplaceAll(name, "\x00", ":") }
 
 func nodeName(n *node) string {
+	if generated(n.name) && n.parent != nil {
+		return "a component in " + nodeName(n.parent)
+	}
 	if p := n.path(); p != "" {
 		return shownName(p)
 	}
