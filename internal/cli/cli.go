@@ -177,7 +177,7 @@ component installed, bound, running and healthy.`,
 	root.PersistentFlags().StringVar(&a.homeFlag, "home", "", "state folder (default $ALOFT_HOME, else aloft in the XDG state folder)")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	root.AddCommand(
-		a.upCommand(), a.downCommand(), a.planCommand(), a.parseCommand(), a.checkCommand(), a.explainCommand(), a.fmtCommand(), a.convertCommand(), a.graphCommand(),
+		a.upCommand(), a.downCommand(), a.planCommand(), a.parseCommand(), a.checkCommand(), a.explainCommand(), a.fmtCommand(), a.convertCommand(), a.graphCommand(), a.catalogCommand(),
 		a.systemsCommand(), a.statusCommand(), a.getCommand(), a.machinesCommand(), a.endpointsCommand(),
 		a.logsCommand(), a.eventsCommand(), a.execCommand(),
 		a.daemonCommand(), a.doctorCommand(), a.versionCommand(), a.lspCommand(),

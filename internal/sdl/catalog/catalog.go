@@ -213,13 +213,25 @@ func (c *Catalogue) putSystem(s *System) {
 	c.systems = slices.Insert(c.systems, i, s)
 }
 
-// Summary returns the first sentence of a text, on one line.
+// Summary returns the first statement of a text, on one line.
 func Summary(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
-	for _, end := range []string{". ", ": "} {
+	for _, end := range []string{". ", ": ", "; "} {
 		if before, _, found := strings.Cut(text, end); found {
 			text = before
 		}
 	}
 	return strings.TrimRight(text, ".")
+}
+
+// Remark is the description with what else there is to know of the attribute.
+func (a *Attribute) Remark() string {
+	text := a.Description
+	if a.Secret {
+		text += "; never shown"
+	}
+	if a.Fixed {
+		text += "; a change means replacement"
+	}
+	return text
 }

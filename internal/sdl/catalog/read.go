@@ -34,12 +34,15 @@ func (c *Catalogue) readLibrary(ctx context.Context) error {
 	texts := texts{folder: folder}
 	if res.Tree != nil {
 		for a := range res.Tree.All() {
-			if x := newComponent(a, func(pos value.Pos) string {
-				return texts.before(ctx, strings.TrimPrefix(pos.File, libraryName+"/"), pos)
-			}); x != nil {
-				x.Include = strings.TrimPrefix(a.Pos.File, libraryName+"/")
-				c.put(x)
+			file := strings.TrimPrefix(a.Pos.File, libraryName+"/")
+			x := newComponent(a, func(pos value.Pos) string { return texts.before(ctx, file, pos) })
+			if x == nil {
+				continue
 			}
+			if x.Include = file; !strings.HasPrefix(file, "aloft/") {
+				x.Include = "components.sf" // whose files build on one another
+			}
+			c.put(x)
 		}
 	}
 	sub, err := fs.Sub(embedded.FS, "systems")

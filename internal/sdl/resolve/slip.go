@@ -66,7 +66,7 @@ func (r *resolver) warnSlips(s slot) {
 	if len(known) == 0 || !r.spend(len(s.n.attrs)) {
 		return
 	}
-	given := func(name string) bool { return need[name] || s.n.find(name) >= 0 }
+	given := func(name string) bool { return need[name] || r.gives(s.n, name) }
 	for i := range s.n.attrs {
 		a := &s.n.attrs[i]
 		if inside, isNode := a.v.(*node); isNode && !inside.data {
@@ -83,6 +83,12 @@ func (r *resolver) warnSlips(s slot) {
 		d.Hints = []string{"did you mean " + near + "?"}
 		r.report(nil, d)
 	}
+}
+
+// gives reports whether n itself, not a prototype, gives the attribute.
+func (r *resolver) gives(n *node, name string) bool {
+	i := n.find(name)
+	return i >= 0 && r.contains(n.at, n.attrs[i].span().Pos)
 }
 
 // elementNames adds the attributes that a schema speaks of to known, and those
