@@ -92,9 +92,10 @@ type Step struct {
 	To     Scope             // the component reached; zero for none
 }
 
-// Inspect reads src as Resolve does, up to the phase place. The error is that
-// of ctx, or of reading the first file.
-func Inspect(ctx context.Context, src Source, opts Options) (*Inspection, error) {
+// Inspect reads src as Resolve does, up to the phase place. Tree is that of its
+// text, if there is one already, or nil. The error is that of ctx, or of
+// reading the first file.
+func Inspect(ctx context.Context, src Source, tree *syntax.File, opts Options) (*Inspection, error) {
 	r := &resolver{
 		ctx: ctx, opts: opts, main: &src.Folder, budget: opts.MaxSteps, memory: maxCopied, quiet: 1,
 		texts: map[string][]byte{}, trees: map[string]*syntax.File{}, chains: map[string][]value.Pos{},
@@ -117,6 +118,9 @@ func Inspect(ctx context.Context, src Source, opts Options) (*Inspection, error)
 	r.root = r.newNode()
 	first := &file{name: path.Join(src.Folder.Name, src.Name), folder: r.main, dir: path.Dir(src.Name)}
 	r.trace.owners[first.name] = []*node{r.root}
+	if tree != nil {
+		r.trees[first.name] = tree
+	}
 	r.raw(first, text)
 	r.phaseList()
 	r.typePhase()

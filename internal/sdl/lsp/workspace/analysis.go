@@ -244,7 +244,12 @@ func (s *Snapshot) inspect(ctx context.Context, name string) (*resolve.Inspectio
 		return nil, nil, err
 	}
 	defer in.close()
-	in.source.Text = syntax.Closed(in.source.Text)
-	tree, err := resolve.Inspect(ctx, in.source, in.options)
+	var own *syntax.File
+	if d := s.docs[name]; d != nil {
+		own = d.parsed().tree
+	} else {
+		in.source.Text = syntax.Closed(in.source.Text)
+	}
+	tree, err := resolve.Inspect(ctx, in.source, own, in.options)
 	return tree, in.seen, err
 }
