@@ -265,18 +265,28 @@ func (a *Agent) report(ctx context.Context) {
 	}
 }
 
-// news returns everything not yet reported, and what to call once it is.
+// maxReport bounds what is told at once, in bytes: a session carries messages
+// of 16 MiB, and no single value comes near the rest.
+const maxReport = 4 << 20
+
+// news returns what is not yet reported, or as much of it as is told at once,
+// and what to call once it is.
 func (a *Agent) news() (*peerpb.ReportRequest, func()) {
 	r := &peerpb.ReportRequest{}
 	var sent []func()
+	room := maxReport
 	for _, t := range a.all() {
-		if s := t.news(r); s != nil {
+		if s := t.news(r, &room); s != nil {
 			sent = append(sent, s)
 		}
 	}
 	a.mu.Lock()
-	n := len(a.events)
-	r.Events = slices.Clone(a.events)
+	n := 0
+	for n < len(a.events) && room > 0 {
+		room -= proto.Size(a.events[n])
+		n++
+	}
+	r.Events = slices.Clone(a.events[:n])
 	a.mu.Unlock()
 	if len(r.Facts)+len(r.States)+n == 0 {
 		return nil, nil
@@ -287,6 +297,9 @@ func (a *Agent) news() (*peerpb.ReportRequest, func()) {
 		a.mu.Unlock()
 		for _, s := range sent {
 			s()
+		}
+		if room <= 0 {
+			a.changed() // there is more
 		}
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"aloft/api/peerpb"
 	"aloft/internal/event"
 	"aloft/internal/execute"
@@ -403,27 +405,39 @@ func (t *tenant) settled(s plan.Step, r execute.Result) {
 	t.agent.changed()
 }
 
-// news adds what was not yet reported to r and returns what to call once it
-// is, or nil.
-func (t *tenant) news(r *peerpb.ReportRequest) func() {
+// news adds what was not yet reported to r, as long as there is room (in
+// bytes), and returns what to call once it is, or nil. States come after all
+// facts: the owner takes them as what is true then.
+func (t *tenant) news(r *peerpb.ReportRequest, room *int) func() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.tell)+len(t.show) == 0 {
+	if len(t.tell)+len(t.show) == 0 || *room <= 0 {
 		return nil
 	}
 	part := t.current()
-	told := slices.Collect(maps.Keys(t.tell))
-	for _, id := range slices.SortedFunc(maps.Keys(t.tell), cmp.Compare) {
+	var told []plan.StepID
+	for _, id := range slices.Sorted(maps.Keys(t.tell)) {
+		if *room <= 0 {
+			break
+		}
+		told = append(told, id)
 		r.Facts = append(r.Facts, t.facts[id])
+		*room -= proto.Size(t.facts[id])
 	}
+	var shown []value.Path
 	for path := range t.show {
+		if *room <= 0 {
+			break
+		}
 		st, err := t.state(path)
 		if err != nil {
 			t.agent.cfg.Log.Error("report state", "system", t.system, "component", path, "error", err)
 			continue
 		}
 		t.show[path] = false
+		shown = append(shown, path)
 		r.States = append(r.States, st)
+		*room -= proto.Size(st)
 	}
 	return func() {
 		t.mu.Lock()
@@ -433,8 +447,8 @@ func (t *tenant) news(r *peerpb.ReportRequest) func() {
 				delete(t.tell, id)
 			}
 		}
-		for path, again := range t.show {
-			if !again {
+		for _, path := range shown {
+			if again, there := t.show[path]; there && !again {
 				delete(t.show, path)
 			}
 		}
