@@ -25,10 +25,10 @@ type courier struct {
 
 	mu     sync.Mutex
 	facts  []*peerpb.Fact
-	told   int  // how many of facts the executor has
-	stop   bool // the plan is interrupted
+	told   int    // how many of facts the executor has
+	stop   bool   // the plan is interrupted
+	failed string // why the executor does not take the part, told once; or ""
 	news   chan struct{}
-	failed string // why the part was refused, told once
 }
 
 func newCourier(s *system, executor string, part *peerpb.Part) *courier {
@@ -130,6 +130,9 @@ func (k *courier) bring(ctx context.Context, machine peerpb.MachineClient) error
 	if err := k.deliver(ctx, machine); err != nil {
 		return err
 	}
+	k.mu.Lock()
+	k.failed = ""
+	k.mu.Unlock()
 	told, interrupted := 0, false
 	for {
 		k.mu.Lock()
@@ -187,11 +190,22 @@ func (k *courier) refused(err error) {
 	if c := status.Code(err); c == codes.Unavailable || c == codes.Canceled {
 		return
 	}
-	if text := err.Error(); text != k.failed {
-		k.failed = text
+	text := err.Error()
+	k.mu.Lock()
+	known := text == k.failed
+	k.failed = text
+	k.mu.Unlock()
+	if !known {
 		k.system.control.cfg.Log.Warn("part not taken", "system", k.part.System, "peer", k.executor, "error", err)
 		k.system.waits(k.executor, status.Convert(err).Message())
 	}
+}
+
+// stuck reports whether the executor, though in reach, does not take its part.
+func (k *courier) stuck() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.failed != ""
 }
 
 // waits tells that a machine does not take its part yet, and why.

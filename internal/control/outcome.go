@@ -240,8 +240,8 @@ func (s *system) state() string {
 	return api.SystemRunning
 }
 
-// How long a machine may be silent before its steps are given up: one that is
-// to end something (runtime.md LC5), or whose plan is interrupted, and any
+// How long a machine may be silent, or refuse its part of an interrupted plan,
+// before its steps are given up: one that is to end something (runtime.md LC5), or whose plan is interrupted, and any
 // other, which may yet have come further than is known here (LC4).
 const (
 	abandonAfter = 60 * time.Second
@@ -271,9 +271,19 @@ func (s *system) expire() {
 func (s *system) abandon(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.giveUp()
+	s.expire()
+	if err := s.drain(ctx); err != nil {
+		s.control.cfg.Log.Error("abandon", "system", s.name, "error", err)
+	}
+}
+
+// giveUp fails the steps that were left for too long. The lock is held.
+func (s *system) giveUp() {
 	for id, since := range s.since {
 		step, _ := s.frontier.Step(id)
-		if s.control.cfg.Machines.Connected(step.Executor) {
+		stuck := s.head.Interrupted && s.couriers[step.Executor] != nil && s.couriers[step.Executor].stuck()
+		if !stuck && s.control.cfg.Machines.Connected(step.Executor) {
 			s.since[id] = time.Now()
 			continue
 		}
@@ -285,14 +295,11 @@ func (s *system) abandon(ctx context.Context) {
 			continue
 		}
 		f := s.fact(id, plan.Failed)
-		f.Record = &peerpb.Record{
-			Type: "abnormal", Path: string(step.Path), Description: id.Short() + " abandoned",
-			Cause: fmt.Sprintf("its machine has not answered for %s", limit),
+		why := fmt.Sprintf("its machine has not answered for %s", limit)
+		if stuck {
+			why = fmt.Sprintf("its machine has not taken what it is to do for %s", limit)
 		}
+		f.Record = &peerpb.Record{Type: "abnormal", Path: string(step.Path), Description: id.Short() + " abandoned", Cause: why}
 		s.queue = append(s.queue, f)
-	}
-	s.expire()
-	if err := s.drain(ctx); err != nil {
-		s.control.cfg.Log.Error("abandon", "system", s.name, "error", err)
 	}
 }

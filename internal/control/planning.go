@@ -76,8 +76,44 @@ func (c *Control) Plan(ctx context.Context, r api.PlanRequest) (*api.Plan, error
 	if p == nil {
 		return nil, invalid(problems)
 	}
+	if err := deliverable(p); err != nil {
+		return nil, err
+	}
 	c.keepDraft(&draft{plan: p, description: r.Description})
 	return view(p, existing), nil
+}
+
+// maxPart is how large the part of one machine may be, in bytes: it travels in
+// one message, and so does its signature.
+const maxPart = 15 << 20
+
+// deliverable refuses a plan with a part that no machine could be given.
+func deliverable(p *plan.Plan) error {
+	if len(p.Steps) == 0 {
+		return nil
+	}
+	parts, err := p.Cut()
+	if err != nil {
+		return err
+	}
+	for _, executor := range p.Executors() {
+		size := proto.Size(parts[executor])
+		if size <= maxPart {
+			continue
+		}
+		name := "the managing host"
+		for path, choice := range p.Placement {
+			if choice.MachineID == executor {
+				name = "machine " + inventory.MachineName(p.System, path)
+			}
+		}
+		return &api.Error{
+			Kind:    api.KindInvalid,
+			Message: fmt.Sprintf("%s would have to be told %d MiB of description, and can be told %d MiB", name, (size+1<<20-1)>>20, maxPart>>20),
+			Remedy:  "spread its components over several machines, or put long values into files shipped beside the description",
+		}
+	}
+	return nil
 }
 
 // token returns the idempotency token of a step: the same for the same step of

@@ -31,6 +31,10 @@ const (
 	cutAfter = 10 * time.Second
 )
 
+// maxNames bounds what a machine may ask for, while it keeps the system's lock
+// from others.
+const maxNames = 1000
+
 var stepActions = map[peerpb.Action]plan.Action{
 	peerpb.Action_ACTION_DEPLOY: plan.Deploy, peerpb.Action_ACTION_START: plan.Start,
 	peerpb.Action_ACTION_RECONFIGURE: plan.Reconfigure, peerpb.Action_ACTION_TERMINATE: plan.Terminate,
@@ -44,6 +48,9 @@ func (c *Control) Read(ctx context.Context, from string, r *peerpb.ReadRequest) 
 	if s == nil || !s.processes(from, value.Path(r.Reader)) {
 		return nil, status.Errorf(codes.PermissionDenied, "no component %s of system %s is processed there", value.Path(r.Reader), r.System)
 	}
+	if len(r.Names) > maxNames {
+		return nil, status.Errorf(codes.InvalidArgument, "the reference has %d names, and may have %d", len(r.Names), maxNames)
+	}
 	step := plan.ID(value.Path(r.Reader), stepActions[r.Action])
 	hold := time.NewTimer(readHold)
 	defer hold.Stop()
@@ -54,10 +61,11 @@ func (c *Control) Read(ctx context.Context, from string, r *peerpb.ReadRequest) 
 		s.mu.Lock()
 		moved := s.moved
 		a := s.answer(r)
-		if a.wait {
-			s.reads[&a] = wait{step, a.on}
+		var circle []plan.StepID
+		if a.on != "" {
+			s.reads[step] = append(s.reads[step], a.on)
+			circle = s.circle(step)
 		}
-		circle := s.circle(step, a.wait)
 		s.mu.Unlock()
 		switch {
 		case !a.wait:
@@ -77,9 +85,7 @@ func (c *Control) Read(ctx context.Context, from string, r *peerpb.ReadRequest) 
 			again = false
 		}
 		over := circle != nil && time.Since(circleSince) >= circleSure
-		s.mu.Lock()
-		delete(s.reads, &a)
-		s.mu.Unlock()
+		s.unwait(step, a.on)
 		switch {
 		case over:
 			return nil, status.Error(codes.Aborted, "this wait can never end: "+plan.Waiting(circle))
@@ -89,25 +95,27 @@ func (c *Control) Read(ctx context.Context, from string, r *peerpb.ReadRequest) 
 	}
 }
 
-// wait is a read that waits: the step that reads, and the one it waits for.
-type wait struct{ step, on plan.StepID }
+// unwait ends the wait of a step for another one.
+func (s *system) unwait(step, on plan.StepID) {
+	if on == "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := s.reads[step]
+	i := slices.Index(left, on)
+	if left = slices.Delete(left, i, i+1); len(left) == 0 {
+		delete(s.reads, step)
+	} else {
+		s.reads[step] = left
+	}
+}
 
-// circle returns the waits that lead from a step that waits back to it. The
-// lock is held.
-func (s *system) circle(step plan.StepID, waits bool) []plan.StepID {
-	if !waits {
-		return nil
-	}
-	reads := map[plan.StepID][]plan.StepID{}
-	for _, w := range s.reads {
-		if w.on != "" {
-			reads[w.step] = append(reads[w.step], w.on)
-		}
-	}
-	for _, on := range reads {
-		slices.Sort(on)
-	}
-	return plan.Circle(step, func(id plan.StepID) []plan.StepID { return append(s.frontier.Waits(id), reads[id]...) })
+// circle returns the waits that lead from a step back to it. The lock is held.
+func (s *system) circle(step plan.StepID) []plan.StepID {
+	return plan.Circle(step, func(id plan.StepID) []plan.StepID {
+		return append(s.frontier.Waits(id), slices.Sorted(slices.Values(s.reads[id]))...)
+	})
 }
 
 // stir wakes the reads that wait. The lock is held.

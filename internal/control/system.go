@@ -40,13 +40,13 @@ type system struct {
 	unsaved  batch                        // what is not in the store yet
 	ended    chan struct{}                // closed when the plan has ended
 	failures []api.Failure
-	awaiting map[plan.StepID]time.Time // steps of this daemon: since when they wait for references alone
-	reads    map[*answer]wait          // of machines, that wait
-	moved    chan struct{}             // closed, and made anew, when there may be more to read
+	awaiting map[plan.StepID]time.Time     // steps of this daemon: since when they wait for references alone
+	reads    map[plan.StepID][]plan.StepID // steps on machines that wait for what they read: for which steps
+	moved    chan struct{}                 // closed, and made anew, when there may be more to read
 }
 
 func newSystem(c *Control, name string) *system {
-	return &system{control: c, name: name, reads: map[*answer]wait{}, moved: make(chan struct{})}
+	return &system{control: c, name: name, reads: map[plan.StepID][]plan.StepID{}, moved: make(chan struct{})}
 }
 
 // restore reads a system from the store and takes it over.
