@@ -27,6 +27,7 @@ const (
 	windowSize    = 1 << 20          // bytes under way in one stream; memory only when they are
 	bufferSize    = 4 << 10          // of gRPC, per connection; yamux has its own
 	maxMessage    = 16 << 20
+	maxCalls      = 4096 // under way from one end of a session; more have to wait there
 )
 
 // The first byte of each yamux stream says what it is for.

@@ -170,6 +170,7 @@ func serverOptions(n *Node) []grpc.ServerOption {
 		grpc.WriteBufferSize(bufferSize),
 		grpc.StaticStreamWindowSize(windowSize),
 		grpc.StaticConnWindowSize(4 * windowSize),
+		grpc.MaxConcurrentStreams(maxCalls),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxSendMsgSize(maxMessage),
 		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
