@@ -363,7 +363,7 @@ func BenchmarkSource(b *testing.B) {
 }
 
 // TestNothingCostsTheSquare formats texts that are large in one way each. A
-// quadratic algorithm would take minutes for any of them.
+// quadratic algorithm would take a minute or more for any of them.
 func TestNothingCostsTheSquare(t *testing.T) {
 	const n = 200_000
 	repeat := strings.Repeat
@@ -393,7 +393,7 @@ func TestNothingCostsTheSquare(t *testing.T) {
 			if list.Errors() > 0 {
 				t.Fatal(list.All())
 			}
-			if d := time.Since(start); d > 10*time.Second {
+			if d := time.Since(start); d > 40*time.Second {
 				t.Errorf("%v for %d bytes", d, len(src))
 			}
 			if len(out) > 20*len(src) {
