@@ -199,6 +199,13 @@ func (e *editor) mistakes(uri string, codes ...string) {
 	})
 }
 
+// mistake returns the first mistake in a document.
+func (e *editor) mistake(uri string) protocol.Diagnostic {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.diagnostics[protocol.DocumentURI(uri)][0]
+}
+
 // leave says goodbye and returns how the server ended.
 func (e *editor) leave() error {
 	e.t.Helper()

@@ -21,12 +21,8 @@ type initializeParams struct {
 	RootPath         string                     `json:"rootPath"`
 	RootURI          protocol.DocumentURI       `json:"rootUri"`
 	WorkspaceFolders []protocol.WorkspaceFolder `json:"workspaceFolders"`
-	Options          struct {
-		Include     []string          `json:"include"`
-		Properties  map[string]string `json:"properties"`
-		Environment map[string]string `json:"environment"`
-	} `json:"initializationOptions"`
-	Capabilities struct {
+	Options          json.RawMessage            `json:"initializationOptions"`
+	Capabilities     struct {
 		General struct {
 			PositionEncodings []string `json:"positionEncodings"`
 		} `json:"general"`
@@ -47,6 +43,14 @@ type initializeParams struct {
 			} `json:"publishDiagnostics"`
 		} `json:"textDocument"`
 	} `json:"capabilities"`
+}
+
+// options are what users can set. An editor in whose language an empty table
+// is a list may send one of these as [].
+type options struct {
+	Include     []string          `json:"include"`
+	Properties  map[string]string `json:"properties"`
+	Environment map[string]string `json:"environment"`
 }
 
 // capabilities are protocol's, with what 3.17 adds.
@@ -101,7 +105,14 @@ func (s *server) initialize(params json.RawMessage) (any, error) {
 }
 
 func (s *server) options(p initializeParams) workspace.Options {
-	o := workspace.Options{Properties: p.Options.Properties, Environment: p.Options.Environment}
+	var set options
+	if empty := len(p.Options) == 0 || string(p.Options) == "[]"; !empty {
+		// What can be read counts; the rest is told, and no reason to serve nothing.
+		if err := json.Unmarshal(p.Options, &set); err != nil {
+			s.Log.Warn("initializationOptions read in part", "error", err)
+		}
+	}
+	o := workspace.Options{Properties: set.Properties, Environment: set.Environment}
 	add := func(u protocol.DocumentURI) {
 		if name := s.nameOf(u); filepath.IsAbs(name) && !slices.Contains(o.Folders, name) {
 			o.Folders = append(o.Folders, name)
@@ -116,7 +127,7 @@ func (s *server) options(p initializeParams) workspace.Options {
 	if len(o.Folders) == 0 && filepath.IsAbs(p.RootPath) {
 		o.Folders = []string{filepath.Clean(p.RootPath)}
 	}
-	for _, dir := range p.Options.Include {
+	for _, dir := range set.Include {
 		if !filepath.IsAbs(dir) {
 			if len(o.Folders) == 0 {
 				continue // relative to nothing

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -113,6 +115,40 @@ func TestEncodingIsTheOneTheClientWants(t *testing.T) {
 		e.must("initialize", map[string]any{"capabilities": map[string]any{"general": map[string]any{"positionEncodings": c.offered}}}, &got)
 		if got.Capabilities.PositionEncoding != c.want {
 			t.Errorf("offered %v: %s, want %s", c.offered, got.Capabilities.PositionEncoding, c.want)
+		}
+	}
+}
+
+func TestOptionsThatCannotBeReadDoNotPreventService(t *testing.T) {
+	for _, options := range []any{nil, []any{}, 7, map[string]any{"properties": []any{}, "include": []string{"parts"}}} {
+		dir := t.TempDir()
+		if err := os.MkdirAll(filepath.Join(dir, "parts"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "parts", "a.sf"), []byte("A extends {}\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		e := start(t, Config{})
+		e.must("initialize", map[string]any{"rootUri": "file://" + dir, "initializationOptions": options, "capabilities": map[string]any{}}, nil)
+		uri := "file://" + dir + "/main.sf"
+		e.open(uri, "#include? \"a.sf\"\nsfConfig extends A;\n")
+		if _, isMap := options.(map[string]any); isMap {
+			e.mistakes(uri)
+		} else {
+			e.mistakes(uri, "SDL401")
+		}
+	}
+}
+
+func TestPositionsAreInTheEncodingAgreedOn(t *testing.T) {
+	for encoding, char := range map[string]uint32{"utf-16": 29, "utf-8": 31} {
+		e := start(t, Config{})
+		e.must("initialize", map[string]any{"capabilities": map[string]any{"general": map[string]any{"positionEncodings": []string{encoding}}}}, nil)
+		const uri = "untitled:1"
+		e.open(uri, "sfConfig extends { x \"\U0001F600\"; y nowhere; }\r\n")
+		e.mistakes(uri, "SDL801")
+		if at := e.mistake(uri).Range.Start; at.Character != char {
+			t.Errorf("in %s the mistake is at %d, want %d", encoding, at.Character, char)
 		}
 	}
 }

@@ -280,7 +280,7 @@ func TestDiagnosticsTellAllThatIsKnown(t *testing.T) {
 	e, _, uri := opened(t, Config{})
 	e.change(uri, 2, 3, 18, 19, "q") // a:port becomes a:qort
 	e.mistakes(uri, "SDL801")
-	d := e.diagnostics[protocol.DocumentURI(uri)][0]
+	d := e.mistake(uri)
 	if !strings.Contains(d.Message, "did you mean a:port?") || d.Range.Start != (protocol.Position{Line: 3, Character: 16}) {
 		t.Errorf("told %+v", d)
 	}
