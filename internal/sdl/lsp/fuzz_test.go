@@ -27,7 +27,7 @@ type typed []uint16
 // place returns the line and column of unit i.
 func (t typed) place(i int) place {
 	var p place
-	for j := 0; j < i; j++ {
+	for j := range i {
 		switch {
 		case t[j] == '\n', t[j] == '\r' && (j+1 == len(t) || t[j+1] != '\n'):
 			p.Line++

@@ -92,10 +92,15 @@ type Step struct {
 	To     Scope             // the component reached; zero for none
 }
 
-// Inspect reads src as Resolve does, up to the phase place. Tree is that of its
-// text, if there is one already, or nil. The error is that of ctx, or of
-// reading the first file.
-func Inspect(ctx context.Context, src Source, tree *syntax.File, opts Options) (*Inspection, error) {
+// Inspect reads src as Resolve does, up to the phase place. The error is that
+// of ctx, or of reading the first file.
+func Inspect(ctx context.Context, src Source, opts Options) (*Inspection, error) {
+	return InspectTree(ctx, src, nil, opts)
+}
+
+// InspectTree is Inspect for a text whose tree is known already; nil for one
+// that is not.
+func InspectTree(ctx context.Context, src Source, tree *syntax.File, opts Options) (*Inspection, error) {
 	r := &resolver{
 		ctx: ctx, opts: opts, main: &src.Folder, budget: opts.MaxSteps, memory: maxCopied, quiet: 1,
 		texts: map[string][]byte{}, trees: map[string]*syntax.File{}, chains: map[string][]value.Pos{},

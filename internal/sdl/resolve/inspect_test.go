@@ -24,7 +24,7 @@ sfConfig extends {
 func inspect(t *testing.T) *Inspection {
 	t.Helper()
 	folder := Folder{FS: fstest.MapFS{"parts.sf": {Data: []byte("Base extends { port 80; }\n")}}}
-	in, err := Inspect(t.Context(), Source{Folder: folder, Name: "m.sf", Text: []byte(inspected)}, nil, Options{})
+	in, err := Inspect(t.Context(), Source{Folder: folder, Name: "m.sf", Text: []byte(inspected)}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

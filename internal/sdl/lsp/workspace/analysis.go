@@ -250,6 +250,6 @@ func (s *Snapshot) inspect(ctx context.Context, name string) (*resolve.Inspectio
 	} else {
 		in.source.Text = syntax.Closed(in.source.Text)
 	}
-	tree, err := resolve.Inspect(ctx, in.source, own, in.options)
+	tree, err := resolve.InspectTree(ctx, in.source, own, in.options)
 	return tree, in.seen, err
 }
