@@ -20,7 +20,8 @@ var version = ""
 
 func main() {
 	// `aloft init`, process 1 of a light machine, does not come this far: initd
-	// takes over while packages are initialised.
+	// takes over while packages are initialised. Nor does what becomes the
+	// program of a component with limits (host/launch).
 	if len(os.Args) > 1 && os.Args[1] == "website" { // the process of a Website component
 		os.Exit(website.Main(os.Args[2:]))
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"aloft/component"
+	"aloft/internal/host/launch"
 )
 
 // job is one component's process: what is wanted, what is recorded, and the
@@ -24,6 +26,8 @@ type job struct {
 	record processRecord
 	child  *child // nil if nothing runs
 	log    *slog.Logger
+
+	changed string // why a process that ran gave way to another with new limits
 }
 
 func (j *job) running() Running { return Running{Pid: j.record.Pid, Restarts: j.record.Count} }
@@ -37,8 +41,8 @@ func (r *processRecord) hold() (*child, bool) {
 	return hold(r.Pid, r.Start)
 }
 
-// adopt takes hold of what the record says runs if it is what spec wants, and
-// else ends it, leaving the way free for begin.
+// adopt takes hold of what the record says runs if it is what spec wants or can
+// become it, and else ends it, leaving the way free for begin.
 func (j *job) adopt(ctx context.Context) (bool, error) {
 	rec, err := readRecord(j.folder)
 	if err != nil || rec == nil {
@@ -50,7 +54,11 @@ func (j *job) adopt(ctx context.Context) (bool, error) {
 		return false, nil
 	case ok && rec.Spec == j.spec.digest():
 		j.child = c
-		return true, j.limit()
+		if err := j.limit(); err != nil {
+			j.changed = fmt.Sprintf("%s (pid %d) was ended to run with new limits, which it could not have while it ran: %v", j.spec.Command[0], c.pid, err)
+			return false, j.stop(ctx)
+		}
+		return true, nil
 	case ok:
 		c.release()
 	}
@@ -60,7 +68,7 @@ func (j *job) adopt(ctx context.Context) (bool, error) {
 // begin makes the process. The record comes first: were this daemon to die
 // before the pid is written, its successor finds the process by its marks.
 func (j *job) begin(ctx context.Context) (err error) {
-	l, err := j.spec.launch(j.spec.Command)
+	l, err := j.spec.program(j.spec.Command)
 	if err != nil {
 		return err
 	}
@@ -97,7 +105,7 @@ func (j *job) begin(ctx context.Context) (err error) {
 	defer null.Close()
 
 	j.record.Phase, j.record.Pid, j.record.Start, j.record.Boot = phaseStarting, 0, 0, boot
-	j.record.Spec, j.record.Ready, j.record.Output, j.record.Limited = j.spec.digest(), false, st.Size(), false
+	j.record.Spec, j.record.Ready, j.record.Output, j.record.Limits = j.spec.digest(), false, st.Size(), j.spec.Limits
 	if err := j.record.write(j.folder); err != nil {
 		return err
 	}
@@ -106,14 +114,12 @@ func (j *job) begin(ctx context.Context) (err error) {
 			err = errors.Join(err, j.end(context.WithoutCancel(ctx)))
 		}
 	}()
-	pid, err := syscall.ForkExec(l.path, j.spec.Command, &syscall.ProcAttr{
-		Dir:   j.spec.Dir,
-		Env:   append(l.env, familyOf(j.folder).mark),
-		Files: []uintptr{null.Fd(), out.Fd(), out.Fd()},
-		Sys:   l.attr(),
-	})
+	pid, waiting, err := j.fork(l, [3]uintptr{null.Fd(), out.Fd(), out.Fd()})
 	if err != nil {
 		return fmt.Errorf("start %s in %s: %w", l.path, j.spec.Dir, explain(err))
+	}
+	if waiting != nil {
+		defer waiting.Close()
 	}
 	c, err := grasp(pid) // it is ours and unreaped, so the pid is its
 	if err != nil {
@@ -124,22 +130,47 @@ func (j *job) begin(ctx context.Context) (err error) {
 	if err := j.record.write(j.folder); err != nil {
 		return err
 	}
-	return j.limit()
-}
-
-// limit gives the process its limits. One that never had any is left alone,
-// since changing another user's takes a right that not every root has.
-func (j *job) limit() error {
-	if len(j.spec.Limits) == 0 && !j.record.Limited {
+	if waiting == nil {
 		return nil
 	}
-	limited := j.record.Limited
-	if j.record.Limited = true; !limited {
-		if err := j.record.write(j.folder); err != nil {
-			return err
-		}
+	err = waiting.Become(launch.Request{
+		Path: l.path, Args: j.spec.Command, Env: j.environ(l), Dir: j.spec.Dir, Limits: j.spec.Limits, User: l.cred,
+	})
+	if err != nil {
+		return fmt.Errorf("start %s in %s: %w", l.path, j.spec.Dir, j.spec.Limits.refused(err))
 	}
-	return j.spec.Limits.apply(j.child.pid, limited)
+	return nil
+}
+
+// environ is the environment of the process: with the mark to find it by.
+func (j *job) environ(l program) []string { return append(l.env, familyOf(j.folder).mark) }
+
+// fork makes the process. One that is to have limits waits to be told what it
+// becomes.
+func (j *job) fork(l program, files [3]uintptr) (pid int, waiting *launch.Child, err error) {
+	if len(j.spec.Limits) == 0 {
+		pid, err = syscall.ForkExec(l.path, j.spec.Command, &syscall.ProcAttr{
+			Dir: j.spec.Dir, Env: j.environ(l), Files: files[:], Sys: l.attr(),
+		})
+		return pid, nil, err
+	}
+	waiting, err = launch.Start(familyOf(j.folder).mark, files)
+	if err != nil {
+		return 0, nil, err
+	}
+	return waiting.Pid, waiting, nil
+}
+
+// limit gives a process that runs its limits, or says why it cannot.
+func (j *job) limit() error {
+	if maps.Equal(j.spec.Limits, j.record.Limits) {
+		return nil
+	}
+	if err := j.spec.Limits.change(j.child.pid, j.record.Limits); err != nil {
+		return err
+	}
+	j.record.Limits = j.spec.Limits
+	return j.record.write(j.folder)
 }
 
 // settle waits until the process is ready. If it ends first, or does not get

@@ -34,7 +34,8 @@ type Processes struct {
 // functions are called by one goroutine, never after Stop or the next Start
 // for the folder has begun.
 type Watcher struct {
-	// Restarted tells that the process ended, why, and that it runs anew.
+	// Restarted tells that the process ended, why, and that it runs anew. Start
+	// calls it, too, when it had to restart the process for its limits.
 	Restarted func(r Running, reason string)
 	// Ended tells that the process will not come back. Path and Host of the
 	// record are the caller's to fill in.
@@ -115,10 +116,16 @@ func (p *Processes) Start(ctx context.Context, folder string, spec Spec, watcher
 			return Running{}, err
 		}
 	}
+	if j.changed != "" {
+		j.record.Count++ // settle writes it
+	}
 	if err := j.settle(ctx); err != nil {
 		return Running{}, err
 	}
 	r := j.running()
+	if j.changed != "" && watcher.Restarted != nil {
+		watcher.Restarted(r, j.changed)
+	}
 	r.Adopted = adopted
 	return r, p.watch(ctx, j, watcher)
 }

@@ -349,27 +349,6 @@ func TestFailedReconfigureLeavesTheProcessAsItWas(t *testing.T) {
 	noneLeft(t, folder)
 }
 
-func TestLimitsChangeWithoutRestart(t *testing.T) {
-	folder := t.TempDir()
-	d := newDaemon(t)
-	_, w := newEvents()
-	s := shell("exec sleep 100")
-	one := start(t, d, folder, s, w)
-	s.Limits = Limits{}
-	if err := s.Limits.Set("openFiles", 77); err != nil {
-		t.Fatal(err)
-	}
-	two := start(t, d, folder, s, w)
-	b, err := os.ReadFile(procPath(two.Pid, "limits"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if one.Pid != two.Pid || !strings.Contains(strings.Join(strings.Fields(string(b)), " "), "Max open files 77") {
-		t.Errorf("pids %d %d, limits\n%s", one.Pid, two.Pid, b)
-	}
-	d.Stop(t.Context(), folder, 0, 0)
-}
-
 func TestProcessRunsWithItsEnvironmentUserAndFolder(t *testing.T) {
 	folder := t.TempDir()
 	d := newDaemon(t)

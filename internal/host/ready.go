@@ -123,7 +123,7 @@ func hasLine(path string, since int64, text string) bool {
 
 // probe runs a check program as the process itself would be run.
 func (s *Spec) probe(ctx context.Context, command []string) error {
-	l, err := s.launch(command)
+	l, err := s.program(command)
 	if err != nil {
 		return err
 	}

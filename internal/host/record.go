@@ -27,8 +27,8 @@ type processRecord struct {
 	Pid      int         `json:"pid,omitempty"`
 	Start    uint64      `json:"start,omitempty"` // clock ticks after boot
 	Boot     string      `json:"boot,omitempty"`
-	Spec     string      `json:"spec"`              // digest of what a running process cannot change
-	Limited  bool        `json:"limited,omitempty"` // its limits are not the daemon's
+	Spec     string      `json:"spec"`             // digest of what a running process cannot change
+	Limits   Limits      `json:"limits,omitempty"` // the others are the daemon's
 	Ready    bool        `json:"ready,omitempty"`
 	Output   int64       `json:"output"` // size of the log when the process was made
 	Restarts []time.Time `json:"restarts,omitempty"`

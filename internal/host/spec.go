@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"aloft/component"
+	"aloft/internal/host/launch"
 )
 
 // Spec says how to run a process.
@@ -121,22 +122,22 @@ func familyOf(folder string) family {
 	}
 }
 
-// launch is what a command becomes on this machine.
-type launch struct {
+// program is what a command becomes on this machine.
+type program struct {
 	path string
 	user User
 	cred *syscall.Credential
 	env  []string
 }
 
-func (s *Spec) launch(command []string) (launch, error) {
+func (s *Spec) program(command []string) (program, error) {
 	u, err := LookupUser(s.User)
 	if err != nil {
-		return launch{}, err
+		return program{}, err
 	}
-	l := launch{user: u}
+	l := program{user: u}
 	if l.cred, err = u.credential(); err != nil {
-		return launch{}, err
+		return program{}, err
 	}
 	env := map[string]string{
 		"PATH": DefaultPath, "HOME": u.Home, "USER": u.Name, "LOGNAME": u.Name, "LANG": "C.UTF-8", "PWD": s.Dir,
@@ -156,7 +157,7 @@ func (s *Spec) launch(command []string) (launch, error) {
 	return l, err
 }
 
-func (l launch) attr() *syscall.SysProcAttr {
+func (l program) attr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setsid: true, Credential: l.cred}
 }
 
@@ -229,27 +230,56 @@ func (l Limits) Set(name string, n int) error {
 	return nil
 }
 
-// apply sets the limits of a running process, and, if reset, the others to
-// the daemon's own. Only root can set, and later raise, the hard ones.
-func (l Limits) apply(pid int, reset bool) error {
+// limitName is what a description calls a resource.
+func limitName(resource int) string {
+	for name, known := range limitNumbers {
+		if known.resource == resource {
+			return name
+		}
+	}
+	return fmt.Sprint("resource ", resource)
+}
+
+// refused says what to do about an error of launch.
+func (l Limits) refused(err error) error {
+	failed, ok := errors.AsType[*launch.Failed](err)
+	if !ok || failed.Limit < 0 {
+		return explain(err)
+	}
+	name := limitName(failed.Limit)
+	unit := limitNumbers[name].unit
+	return &component.Failure{
+		Err:    fmt.Errorf("limit %s to %d: this machine allows at most %d: %w", name, l[failed.Limit]/unit, failed.Hard/unit, failed.Errno),
+		Remedy: fmt.Sprintf("ask for %d or less, or raise the hard limit of the daemon", failed.Hard/unit),
+	}
+}
+
+// change gives a running process these limits in place of old ones, or says
+// why only a new process can have them: the kernel lets a process of another
+// user be changed, or a hard limit be raised, only by those with a right that
+// root in a container lacks; and what the limit of open files was before Go
+// raised the daemon's is known only to children.
+func (l Limits) change(pid int, old Limits) error {
 	for name, known := range limitNumbers {
 		want, given := l[known.resource]
-		// Go raises the number of its own files; a child starts with the original.
-		if !given && (!reset || known.resource == unix.RLIMIT_NOFILE) {
+		before, had := old[known.resource]
+		switch {
+		case given == had && want == before:
 			continue
-		}
-		var limit unix.Rlimit
-		if err := unix.Prlimit(0, known.resource, nil, &limit); err != nil {
-			return err
-		}
-		if given {
-			limit.Cur = want
-			if os.Geteuid() == 0 {
-				limit.Max = want
+		case !given && known.resource == unix.RLIMIT_NOFILE:
+			return fmt.Errorf("limit %s: %w", name, unix.EPERM)
+		case !given:
+			var own unix.Rlimit
+			if err := unix.Prlimit(0, known.resource, nil, &own); err != nil {
+				return err
 			}
-		}
-		if err := unix.Prlimit(pid, known.resource, &limit, nil); err != nil && err != unix.ESRCH {
-			return fmt.Errorf("limit %s to %d: %w", name, limit.Cur, err)
+			if err := unix.Prlimit(pid, known.resource, &own, nil); err != nil && err != unix.ESRCH {
+				return fmt.Errorf("limit %s: %w", name, err)
+			}
+		default:
+			if _, err := launch.Set(pid, known.resource, want); err != nil && err != unix.ESRCH {
+				return fmt.Errorf("limit %s: %w", name, err)
+			}
 		}
 	}
 	return nil

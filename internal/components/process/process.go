@@ -153,7 +153,7 @@ func (m *Manager) Start(ctx context.Context, c *component.Call) error {
 }
 
 // Reconfigure restarts the program if anything but its limits and its
-// treatment differs.
+// treatment differs, or if the limits cannot be changed while it runs.
 func (m *Manager) Reconfigure(ctx context.Context, c *component.Call) error {
 	old, err := spec(c, c.Old)
 	if err != nil {

@@ -2,9 +2,11 @@ package process_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -93,6 +95,59 @@ func TestEndIsToldWithRecord(t *testing.T) {
 	r := env.EndedRecords()
 	if len(r) != 1 || r[0].Type != component.Normal || r[0].Path != "m:p" || r[0].Host != "m" || strings.Join(r[0].Output, "|") != "done" {
 		t.Errorf("records %+v", r)
+	}
+}
+
+// Root in a container may not change another user's process, so its limits are
+// its own from the beginning, and new ones come with a new process.
+func TestAnotherUsersProcessHasItsLimits(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can run a process as another user")
+	}
+	m, end := daemon(t)
+	defer end()
+	env := componenttest.NewEnv(t, m.Class())
+	dir, err := os.MkdirTemp("", "process") // that the other user can enter
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	wanted := func(mib int) *value.Component {
+		return attrs("command", command("sleep", "100"), "user", value.String("nobody"),
+			"limits", value.NewComponent(true, value.Attr{Name: "memory", Value: value.Integer(mib)}))
+	}
+	c := &component.Call{
+		Path: "m:p", Env: env, WorkDir: dir, Attrs: wanted(512),
+		Machine: component.Machine{Hostname: "m", Address: "127.0.0.1", Isolation: true},
+	}
+	holds := func(mib int) {
+		t.Helper()
+		b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(int(env.Outputs()["pid"].(value.Integer))), "limits"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := fmt.Sprintf("Max address space %d %[1]d bytes", mib<<20); !strings.Contains(strings.Join(strings.Fields(string(b)), " "), want) {
+			t.Errorf("want %q in\n%s", want, b)
+		}
+	}
+	if err := m.Start(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := m.Terminate(context.Background(), c); err != nil {
+			t.Error(err)
+		}
+	}()
+	holds(512)
+	for _, mib := range []int{256, 1024} {
+		c.Old, c.Attrs = c.Attrs, wanted(mib)
+		if err := m.Reconfigure(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		holds(mib)
 	}
 }
 
