@@ -128,9 +128,6 @@ func (a *app) printResult(res *resolve.Result, format string) error {
 		_, err := io.WriteString(a.Stdout, text)
 		return err
 	}
-	if tree == nil {
-		return fail("use --format sf, or --phase function or later", "before the phase function a result is text only")
-	}
 	if format == "typed" {
 		fmt.Fprintf(a.Stdout, "%s\n", value.TypedJSON(tree))
 		return nil

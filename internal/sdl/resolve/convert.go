@@ -60,6 +60,9 @@ func (r *resolver) convert(n *node, linked bool, depth int) *value.Component {
 	n.size, n.comps, n.paths = 1, 1, 0
 	path := false           // a name may look like another
 	first := len(r.scratch) // what the components around n have is below
+	if len(n.protos) > 0 {
+		r.convertPrototypes(n, depth)
+	}
 	for i := range n.attrs {
 		a := &n.attrs[i]
 		if linked && (slices.Contains(a.tags, "sfTemp") || a.v == term(dropped{})) {
@@ -93,6 +96,33 @@ func (r *resolver) convert(n *node, linked bool, depth int) *value.Component {
 	r.scratch = r.scratch[:first]
 	n.mark = markDone
 	return n.out
+}
+
+// convertPrototypes adds what a component extends, before the type phase, as
+// its attribute extends; a body alone is the component's own.
+func (r *resolver) convertPrototypes(n *node, depth int) {
+	list := make(value.Vector, 0, len(n.protos))
+	for i := range n.protos {
+		switch p := &n.protos[i]; {
+		case p.src.Body != nil:
+			body := &node{attrs: p.body, parent: n.parent, name: n.name, at: p.src.At}
+			c := r.convert(body, false, depth+1)
+			if c == nil {
+				return
+			}
+			n.size = min(n.size+body.size, maxSize+1)
+			if len(n.protos) == 1 {
+				r.scratch = slices.AppendSeq(r.scratch, c.All())
+				return
+			}
+			list = append(list, c)
+		case p.src.Link != nil:
+			list = append(list, &value.Reference{Parts: p.src.Link})
+		default:
+			list = append(list, value.Null{})
+		}
+	}
+	r.scratch = append(r.scratch, value.Attr{Name: "extends", Value: list, Pos: n.at.Pos})
 }
 
 // dropped takes the place of an attribute that the link phase consumed.

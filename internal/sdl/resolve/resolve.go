@@ -92,8 +92,10 @@ type Result struct {
 	// Description is the resolved description, nil if a phase was left out or
 	// an error was found. Its Name is the file's base name without ".sf".
 	Description *model.Description
-	// Tree is the tree after the last phase, if the phases went as far as
-	// function; references may be eager then.
+	// Tree is the tree after the last phase. Before link its references may be
+	// eager, before place its names paths; before type, a component with
+	// prototypes has them in the attribute "extends", a vector of references and
+	// components.
 	Tree *value.Component
 	// Includes lists the files read, in order of first use.
 	Includes []string
@@ -237,14 +239,12 @@ func (r *resolver) ended(p Phase) bool {
 	}
 	r.res.isConfig = r.config != nil
 	switch p {
-	case Raw, Type, Place:
+	case Raw, Type, Place: // what values cannot hold is still there
 		r.res.text = r.text(r.root)
 	case SFConfig: // its references still lead to the rest of the file
 		r.res.text = r.text(r.root)
-		r.res.Tree = r.convertAsIs(r.top())
-	default:
-		r.res.Tree = r.convertAsIs(r.top())
 	}
+	r.res.Tree = r.convertAsIs(r.top())
 	return true
 }
 
