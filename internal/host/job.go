@@ -191,8 +191,15 @@ func (j *job) settle(ctx context.Context) error {
 		}
 	}()
 	err := j.spec.Ready.await(rctx, &j.spec, j.spec.Output, j.record.Output)
+	var rival error
+	if err == nil {
+		rival = j.rival()
+	}
 	cancel()
 	<-waited
+	if rival != nil {
+		return errors.Join(rival, j.end(context.WithoutCancel(ctx)))
+	}
 	select {
 	case e := <-died:
 		err = j.failure(e.String()+" before it was ready", nil)
