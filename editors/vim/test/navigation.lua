@@ -6,6 +6,7 @@ return function(editor)
   local function followed(file, place)
     editor.open(file)
     editor.at(place)
+    editor.ask('textDocument/definition', editor.here()) -- CTRL-] waits for a second only
     editor.press('<C-]>')
     return {
       server = editor.server().id,

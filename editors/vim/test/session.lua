@@ -5,10 +5,10 @@
 --
 -- A script returns a function, which gets what is below and returns findings.
 local given = vim.json.decode(vim.env.SESSION)
-local session = { want = given.want }
-
--- How long the server may take, in milliseconds.
-local limit = 20000
+local session = {
+  want = given.want,
+  limit = 20000, -- milliseconds that the server may take
+}
 
 --- Starts the server for descriptions, with more options for the client.
 function session.serve(options)
@@ -18,7 +18,7 @@ end
 --- Waits until ok() and returns what it returned.
 function session.wait(what, ok)
   local got
-  local done = vim.wait(limit, function()
+  local done = vim.wait(session.limit, function()
     got = ok()
     return got
   end, 5)
@@ -74,7 +74,7 @@ end
 
 --- Asks the server and returns its answer, or nil and its error's message.
 function session.ask(method, params)
-  local answers, err = vim.lsp.buf_request_sync(0, method, params, limit)
+  local answers, err = vim.lsp.buf_request_sync(0, method, params, session.limit)
   if not answers then
     error(method .. ': ' .. tostring(err), 2)
   end
