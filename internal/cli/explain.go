@@ -20,7 +20,7 @@ import (
 )
 
 // diagnosticCode is how the code of a diagnostic is written.
-var diagnosticCode = regexp.MustCompile(`^(?i:SDL|PLN)[0-9]{3}$`)
+var diagnosticCode = regexp.MustCompile(`^(?i:SDL|PLN|CNV)[0-9]{3}$`)
 
 func (a *app) explainCommand() *cobra.Command {
 	var f describeFlags

@@ -13,7 +13,7 @@ import (
 
 // block is a fenced block of a page: what it is, the name of its file, if it
 // has one, and its content.
-var block = regexp.MustCompile("(?ms)^```(sf|text)(?: ([a-z./]+))?\n(.*?)^```$")
+var block = regexp.MustCompile("(?ms)^```(sf|yaml|text)(?: ([a-z./]+))?\n(.*?)^```$")
 
 // TestEveryDiagnosticHasAPageThatIsTrue runs the examples of doc/diagnostics:
 // on every page the wrong one gives the diagnostic that is shown, and the right
@@ -58,8 +58,12 @@ func (h *home) page(t *testing.T, code, file, text string) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Chmod(dir, 0o777); err != nil { // convert writes a file, as nobody
+		t.Fatal(err)
+	}
+	ex := runningOf(code)
 	for _, m := range block.FindAllStringSubmatchIndex(text, -1) {
-		name, content := "site.sf", text[m[6]:m[7]]
+		name, content := ex.file, text[m[6]:m[7]]
 		if m[4] >= 0 {
 			name = text[m[4]:m[5]]
 		}
@@ -70,17 +74,17 @@ func (h *home) page(t *testing.T, code, file, text string) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if name != "site.sf" {
+		if name != ex.file {
 			continue
 		}
-		out := h.check(t, dir, strings.HasPrefix(code, "PLN"))
+		out := h.say(t, dir, ex.args)
 		switch {
 		case wrong == "" && !strings.Contains(out, " "+code+" "):
 			t.Errorf("the wrong example does not give %s but\n%s", code, out)
 			return
 		case wrong == "":
 			wrong = out
-		case out != "site.sf: no errors\n":
+		case out != ex.right:
 			t.Errorf("the right example gives\n%s", out)
 		}
 	}
@@ -99,13 +103,27 @@ func (h *home) page(t *testing.T, code, file, text string) {
 	}
 }
 
-// check returns what aloft says of site.sf in dir.
-func (h *home) check(t *testing.T, dir string, plan bool) string {
-	t.Helper()
-	args := []string{"check", "site.sf"}
-	if plan {
-		args = []string{"plan", "site.sf"}
+// running is how the examples of a page are run.
+type running struct {
+	file  string // what their blocks are called
+	args  []string
+	right string // what is said of one without mistakes
+}
+
+func runningOf(code string) running {
+	switch code[:3] {
+	case "PLN":
+		return running{"site.sf", []string{"plan", "site.sf"}, ""}
+	case "CNV":
+		return running{"compose.yaml", []string{"convert", "compose.yaml", "-o", "site.sf"}, ""}
+	default:
+		return running{"site.sf", []string{"check", "site.sf"}, "site.sf: no errors\n"}
 	}
+}
+
+// say returns what aloft says when run with args in dir.
+func (h *home) say(t *testing.T, dir string, args []string) string {
+	t.Helper()
 	cmd := h.command(args...)
 	cmd.Dir = dir
 	out, _ := cmd.CombinedOutput() // the status of a wrong description

@@ -14,10 +14,6 @@ import (
 	"aloft/value"
 )
 
-// NotCarriedOver is the code of a warning about something in a Compose file
-// that the description made from it does not do.
-const NotCarriedOver diag.Code = "CNV101"
-
 // maxCompose bounds a Compose file, and each file it names, in bytes.
 const maxCompose = 1 << 20
 
@@ -116,9 +112,7 @@ func (c *composer) tell() {
 		return cmp.Or(cmp.Compare(a.at.Pos.Line, b.at.Pos.Line), cmp.Compare(a.at.Pos.Col, b.at.Pos.Col))
 	})
 	for _, l := range c.losses {
-		c.list.Add(diag.Diagnostic{
-			Severity: diag.Warning, Code: NotCarriedOver, Phase: "compose", Span: l.at, Message: l.key + ": " + l.what,
-		})
+		c.list.Add(diag.New(diag.NotCarriedOver, l.at, l.key+": "+l.what))
 	}
 }
 

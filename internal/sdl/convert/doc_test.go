@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"testing"
 
-	"aloft/internal/sdl/diag"
 	"aloft/internal/sdl/format"
 )
 
@@ -29,16 +28,6 @@ func TestExamplesOfTheDocument(t *testing.T) {
 		got, list := format.Source("t.sf", read(t, form, other).Write(SF))
 		if list.Errors() > 0 || string(got) != string(sf) {
 			t.Errorf("the language:\n%s\nwant\n%s", got, sf)
-		}
-	}
-}
-
-// TestCodeIsNobodyElses guards that the code of package diag's table and this
-// package's own do not meet.
-func TestCodeIsNobodyElses(t *testing.T) {
-	for _, c := range diag.Codes() {
-		if c == NotCarriedOver {
-			t.Errorf("%s is in the table", c)
 		}
 	}
 }

@@ -66,6 +66,10 @@ const (
 	CopyName         Code = "PLN110"
 )
 
+// NotCarriedOver is something in a file of another system that the description
+// made from it does not do.
+const NotCarriedOver Code = "CNV101"
+
 // Info is what the table of codes says of one code.
 type Info struct {
 	Severity     Severity
@@ -144,6 +148,7 @@ var codes = []struct {
 	{NoOffer, Info{Error, "plan", "", "", "nobody offers such a machine"}},
 	{CopyNumber, Info{Error, "plan", "", "", "no such number of copies"}},
 	{CopyName, Info{Error, "plan", "", "", "name of a copy is taken"}},
+	{NotCarriedOver, Info{Warning, "compose", "", "", "not carried over"}},
 }
 
 var infos = func() map[Code]Info {
