@@ -201,6 +201,8 @@ func diagnostics(list []api.Diagnostic) *diag.List {
 		at := value.Pos{File: d.File, Line: d.Line, Col: d.Column}
 		n := diag.New(diag.Code(d.Code), diag.At(at), d.Message)
 		switch d.Severity {
+		case diag.Error.String(): // planning may be stricter than the code's usual
+			n.Severity = diag.Error
 		case diag.Warning.String():
 			n.Severity = diag.Warning
 		case diag.Note.String():

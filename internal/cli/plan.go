@@ -109,7 +109,29 @@ func attribute(c api.AttrChange, pal palette) string {
 	case c.New == "":
 		return c.Name + "  " + pal.red(oneLine(c.Old)) + " -> (none)"
 	}
-	return c.Name + "  " + pal.red(oneLine(c.Old)) + " -> " + pal.green(oneLine(c.New))
+	was, is := apart(c.Old, c.New)
+	return c.Name + "  " + pal.red(was) + " -> " + pal.green(is)
+}
+
+// apart returns two values, a line each, of which so much is shown that they
+// differ: long ones often begin alike.
+func apart(was, is string) (string, string) {
+	a, b := []rune(strings.Join(strings.Fields(was), " ")), []rune(strings.Join(strings.Fields(is), " "))
+	same := 0
+	for same < min(len(a), len(b)) && a[same] == b[same] {
+		same++
+	}
+	from := max(0, same-maxShown/3)
+	if same < maxShown/2 || len(a) <= maxShown && len(b) <= maxShown {
+		from = 0
+	}
+	cut := func(r []rune) string {
+		if from == 0 {
+			return oneLine(string(r))
+		}
+		return "…" + oneLine(string(r[from:]))
+	}
+	return cut(a), cut(b)
 }
 
 // maxShown is how many characters of a value a plan shows.
