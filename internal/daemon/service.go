@@ -7,6 +7,9 @@ import (
 	"io"
 	"os"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"aloft/api"
 	"aloft/api/peerpb"
 	"aloft/internal/blob"
@@ -69,7 +72,10 @@ func (s service) Exec(ctx context.Context, name string, r api.ExecRequest, strea
 	go sendInput(ctx, stream, streams)
 	for {
 		out, err := stream.Recv()
-		if err != nil {
+		switch {
+		case status.Code(err) == codes.Unavailable:
+			return 0, &api.Error{Kind: api.KindUnavailable, Message: fmt.Sprintf("machine %s went out of reach while the command ran", name), Remedy: "look at it with: aloft machines"}
+		case err != nil:
 			return 0, fmt.Errorf("command on %s: %w", name, err)
 		}
 		if len(out.Stdout) > 0 {
