@@ -166,6 +166,9 @@ func contains(t *testing.T, what, got string, want ...string) {
 
 // TestNeovim drives the server as people do, from Neovim.
 func TestNeovim(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the program and deploys with it")
+	}
 	program(t)
 	for _, c := range []struct {
 		promise string
