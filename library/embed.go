@@ -1,7 +1,6 @@
 // Package library holds the descriptions built into aloft: functions,
-// predicates and component descriptions that other descriptions include, and
-// in the folder systems some that can be deployed as they are. It holds text
-// only; what the text means is the resolver's business.
+// predicates and component descriptions that other descriptions include. It
+// holds text only; what the text means is the resolver's business.
 package library
 
 import (
@@ -18,9 +17,6 @@ var files embed.FS
 
 // original is the folder under which SmartFrog's own files are found as well.
 const original = "org/smartfrog/"
-
-// systems is the folder of ready systems.
-const systems = "systems"
 
 // FS holds the library's files under both spellings: functions.sf and
 // org/smartfrog/functions.sf are the same text.
@@ -45,9 +41,6 @@ var Names = sync.OnceValue(func() []string {
 	var names []string
 	// The files are in the program: walking them cannot fail.
 	_ = fs.WalkDir(files, ".", func(name string, e fs.DirEntry, _ error) error {
-		if e.IsDir() && name == systems {
-			return fs.SkipDir // ready systems are for copying
-		}
 		if !e.IsDir() && path.Ext(name) == ".sf" {
 			names = append(names, name)
 			if !strings.Contains(name, "/") {

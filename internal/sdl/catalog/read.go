@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"aloft/examples"
 	"aloft/internal/sdl/diag"
 	"aloft/internal/sdl/resolve"
 	"aloft/internal/sdl/syntax"
@@ -45,11 +46,7 @@ func (c *Catalogue) readLibrary(ctx context.Context) error {
 			c.put(x)
 		}
 	}
-	sub, err := fs.Sub(embedded.FS, "systems")
-	if err != nil {
-		return err
-	}
-	return c.read(ctx, resolve.Folder{Name: libraryName + "/systems", FS: sub}, nil)
+	return c.read(ctx, resolve.Folder{Name: "examples", FS: examples.FS}, nil)
 }
 
 // read reads the files of folder.
