@@ -24,7 +24,7 @@ func TestOneMistakeGivesFewMessages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("damages some hundred places, three ways each")
 	}
-	files, err := filepath.Glob("../../../library/systems/*.sf")
+	files, err := filepath.Glob("../../../examples/*.sf")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no systems: %v", err)
 	}
