@@ -141,7 +141,7 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 		}
 	}
 	if action == plan.Start && !adopted || action == plan.Reconfigure {
-		if err := t.assertions(ctx, c, action, attrs); err != nil {
+		if err := t.assertions(ctx, c, &class, action, attrs); err != nil {
 			return err
 		}
 	}
