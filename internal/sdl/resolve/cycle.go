@@ -59,6 +59,27 @@ func (r *resolver) linkCycle(s slot) {
 	r.report(nil, d)
 }
 
+// prototypeLoop reports that p of n is reached through links that lead only to
+// each other (TY6, TY9).
+func (r *resolver) prototypeLoop(n *node, p *proto) {
+	loop := r.typing.loop
+	r.typing.loop = nil
+	var steps []string
+	var related []diag.Related
+	for _, l := range loop[:min(len(loop), maxTrail)] {
+		name := shownName(l.String())
+		steps = append(steps, name)
+		related = append(related, diag.Related{Span: l.attr().span(), Message: name + " needs the next"})
+	}
+	if len(loop) > maxTrail {
+		steps = append(steps, fmt.Sprintf("… %d more …", len(loop)-maxTrail))
+	}
+	d := r.diagnostic(diag.ExtendsCycle, p.src.At, n, fmt.Sprintf(
+		"cyclic extends: %s leads to no component: %s", linkText(p.src.Link), strings.Join(append(steps, steps[0]), " -> ")))
+	d.Related = related
+	r.report(nil, d)
+}
+
 // containment reports a link, found at s, to a component that contains s by
 // way of other links.
 func (r *resolver) containment(s slot, t *node) {

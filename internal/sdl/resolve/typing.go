@@ -29,6 +29,9 @@ type typing struct {
 	// hidden is the component that the last look-up could not see into,
 	// because its prototypes were being merged.
 	hidden *node
+	// links are the link attributes that the look-up under way is following, and
+	// loop those of them that lead back to their first.
+	links, loop []slot
 	// tainted is set if the last look-up passed a component that lacks the
 	// attributes of a prototype that failed.
 	tainted bool
@@ -217,7 +220,7 @@ func (r *resolver) mergeProto(n *node, attrs []attr, foreign bool, override map[
 // prototype returns the component that p of n refers to, resolved where it
 // stands, or nil if there is none, which it reports.
 func (r *resolver) prototype(n *node, p *proto) *node {
-	r.typing.hidden, r.typing.tainted = nil, false
+	r.typing.hidden, r.typing.loop, r.typing.tainted = nil, nil, false
 	space := definitions{r, n}
 	out := model.Walk(space, n, p.src.Link)
 	if r.trace != nil {
@@ -242,6 +245,10 @@ func (r *resolver) prototype(n *node, p *proto) *node {
 	}
 	switch out.Kind {
 	case model.Found, model.NotComponent:
+		if r.typing.loop != nil {
+			r.prototypeLoop(n, p)
+			return nil
+		}
 		d := r.diagnostic(diag.PrototypeKind, p.src.At, n, fmt.Sprintf("prototype is not a component: %s", text))
 		d.Expected = "a component"
 		if i := out.In.find(out.Name); i >= 0 {
@@ -330,30 +337,36 @@ func (s definitions) Attr(n *node, name string, first bool) (model.Item[*node], 
 	case *node:
 		return model.Item[*node]{Kind: model.ItemComponent, Component: v}, true
 	case *ref:
-		return s.follow(n, &n.attrs[i], v), true
+		return s.follow(slot{n, i}, v), true
 	}
 	return model.Item[*node]{}, true
 }
 
-// follow returns what the link v, in attribute a of n, leads to.
-func (s definitions) follow(n *node, a *attr, v *ref) model.Item[*node] {
+// follow returns what the link v, at l, leads to.
+func (s definitions) follow(l slot, v *ref) model.Item[*node] {
+	t, a := &s.r.typing, l.attr()
 	switch {
 	case v.lazy:
 		return model.Item[*node]{Kind: model.ItemLazy}
 	case v.data || v.apply != nil:
 		return model.Item[*node]{}
 	case a.state == linkActive:
+		t.loop = slices.Clone(t.links[slices.Index(t.links, l):])
 		return model.Item[*node]{} // a cycle of links leads to no component
 	}
-	a.state = linkActive
-	defer func() { a.state = linkNew }()
-	if len(s.r.typing.stack) > maxDepth {
-		s.r.tooDeep(v.at, n)
+	if len(t.stack) > maxDepth {
+		s.r.tooDeep(v.at, l.n)
 		return model.Item[*node]{Kind: model.ItemFailed}
 	}
-	s.r.typing.stack = append(s.r.typing.stack, n)
-	defer s.r.leaveType()
-	out := model.Walk(definitions{s.r, n}, n, v.parts)
+	a.state = linkActive
+	t.links = append(t.links, l)
+	t.stack = append(t.stack, l.n)
+	defer func() {
+		a.state = linkNew
+		t.links = t.links[:len(t.links)-1]
+		s.r.leaveType()
+	}()
+	out := model.Walk(definitions{s.r, l.n}, l.n, v.parts)
 	switch out.Kind {
 	case model.Whole:
 		return model.Item[*node]{Kind: model.ItemComponent, Component: out.Component}
