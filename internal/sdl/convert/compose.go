@@ -173,7 +173,7 @@ func (c *composer) file(root *node) {
 	c.hosts = hostPattern(c.services)
 	config := &syntax.Body{}
 	for _, s := range c.services {
-		config.Items = append(config.Items, c.service(s)...)
+		config.Items = append(config.Items, c.service(s))
 	}
 	include := &syntax.Include{File: "aloft/components.sf"}
 	machine := attribute("Machine", component("VM", attribute("cloudProvider", text2("local"))))
@@ -241,8 +241,8 @@ func (c *composer) declare(k entry) {
 	}
 	if n != nil {
 		switch copies, ok := number(n.text); {
-		case !ok || n.kind >= nList || copies > 100:
-			c.lose(n.at, where+".deploy.replicas", "%s is not a number from 0 to 100; one copy is made", shortened(n.text))
+		case !ok || n.kind >= nList || copies > maxCopies:
+			c.lose(n.at, where+".deploy.replicas", "%s is not a number from 0 to %d; one copy is made", shortened(n.text), maxCopies)
 		case copies == 0:
 			c.lose(n.at, where, "no copy of it is asked for; left out")
 			return
@@ -250,25 +250,39 @@ func (c *composer) declare(k entry) {
 			s.copies = copies
 		}
 	}
-	if c.taken[s.label] {
+	if c.clashes(s) {
 		s.label += "-service"
+		for c.clashes(s) {
+			s.label += "-"
+		}
 		c.lose(k.at, where, "the name has another meaning in the description; there it is %s", s.label)
 	}
-	for c.taken[s.label] {
-		s.label += "-"
-	}
-	c.taken[s.label] = true
-	if s.copies > 1 {
-		base := s.label
-		for i := range s.copies {
-			c.taken[fmt.Sprint(base, i+1)] = true
-		}
+	for _, name := range s.names() {
+		c.taken[name] = true
 	}
 	if image := get(k.val, "image"); image != nil {
 		s.kind = kindOf(image.text)
 	}
 	c.services = append(c.services, s)
 	c.byName[s.name] = s
+}
+
+// maxCopies bounds the replicas of a service.
+const maxCopies = 100
+
+// names are those that s takes in the description: its copies have their own.
+func (s *service) names() []string {
+	list := []string{s.label}
+	if s.copies > 1 {
+		for i := range s.copies {
+			list = append(list, fmt.Sprint(s.label, i+1))
+		}
+	}
+	return list
+}
+
+func (c *composer) clashes(s *service) bool {
+	return slices.ContainsFunc(s.names(), func(name string) bool { return c.taken[name] })
 }
 
 // first is the name of the service's machine, or of its first copy.
@@ -293,9 +307,15 @@ func kindOf(image string) string {
 	return "process"
 }
 
-// reference is the text of a reference to path in the machine of s.
+// reference is the text of a reference to path in the machine of s, or in its
+// first copy.
 func (c *composer) reference(s *service, path ...string) string {
-	parts := []value.Part{{Kind: value.PartRoot}, {Kind: value.PartHere, Name: s.first()}}
+	return c.link(s.first(), path...)
+}
+
+// link is the text of a reference to path in the machine called name.
+func (c *composer) link(name string, path ...string) string {
+	parts := []value.Part{{Kind: value.PartRoot}, {Kind: value.PartHere, Name: name}}
 	for _, p := range path {
 		parts = append(parts, value.Part{Kind: value.PartHere, Name: p})
 	}

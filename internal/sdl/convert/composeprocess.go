@@ -278,12 +278,6 @@ func (m *making) has(name string) bool {
 	return slices.ContainsFunc(m.program.Protos[1].Body.Items, func(i syntax.Item) bool { return i.(*syntax.Attribute).Name == name })
 }
 
-// sites leaves open what a web server serves.
-func (m *making) sites() {
-	m.lose(m.s.at, "sites", "what the server serves is not known; sites is TBD, to be filled in (see aloft/nginx.sf)")
-	m.set("sites", tbd())
-}
-
 // copied adds a mounted file or folder and reports whether that could be done.
 func (m *making) copied(x *node, v mount) bool {
 	info, err := m.stat(v.source)

@@ -21,29 +21,34 @@ type making struct {
 	files   []syntax.Item     // components before the program
 	program *syntax.Component // what runs
 	names   map[string]bool   // in the machine
+	proxied *service          // what a web server passes requests on to, or nil
 }
 
-// service returns the machines of s.
-func (c *composer) service(s *service) []syntax.Item {
+// service returns the machine of s. Of a service with replicas it is a set of
+// copies.
+func (c *composer) service(s *service) syntax.Item {
 	m := &making{c: c, s: s, where: "services." + s.name, names: map[string]bool{s.kind: true}}
 	proto := map[string]string{"process": "Process", "redis": "Redis", "nginx": "Nginx"}[s.kind]
 	m.program = component(proto)
 	m.program.Protos = append(m.program.Protos, syntax.Proto{Body: &syntax.Body{}})
+	if s.copies > 1 {
+		m.machine = append(m.machine, attribute("sfCopies", integer(s.copies)))
+	}
 	m.keys()
 	if s.kind == "nginx" && !m.has("sites") {
 		m.sites()
+	}
+	for _, k := range s.def.keys {
+		if k.key == "depends_on" {
+			m.dependsOn(k)
+		}
 	}
 	if len(m.program.Protos[1].Body.Items) == 0 {
 		m.program.Protos = m.program.Protos[:1]
 	}
 	items := append(m.machine, m.files...)
 	items = append(items, attribute(s.kind, m.program))
-	first := attribute(s.first(), component("Machine", items...))
-	all := []syntax.Item{first}
-	for i := 2; i <= s.copies; i++ {
-		all = append(all, attribute(fmt.Sprint(s.label, i), component(s.first())))
-	}
-	return all
+	return attribute(s.label, component("Machine", items...))
 }
 
 func (m *making) lose(at diag.Span, key, format string, args ...any) {
@@ -76,7 +81,7 @@ func (m *making) component(want string, c *syntax.Component) {
 
 // done elsewhere, or of no weight for what runs.
 var quietKeys = []string{
-	"image", "command", "entrypoint", "deploy", "scale", "container_name", "expose", "env_file", "pull_policy", "profiles", "mem_limit", "mem_reservation", "tty", "stdin_open", "init",
+	"image", "command", "entrypoint", "deploy", "scale", "container_name", "depends_on", "expose", "env_file", "pull_policy", "profiles", "mem_limit", "mem_reservation", "tty", "stdin_open", "init",
 }
 
 // keys goes through what the service says, in its order.
@@ -94,8 +99,6 @@ func (m *making) keys() {
 			m.volumes(k)
 		case k.key == "configs":
 			m.serviceConfigs(k)
-		case k.key == "depends_on":
-			m.dependsOn(k)
 		case k.key == "healthcheck":
 			m.health(k)
 		case k.key == "secrets":
@@ -227,19 +230,7 @@ func (m *making) ports() {
 		return
 	}
 	for _, x := range n.items {
-		text := x.text
-		if x.kind == nMap {
-			target, protocol := get(x, "target"), get(x, "protocol")
-			if target != nil {
-				text = target.text
-			}
-			if published := get(x, "published"); published != nil {
-				text = published.text + ":" + text
-			}
-			if protocol != nil {
-				text += "/" + protocol.text
-			}
-		}
+		text := portText(x)
 		list, ok := parsePorts(text)
 		if !ok {
 			m.lose(x.at, "ports", "%s is not understood", shortened(text))
@@ -333,6 +324,9 @@ func (m *making) dependsOn(k entry) {
 		switch {
 		case s == nil:
 			m.lose(at, k.key, "there is no service %s here", shortened(name))
+		case s == m.proxied && s.copies > 1:
+			// A list of addresses cannot be waited for, and need not be: who does not
+			// serve yet is passed over.
 		case s != m.s:
 			refs = append(refs, expression(m.c.reference(s, s.kind, "sfClass")))
 			if s.copies > 1 {
