@@ -172,7 +172,7 @@ func (s *system) busy() *api.Error {
 	return &api.Error{
 		Kind: api.KindConflict, Revision: s.head.Revision, Since: since,
 		Message: fmt.Sprintf("%s of system %s (revision %d) is under way since %s", what, s.name, s.head.Revision, since.Local().Format(time.TimeOnly)),
-		Remedy:  fmt.Sprintf("follow it with: aloft events %s", s.name),
+		Remedy:  fmt.Sprintf("follow it with: aloft events %s -f", s.name),
 	}
 }
 
