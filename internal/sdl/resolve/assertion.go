@@ -224,7 +224,9 @@ func checkElement(c *call) (term, outcome, *fault) {
 		d := r.diagnostic(diag.SchemaFailed, holder.at, holder, w.Message)
 		var hints []string // which take longer than the rest
 		if !r.res.Diagnostics.Full(d.Span.Pos.File) {
-			hints = nearest(e.Name, holder)
+			for _, given := range similar(e.Name, holder) {
+				hints = append(hints, given+" is given: should it be "+e.Name+"?")
+			}
 		}
 		r.refuse(d, w, hints)
 		return nil, failed, nil

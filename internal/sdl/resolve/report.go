@@ -198,16 +198,26 @@ func (r *resolver) near(p value.Part, out model.Outcome[*node]) []string {
 
 // nearest returns hints that propose attributes of n for name.
 func nearest(name string, n *node) []string {
+	return hintsOf(similar(name, n))
+}
+
+// similar returns the attributes of n that are called nearly name.
+func similar(name string, n *node) []string {
 	var candidates []string
 	for i := range n.attrs {
 		candidates = append(candidates, n.attrs[i].name)
 	}
-	return nearestOf(name, candidates)
+	return diag.Nearest(name, candidates)
 }
 
 func nearestOf(name string, candidates []string) []string {
+	return hintsOf(diag.Nearest(name, candidates))
+}
+
+// hintsOf returns hints that propose names.
+func hintsOf(names []string) []string {
 	var hints []string
-	for _, c := range diag.Nearest(name, candidates) {
+	for _, c := range names {
 		hints = append(hints, "did you mean "+c+"?")
 	}
 	return hints
