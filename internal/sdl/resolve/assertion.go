@@ -223,8 +223,8 @@ func checkElement(c *call) (term, outcome, *fault) {
 		}
 		d := r.diagnostic(diag.SchemaFailed, holder.at, holder, w.Message)
 		var hints []string // which take longer than the rest
-		if !r.res.Diagnostics.Full(d.Span.Pos.File) {
-			for _, given := range similar(e.Name, holder) {
+		if r.wanted(d) {
+			for _, given := range r.similar(holder, e.Name) {
 				hints = append(hints, given+" is given: should it be "+e.Name+"?")
 			}
 		}

@@ -108,7 +108,7 @@ func (r *resolver) tooDeep(at diag.Span, n *node) {
 // addTooDeep adds d even where failures are not reported: nothing comes after.
 func (r *resolver) addTooDeep(d diag.Diagnostic) {
 	d.Phase = string(r.phase)
-	d.IncludedFrom = r.chains[d.Span.Pos.File]
+	d.IncludedFrom = r.files[d.Span.Pos.File].chain()
 	r.res.Diagnostics.Add(d)
 }
 

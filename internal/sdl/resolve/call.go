@@ -121,7 +121,7 @@ func (c *call) wrongType(name, expected string, v term) *fault {
 
 // missing is the fault of a parameter that is not there.
 func (c *call) missing(name string) *fault {
-	return &fault{code: diag.ParameterMissing, text: fmt.Sprintf("%s needs the parameter %s", c.class, name), hints: nearestOf(name, c.names)}
+	return &fault{code: diag.ParameterMissing, text: fmt.Sprintf("%s needs the parameter %s", c.class, name), hints: hintsOf(c.site.r.nearest(name, c.names))}
 }
 
 // arg returns the operand called name; has is false if there is none.

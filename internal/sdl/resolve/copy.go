@@ -3,7 +3,6 @@ package resolve
 import (
 	"slices"
 
-	"aloft/internal/sdl/diag"
 	"aloft/internal/sdl/syntax"
 	"aloft/value"
 )
@@ -192,6 +191,7 @@ type schema struct {
 
 	known []string // the attributes it speaks of
 	need  map[string]bool
+	names map[string]bool     // those in known
 	near  map[string][]string // names asked for, with those of known like them
 }
 
@@ -200,6 +200,7 @@ func (r *resolver) schemaOf(i *image) *schema {
 	if i.schema == nil {
 		i.schema = &schema{fixed: true, need: map[string]bool{}, near: map[string][]string{}}
 		i.schema.known = elementNames(i.tree, nil, i.schema.need)
+		i.schema.names = setOf(i.schema.known)
 		for j := range i.tree.attrs {
 			if !i.schema.add(&i.tree.attrs[j]) {
 				i.schema.fixed = false
@@ -236,11 +237,11 @@ func (s *schema) add(a *attr) bool {
 	return false
 }
 
-// nearTo returns the names in s.known that are much like name.
-func (s *schema) nearTo(name string) []string {
+// nearTo returns the names in s.known, of the schema s, that are much like name.
+func (r *resolver) nearTo(s *schema, name string) []string {
 	list, asked := s.near[name]
 	if !asked {
-		list = diag.Nearest(name, s.known)
+		list = r.nearest(name, s.known)
 		s.near[name] = list
 	}
 	return list

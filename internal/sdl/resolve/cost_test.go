@@ -118,7 +118,7 @@ func TestParsingStopsWhenTheContextEndsAndReportsNoHalfText(t *testing.T) {
 	}
 	r := &resolver{
 		ctx: ctx, opts: Options{Fetch: fetch}, main: &Folder{FS: fstest.MapFS{}}, budget: DefaultMaxSteps,
-		texts: map[string][]byte{}, trees: map[string]*syntax.File{}, chains: map[string][]value.Pos{},
+		texts: map[string][]byte{}, trees: map[string]*syntax.File{}, files: map[string]*file{},
 	}
 	r.run(&file{name: "t.sf", folder: r.main}, []byte(`#include "test://x/large.sf"; a 1;`))
 	if _, parsed := r.trees["test://x/large.sf"]; parsed || !r.stopped || r.res.Diagnostics.Errors() > 0 {

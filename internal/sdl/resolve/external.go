@@ -60,22 +60,50 @@ func (r *resolver) unset(s slot, _ *ref, text, hint string) (term, outcome) {
 
 // parsed returns the value that text, given by a user, is in the language.
 func (r *resolver) parsed(s slot, t *ref, text string) (term, outcome) {
-	var list diag.List
 	name := t.parts[0].Name
-	if e := syntax.ParseValue(name, []byte(text), &list); list.Errors() == 0 {
+	e, known := r.written[text]
+	if !known {
+		var list diag.List
+		if !r.grow(len(text)) {
+			return nil, failed
+		}
+		if e = syntax.ParseValue(name, []byte(text), &list); list.Errors() > 0 {
+			e = nil
+		}
+		if r.written == nil {
+			r.written = map[string]syntax.Expr{}
+		}
+		r.written[text] = e
+	}
+	if e != nil {
 		switch e := e.(type) {
 		case *syntax.Literal:
 			if e.Value != value.Value(value.TBD{}) {
 				return e.Value, done
 			}
 		case *syntax.Vector:
+			if !r.grow(len(text)) {
+				return nil, failed
+			}
 			return r.expr(nil, e, s.n, s.attr().name), done
 		}
 	}
-	d := r.attrDiagnostic(diag.PropertyUnknown, s, fmt.Sprintf("%s is not a value of the language: %s", name, text))
+	d := r.attrDiagnostic(diag.PropertyUnknown, s, fmt.Sprintf("%s is not a value of the language: %s", name, short(text)))
 	d.Expected = "a number, string, boolean, NULL, byte array or vector"
 	r.report(nil, d)
 	return nil, failed
+}
+
+// short returns the beginning of a text that may be long.
+func short(text string) string {
+	const most = 80
+	n := 0
+	for i := range text {
+		if n++; n > most {
+			return text[:i] + "…"
+		}
+	}
+	return text
 }
 
 // constants are the numeric limits that CONSTANT knows.

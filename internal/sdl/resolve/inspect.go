@@ -103,7 +103,7 @@ func Inspect(ctx context.Context, src Source, opts Options) (*Inspection, error)
 func InspectTree(ctx context.Context, src Source, tree *syntax.File, opts Options) (*Inspection, error) {
 	r := &resolver{
 		ctx: ctx, opts: opts, main: &src.Folder, budget: opts.MaxSteps, memory: maxCopied, quiet: 1,
-		texts: map[string][]byte{}, trees: map[string]*syntax.File{}, chains: map[string][]value.Pos{},
+		texts: map[string][]byte{}, trees: map[string]*syntax.File{}, files: map[string]*file{},
 		trace: &trace{
 			protos: map[*node][]usedProto{}, from: map[*node]*node{}, owners: map[string][]*node{}, files: map[*syntax.Include]string{},
 			same: map[[2]*syntax.Attribute]bool{},

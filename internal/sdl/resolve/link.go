@@ -41,7 +41,8 @@ type linking struct {
 	frames []*frame // of function calls; the first calls of them are under way
 	calls  int
 
-	scratch []value.Attr // of the components being converted
+	scratch []value.Attr           // of the components being converted
+	written map[string]syntax.Expr // values of properties by their text; nil for what is none
 }
 
 // slot is an attribute in its place.
@@ -64,7 +65,7 @@ func (r *resolver) configPhase() {
 	i := r.root.find("sfConfig")
 	if i < 0 {
 		d := diag.New(diag.ConfigMissing, diag.Span{Pos: value.Pos{File: r.rootName(), Line: 1, Col: 1}}, "sfConfig is missing")
-		d.Hints = nearest("sfConfig", r.root)
+		d.Hints = r.nearestIn(r.root, "sfConfig")
 		d.Hints = append(d.Hints, "a description deploys the component called sfConfig: sfConfig extends { … }")
 		r.report(nil, d)
 		return

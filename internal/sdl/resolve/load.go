@@ -58,27 +58,54 @@ type file struct {
 	folder *Folder
 	dir    string    // below folder
 	from   *file     // the file that includes it; nil for the first
+	depth  int       // how many includes lead here
 	at     diag.Span // its name in the include
 	inc    diag.Span // the include
 
 	codebase []string // places added by #codebase, innermost last
 }
 
-// chain returns the includes that lead to f, innermost first.
+// maxIncludes bounds how deep includes are nested, so that what each of them
+// costs does not grow with all those around it.
+const maxIncludes = 1_000
+
+// chain returns the includes that lead to f, innermost first; of very many the
+// innermost alone.
 func (f *file) chain() []value.Pos {
+	const most = 50
 	var ps []value.Pos
-	for ; f != nil && f.from != nil; f = f.from {
+	for ; f != nil && f.from != nil && len(ps) < most; f = f.from {
 		ps = append(ps, f.inc.Pos)
 	}
 	return ps
 }
 
+// above returns the include in the file called name that leads to f, directly
+// or through others.
+func (f *file) above(name string) (value.Pos, bool) {
+	for ; f != nil && f.from != nil; f = f.from {
+		if f.inc.Pos.File == name {
+			return f.inc.Pos, true
+		}
+	}
+	return value.Pos{}, false
+}
+
 // include finds, reads and parses what inc names, or reports why not and
 // returns nil.
 func (r *resolver) include(f *file, inc *syntax.Include) *file {
-	g := &file{from: f, at: inc.FileSpan, inc: inc.Span, codebase: f.codebase}
+	g := &file{from: f, depth: f.depth + 1, at: inc.FileSpan, inc: inc.Span, codebase: f.codebase}
+	if g.depth > maxIncludes {
+		d := diag.New(diag.TooDeep, inc.Span, fmt.Sprintf("includes nested more than %d deep", maxIncludes))
+		d.Hints = []string{"include the files from one, side by side"}
+		r.report(f, d)
+		return nil
+	}
 	if inc.HasCodebase {
 		g.codebase = append(append([]string(nil), f.codebase...), strings.Fields(inc.Codebase)...)
+		if !r.grow(16 * len(g.codebase)) {
+			return nil
+		}
 		if isURL(inc.Codebase) && r.opts.Fetch == nil {
 			d := diag.New(diag.IncludeURL, inc.Span, "remote codebase not searched: "+inc.Codebase)
 			d.Severity, d.Hints = diag.Note, []string{"allow it with --allow-url-include"}
@@ -91,6 +118,9 @@ func (r *resolver) include(f *file, inc *syntax.Include) *file {
 	var searched []string
 	outside := ""
 	for _, c := range r.candidates(f, g, inc.File) {
+		if !r.spend(includeSteps) {
+			return nil
+		}
 		text, err := r.readCandidate(c)
 		if err == nil {
 			return r.parseInclude(g, c, text)
@@ -255,6 +285,7 @@ func (r *resolver) readFile(folder *Folder, name string) ([]byte, error) {
 	}
 	text, err := fs.ReadFile(folder.FS, name)
 	if err == nil {
+		r.grow(len(text))
 		r.texts[path.Join(folder.Name, name)] = text
 	}
 	return text, err
@@ -283,22 +314,30 @@ func (r *resolver) parse(g *file, text []byte) *file {
 			return nil
 		}
 	}
-	if tree, ok := r.trees[g.name]; ok {
-		g.tree = tree
-		return g
-	}
-	// The chain of the first include of a file stands for all of them.
-	r.chains[g.name] = g.chain()
-	var list diag.List
-	tree, err := syntax.ParseContext(r.ctx, g.name, text, &list)
-	if err != nil {
-		r.stopped = true
+	if !r.spend(g.depth / 16) {
 		return nil
 	}
-	for _, d := range list.All() {
-		r.report(g, d)
+	_, again := r.files[g.name]
+	if !again {
+		r.files[g.name] = g
 	}
-	r.trees[g.name], g.tree = tree, tree
+	tree, parsed := r.trees[g.name]
+	if !parsed {
+		var list diag.List
+		var err error
+		if tree, err = syntax.ParseContext(r.ctx, g.name, text, &list); err != nil {
+			r.stopped = true
+			return nil
+		}
+		for _, d := range list.All() {
+			r.report(g, d)
+		}
+		r.trees[g.name] = tree
+	}
+	if !again {
+		r.res.Includes = append(r.res.Includes, g.name)
+	}
+	g.tree = tree
 	return g
 }
 

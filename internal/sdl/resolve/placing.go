@@ -172,11 +172,11 @@ func (r *resolver) reportUnplaced(n *node) {
 		}
 		d := r.diagnostic(code, a.nameSpan(), n, text)
 		d.Attribute = name
-		if code == diag.PlaceNotFound {
+		if code == diag.PlaceNotFound && r.wanted(d) {
 			if d.Found = names(out.In); d.Found != "" {
 				d.Found = "in " + nodeName(out.In) + ": " + d.Found
 			}
-			d.Hints = nearest(a.src.Path[min(out.At, len(a.src.Path)-1)], out.In)
+			d.Hints = r.nearestIn(out.In, a.src.Path[min(out.At, len(a.src.Path)-1)])
 		}
 		r.report(nil, d)
 	}

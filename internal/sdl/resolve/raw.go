@@ -16,7 +16,6 @@ func (r *resolver) raw(f *file, text []byte) {
 	if f = r.parse(f, text); f == nil {
 		return
 	}
-	r.res.Includes = append(r.res.Includes, f.name)
 	b := body{owner: r.root, trace: r.trace}
 	r.items(f, f.tree.Items, &b)
 	r.root.setAttrs(b.attrs)
@@ -71,13 +70,7 @@ func (r *resolver) items(f *file, items []syntax.Item, b *body) {
 		switch item := item.(type) {
 		case *syntax.Include:
 			r.writing = item.Span
-			if !r.spend(includeSteps) {
-				return
-			}
 			if g := r.include(f, item); g != nil {
-				if !slices.Contains(r.res.Includes, g.name) {
-					r.res.Includes = append(r.res.Includes, g.name)
-				}
 				if r.trace != nil {
 					r.trace.files[item] = g.name
 					r.trace.owners[g.name] = append(r.trace.owners[g.name], b.owner)

@@ -2,7 +2,6 @@ package resolve
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"aloft/internal/model"
@@ -18,7 +17,9 @@ func (r *resolver) diagnostic(code diag.Code, at diag.Span, n *node, text string
 	d.Path = shownName(n.path())
 	// What is written outside the component that holds it was copied, linked
 	// or placed: the nearest one that does not contain it brought it here.
-	for m := n; m != nil && m.parent != nil; m = m.parent {
+	const most = 1_000 // levels climbed
+	level := 0
+	for m := n; m != nil && m.parent != nil && level < most; m, level = m.parent, level+1 {
 		if m.at.Pos.IsValid() && at.Pos.IsValid() && !r.contains(m.at, at.Pos) && m.op == syntax.NotOp {
 			top := m
 			for p := m.parent; p != nil && p.parent != nil && p.at.Pos.IsValid() && !r.contains(p.at, top.at.Pos); p = p.parent {
@@ -42,11 +43,11 @@ func (r *resolver) contains(s diag.Span, p value.Pos) bool {
 		return true
 	}
 	if s.Pos.File != p.File {
-		i := slices.IndexFunc(r.chains[p.File], func(q value.Pos) bool { return q.File == s.Pos.File })
-		if i < 0 {
+		from, found := r.files[p.File].above(s.Pos.File)
+		if !found {
 			return false
 		}
-		p = r.chains[p.File][i]
+		p = from
 	}
 	if p.Line < s.Pos.Line || p.Line == s.Pos.Line && p.Col < s.Pos.Col {
 		return false
@@ -73,6 +74,10 @@ func (r *resolver) attrDiagnostic(code diag.Code, s slot, text string) diag.Diag
 
 // notFound reports how the look-up of t, in the attribute at s, ended.
 func (r *resolver) notFound(s slot, t *ref, out model.Outcome[*node]) {
+	if r.quiet > 0 {
+		r.muffled++ // as often as there is an OPTIONAL
+		return
+	}
 	text := linkText(t.parts)
 	var d diag.Diagnostic
 	switch out.Kind {
@@ -86,8 +91,10 @@ func (r *resolver) notFound(s slot, t *ref, out model.Outcome[*node]) {
 		d = r.attrDiagnostic(diag.ReferenceNotFound, s, fmt.Sprintf("reference not found: %s: part %d, PARENT, leads above the top", text, out.At+1))
 	default:
 		d = r.attrDiagnostic(diag.ReferenceNotFound, s, "reference not found: "+text)
-		d.Found = r.searched(out, t.parts)
-		d.Hints = r.referenceHints(s, t, out)
+		if r.wanted(d) {
+			d.Found = r.searched(out, t.parts)
+			d.Hints = r.referenceHints(s, t, out)
+		}
 	}
 	r.report(nil, d)
 }
@@ -178,13 +185,35 @@ func (r *resolver) prototypeHints(n *node, out model.Outcome[*node], link []valu
 	return hints
 }
 
+// The bounds of what hints cost: the names that one is looked for among, and
+// the components; and the names of all hints of a description together, so that
+// a mistake made often costs as much as a few.
+const (
+	maxNames     = 10_000
+	maxClimbed   = 1_000
+	maxAllHinted = 500_000
+)
+
+// nearest returns those of names that are nearest to name, as long as hints are
+// not too dear.
+func (r *resolver) nearest(name string, names []string) []string {
+	names = names[:min(len(names), maxNames)]
+	if r.hinted += len(names); r.hinted > maxAllHinted {
+		return nil
+	}
+	return diag.Nearest(name, names)
+}
+
 // near returns the names nearest to p's where p was looked for.
 func (r *resolver) near(p value.Part, out model.Outcome[*node]) []string {
+	if r.hinted > maxAllHinted {
+		return nil
+	}
 	var candidates []string
-	const most = 10_000 // names compared
-	for n := out.In; n != nil && len(candidates) < most; n = n.parent {
+	climbed := 0
+	for n := out.In; n != nil && len(candidates) < maxNames && climbed < maxClimbed; n, climbed = n.parent, climbed+1 {
 		for i := range n.attrs {
-			if a := &n.attrs[i]; !a.path && !strings.HasPrefix(a.name, "phase.") && len(candidates) < most {
+			if a := &n.attrs[i]; !a.path && !strings.HasPrefix(a.name, "phase.") && len(candidates) < maxNames {
 				candidates = append(candidates, a.name)
 			}
 		}
@@ -192,24 +221,28 @@ func (r *resolver) near(p value.Part, out model.Outcome[*node]) []string {
 			break
 		}
 	}
-	r.spend(len(candidates))
-	return diag.Nearest(p.Name, candidates)
+	return r.nearest(p.Name, candidates)
 }
 
-// nearest returns hints that propose attributes of n for name.
-func nearest(name string, n *node) []string {
-	return hintsOf(similar(name, n))
+// nearestIn returns hints that propose attributes of n for name.
+func (r *resolver) nearestIn(n *node, name string) []string {
+	return hintsOf(r.similar(n, name))
 }
 
 // similar returns the attributes of n that are called nearly name.
-func similar(name string, n *node) []string {
+func (r *resolver) similar(n *node, name string) []string {
+	if r.hinted > maxAllHinted {
+		return nil
+	}
 	var candidates []string
-	for i := range n.attrs {
+	for i := range n.attrs[:min(len(n.attrs), maxNames)] {
 		candidates = append(candidates, n.attrs[i].name)
 	}
-	return diag.Nearest(name, candidates)
+	return r.nearest(name, candidates)
 }
 
+// nearestOf returns hints that propose some of candidates, which are few, for
+// name.
 func nearestOf(name string, candidates []string) []string {
 	return hintsOf(diag.Nearest(name, candidates))
 }

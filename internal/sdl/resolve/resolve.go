@@ -123,7 +123,7 @@ func (res *Result) Text() string {
 func Resolve(ctx context.Context, src Source, opts Options) (*Result, error) {
 	r := &resolver{
 		ctx: ctx, opts: opts, main: &src.Folder, budget: opts.MaxSteps, memory: maxCopied,
-		texts: map[string][]byte{}, trees: map[string]*syntax.File{}, chains: map[string][]value.Pos{},
+		texts: map[string][]byte{}, trees: map[string]*syntax.File{}, files: map[string]*file{},
 	}
 	if r.budget == 0 {
 		r.budget = DefaultMaxSteps
@@ -160,9 +160,9 @@ type resolver struct {
 	main *Folder
 	res  Result
 
-	texts  map[string][]byte
-	trees  map[string]*syntax.File
-	chains map[string][]value.Pos // includes that lead to a file
+	texts map[string][]byte
+	trees map[string]*syntax.File
+	files map[string]*file // the first of each name, whose includes stand for all
 
 	root     *node     // the top of the file
 	config   *node     // the value of sfConfig
@@ -175,6 +175,7 @@ type resolver struct {
 	stopped bool   // the budget is spent or ctx is done
 	trace   *trace // notes for an Inspection, which goes on after mistakes; or nil
 	quiet   int    // above 0, failures are not reported (OPTIONAL)
+	hinted  int    // names compared for hints
 	muffled int    // failures not reported
 	phase   Phase
 	busy    *node     // what a phase went into last
@@ -265,20 +266,25 @@ func (r *resolver) rootName() string {
 
 // report adds d, found in file f, unless failures are expected.
 func (r *resolver) report(f *file, d diag.Diagnostic) {
-	if f != nil {
-		d.IncludedFrom = f.chain()
-	} else {
-		d.IncludedFrom = r.chains[d.Span.Pos.File]
-	}
 	if r.quiet > 0 {
 		r.muffled++
 		return
 	}
+	if f == nil {
+		f = r.files[d.Span.Pos.File]
+	}
+	d.IncludedFrom = f.chain()
 	if same := r.res.Diagnostics.Same(d); same != nil {
 		alsoIn(same, d)
 		return
 	}
 	r.res.Diagnostics.Add(d)
+}
+
+// wanted reports whether d would be shown if it were reported, so that it is
+// worth what there is to find out about it.
+func (r *resolver) wanted(d diag.Diagnostic) bool {
+	return r.quiet == 0 && !r.res.Diagnostics.Full(d.Span.Pos.File) && r.res.Diagnostics.Same(d) == nil
 }
 
 // alsoIn adds to what was reported of a place that d says the same: what is

@@ -15,12 +15,14 @@ import (
 // Attributes that no schema knows are otherwise the author's own, for
 // references to read.
 func Slip(name string, known []string, given func(name string) bool) string {
-	return slip(name, known, given, func(name string) []string { return diag.Nearest(name, known) })
+	knows := func(name string) bool { return slices.Contains(known, name) }
+	return slip(name, knows, given, func(name string) []string { return diag.Nearest(name, known) })
 }
 
-// slip is Slip, given what finds the names in known that are much like one.
-func slip(name string, known []string, given func(name string) bool, nearTo func(name string) []string) string {
-	if strings.HasPrefix(name, "sf") || slices.Contains(known, name) {
+// slip is Slip, given what tells whether a name is known, and what finds the
+// known ones that are much like one.
+func slip(name string, knows, given func(name string) bool, nearTo func(name string) []string) string {
+	if strings.HasPrefix(name, "sf") || knows(name) {
 		return ""
 	}
 	for _, near := range nearTo(name) {
@@ -36,8 +38,8 @@ func slip(name string, known []string, given func(name string) bool, nearTo func
 // the schema itself says that they are missing.
 func (r *resolver) warnSlips(s slot) {
 	var known []string
-	var need map[string]bool
-	nearTo := func(name string) []string { return diag.Nearest(name, known) }
+	var names, need map[string]bool // names: those in known
+	nearTo := func(name string) []string { return r.nearest(name, known) }
 	schemas := 0
 	for i := range s.n.attrs {
 		switch t := s.n.attrs[i].v.(type) {
@@ -52,7 +54,8 @@ func (r *resolver) warnSlips(s slot) {
 			}
 			if schemas++; schemas == 1 && t.apply.image != nil {
 				same := r.schemaOf(t.apply.image)
-				known, need, nearTo = slices.Clip(same.known), same.need, same.nearTo
+				known, names, need = slices.Clip(same.known), same.names, same.need
+				nearTo = func(name string) []string { return r.nearTo(same, name) }
 				continue
 			}
 			need = maps.Clone(need)
@@ -60,19 +63,21 @@ func (r *resolver) warnSlips(s slot) {
 				need = map[string]bool{}
 			}
 			known = elementNames(t.apply, known, need)
-			nearTo = func(name string) []string { return diag.Nearest(name, known) }
+			names = setOf(known)
+			nearTo = func(name string) []string { return r.nearest(name, known) }
 		}
 	}
 	if len(known) == 0 || !r.spend(len(s.n.attrs)) {
 		return
 	}
+	knows := func(name string) bool { return names[name] }
 	given := func(name string) bool { return need[name] || r.gives(s.n, name) }
 	for i := range s.n.attrs {
 		a := &s.n.attrs[i]
 		if inside, isNode := a.v.(*node); isNode && !inside.data {
 			continue // a component of its own
 		}
-		near := slip(a.name, known, given, nearTo)
+		near := slip(a.name, knows, given, nearTo)
 		if near == "" {
 			continue
 		}
@@ -83,6 +88,14 @@ func (r *resolver) warnSlips(s slot) {
 		d.Hints = []string{"did you mean " + near + "?"}
 		r.report(nil, d)
 	}
+}
+
+func setOf(names []string) map[string]bool {
+	set := make(map[string]bool, len(names))
+	for _, name := range names {
+		set[name] = true
+	}
+	return set
 }
 
 // gives reports whether n itself, not a prototype, gives the attribute.

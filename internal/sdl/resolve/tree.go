@@ -1,6 +1,9 @@
 package resolve
 
 import (
+	"slices"
+	"strings"
+
 	"aloft/internal/sdl/diag"
 	"aloft/internal/sdl/syntax"
 	"aloft/value"
@@ -157,19 +160,11 @@ func (n *node) climb(m *node) (in bool, levels int) {
 func (n *node) path() string {
 	const most = 200 // levels shown
 	var names []string
-	for i := 0; n != nil && n.parent != nil; n = n.parent {
-		if i++; i <= most {
-			names = append(names, n.name)
-		}
+	for ; n != nil && n.parent != nil && len(names) < most; n = n.parent {
+		names = append(names, n.name)
 	}
-	text := ""
-	for i := len(names) - 1; i >= 0; i-- {
-		if text != "" {
-			text += ":"
-		}
-		text += names[i]
-	}
-	return text
+	slices.Reverse(names)
+	return strings.Join(names, ":")
 }
 
 // union returns the tags of both lists, sorted.

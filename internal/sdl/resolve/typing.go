@@ -142,7 +142,7 @@ func (r *resolver) mergeType(n *node) bool {
 		if a, found := override[n.attrs[i].name]; found {
 			ok = false
 			d := r.diagnostic(diag.NothingToOverride, a.nameSpan(), n, fmt.Sprintf("nothing to override: %s is in no earlier prototype", shownName(a.name)))
-			d.Attribute, d.Hints = shownName(a.name), nearest(a.name, n)
+			d.Attribute, d.Hints = shownName(a.name), r.nearestIn(n, a.name)
 			r.report(nil, d)
 		}
 	}
@@ -262,8 +262,10 @@ func (r *resolver) prototype(n *node, p *proto) *node {
 		r.report(nil, d)
 	default:
 		d := r.diagnostic(diag.PrototypeNotFound, p.src.At, n, fmt.Sprintf("prototype not found: %s", text))
-		d.Found = r.searched(out, p.src.Link)
-		d.Hints = r.prototypeHints(n, out, p.src.Link)
+		if r.wanted(d) {
+			d.Found = r.searched(out, p.src.Link)
+			d.Hints = r.prototypeHints(n, out, p.src.Link)
+		}
 		r.report(nil, d)
 	}
 	return nil
