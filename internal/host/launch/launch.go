@@ -147,8 +147,13 @@ func become(conn *os.File) {
 // exec returns only if it cannot run the program.
 func (r *Request) exec(failed *Failed) error {
 	// The limits hold for this program, too, as long as it is there, and may be
-	// less than it has already. The collection leaves its runtime threads and
-	// memory enough to need no more.
+	// less than it has already. The rehearsal of what Exec does, and the
+	// collection, leave its runtime threads and memory enough to need no more.
+	for _, texts := range [][]string{r.Args, r.Env} {
+		if _, err := syscall.SlicePtrFromStrings(texts); err != nil {
+			return err
+		}
+	}
 	runtime.GC()
 	// As who made this process: a right to raise them goes with the user.
 	for resource, want := range r.Limits {
