@@ -301,7 +301,11 @@ func (r *resolver) checkLazy(d *model.Description) {
 		return
 	}
 	for _, p := range model.CheckContext(r.ctx, tree, nil) {
-		w := diag.New(diag.LazyUnresolvable, diag.At(p.Pos), p.Message)
+		at := diag.At(p.Pos)
+		if file, ok := r.trees[p.Pos.File]; ok {
+			at = file.At(p.Pos)
+		}
+		w := diag.New(diag.LazyUnresolvable, at, p.Message)
 		w.Path, w.Attribute, w.Hints = "sfConfig", p.Attr, p.Hints
 		if p.Path != value.Root {
 			w.Path += ":" + string(p.Path)
