@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"aloft/api"
 	"aloft/client"
+	"aloft/internal/sdl/diag"
 	"aloft/value"
 
 	"github.com/spf13/cobra"
@@ -30,6 +32,10 @@ type change struct {
 	shipment  shipment
 	describe  describeFlags
 	startable bool // a daemon may be started
+
+	// late are the warnings of references that can never resolve: planning
+	// refuses them.
+	late []diag.Diagnostic
 }
 
 func (a *app) upCommand() *cobra.Command {
@@ -114,8 +120,15 @@ func (ch *change) read(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	res, err := ch.resolve(ctx, file, &ch.describe)
+	res, err := ch.resolveQuietly(ctx, file, &ch.describe)
 	if err != nil {
+		return err
+	}
+	found := &res.Diagnostics
+	if res.Description != nil && !ch.request.AllowUnresolved && len(found.Dropped()) == 0 {
+		found = ch.holdLate(found)
+	}
+	if err := ch.printDiagnostics(found, ch.describe.diag); err != nil {
 		return err
 	}
 	if res.Description == nil {
@@ -140,8 +153,59 @@ func (ch *change) read(ctx context.Context, file string) error {
 	return nil
 }
 
-// plan asks the daemon for the plan.
+// holdLate takes what planning refuses from what was found.
+func (ch *change) holdLate(found *diag.List) *diag.List {
+	rest := &diag.List{}
+	for _, d := range found.All() {
+		if d.Code == diag.LazyUnresolvable {
+			ch.late = append(ch.late, d)
+		} else {
+			rest.Add(d)
+		}
+	}
+	return rest
+}
+
+// tellLate prints what holdLate took: as errors where refusal, the daemon's
+// answer, repeats them, which then it does no more, else as warnings.
+func (ch *change) tellLate(refusal error) error {
+	if len(ch.late) == 0 {
+		return nil
+	}
+	held, refused := map[value.Pos]bool{}, map[value.Pos]bool{}
+	for _, d := range ch.late {
+		held[d.Span.Pos] = true
+	}
+	if e, ok := errors.AsType[*api.Error](refusal); ok {
+		e.Diagnostics = slices.DeleteFunc(e.Diagnostics, func(d api.Diagnostic) bool {
+			at := value.Pos{File: d.File, Line: d.Line, Col: d.Column}
+			repeats := d.Code == string(diag.LazyUnresolvable) && held[at]
+			refused[at] = refused[at] || repeats
+			return repeats
+		})
+	}
+	list := &diag.List{}
+	for _, d := range ch.late {
+		if refused[d.Span.Pos] {
+			d.Severity = diag.Error
+		}
+		list.Add(d)
+	}
+	return ch.printDiagnostics(list, ch.describe.diag)
+}
+
+// plan asks the daemon for the plan, and tells what planning alone can say of
+// the description.
 func (ch *change) plan(ctx context.Context) (*client.Client, *api.Plan, error) {
+	cl, p, err := ch.ask(ctx)
+	if err := ch.tellLate(err); err != nil {
+		return nil, nil, err
+	}
+	return cl, p, err
+}
+
+// ask asks the daemon for the plan.
+func (ch *change) ask(ctx context.Context) (*client.Client, *api.Plan, error) {
 	cl, err := ch.connect()
 	if err != nil {
 		return nil, nil, err

@@ -2,6 +2,7 @@ package real
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -41,6 +42,12 @@ func TestPublishedExampleIsRefusedBeforeAnythingIsMade(t *testing.T) {
 			if !strings.Contains(out, text) {
 				t.Errorf("%v does not say %q:\n%s", c.args, text, out)
 			}
+		}
+		if n := strings.Count(out, late); n > 1 {
+			t.Errorf("%v says %d times %q:\n%s", c.args, n, late, out)
+		}
+		if strings.Contains(out, "warning SDL811") != slices.Contains(c.args, "--allow-unresolved") {
+			t.Errorf("%v does not tell a refusal from a warning:\n%s", c.args, out)
 		}
 	}
 	var systems []any
