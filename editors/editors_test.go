@@ -11,14 +11,33 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode"
 
 	"aloft/internal/sdl/syntax"
 )
 
-// letters say what a character belongs to; see vscode/test/spans.mjs.
-var letters = map[syntax.LexemeKind]byte{
-	syntax.CommentLexeme: 'c', syntax.WordLexeme: 'w', syntax.KeywordLexeme: 'k', syntax.StringLexeme: 's',
-	syntax.NumberLexeme: 'n', syntax.OperatorLexeme: 'o', syntax.DirectiveLexeme: 'd', syntax.PunctuationLexeme: ' ',
+// letter says what the characters of a token belong to; see
+// vscode/test/spans.mjs.
+func letter(t syntax.Token) byte {
+	sign := t.Sign()
+	switch {
+	case t.Comment():
+		return 'c'
+	case t.Word():
+		return 'w'
+	case t.Text():
+		return 's'
+	case sign == "":
+		return 'n' // a byte array, too
+	case t.Op() != syntax.NotOp, sign == "--":
+		return 'o'
+	case sign[0] == '#' && len(sign) > 1:
+		return 'd'
+	case unicode.IsLetter(rune(sign[0])):
+		return 'k'
+	default:
+		return ' ' // punctuation
+	}
 }
 
 // apart are descriptions that no editor can read like the scanner: LX1 has
@@ -48,27 +67,31 @@ func descriptions(t *testing.T) []string {
 
 // scanned returns what the scanner takes each character of a text for, line by
 // line.
-func scanned(name string, text []byte) [][]byte {
-	var lines [][]byte
-	for line := range strings.SplitSeq(string(text), "\n") {
-		lines = append(lines, bytes.Repeat([]byte{' '}, len([]rune(line))))
-	}
-	for _, lexeme := range syntax.Lexemes(name, text) {
-		at := lexeme.Span
-		for line := at.Pos.Line; line <= int(at.EndLine); line++ {
-			from, to := 0, len(lines[line-1])
-			if line == at.Pos.Line {
-				from = at.Pos.Col - 1
-			}
-			if line == int(at.EndLine) {
-				to = int(at.EndCol) - 1
-			}
-			for i := from; i < min(to, len(lines[line-1])); i++ {
-				lines[line-1][i] = letters[lexeme.Kind]
+func scanned(text []byte) [][]byte {
+	var taken []byte
+	at := 0
+	for _, token := range syntax.Tokens(text) {
+		taken = append(taken, blanks(text[at:token.Start])...)
+		for _, r := range string(text[token.Start:token.End]) {
+			if r == '\n' {
+				taken = append(taken, '\n')
+			} else {
+				taken = append(taken, letter(token))
 			}
 		}
+		at = int(token.End)
 	}
-	return lines
+	return bytes.Split(append(taken, blanks(text[at:])...), []byte{'\n'})
+}
+
+// blanks returns text with every character but the ends of lines blank.
+func blanks(text []byte) []byte {
+	return bytes.Map(func(r rune) rune {
+		if r == '\n' {
+			return r
+		}
+		return ' '
+	}, text)
 }
 
 // compare reports where an editor's reading of the files differs from the
@@ -81,7 +104,7 @@ func compare(t *testing.T, files []string, read map[string][]string) {
 			t.Fatal(err)
 		}
 		source := strings.Split(string(text), "\n")
-		for i, want := range scanned(file, text) {
+		for i, want := range scanned(text) {
 			if i == len(read[file]) && len(want) == 0 {
 				break // the end of the last line
 			}
