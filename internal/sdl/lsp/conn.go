@@ -137,6 +137,11 @@ func (c *conn) send(m message) error {
 	if err != nil {
 		return fmt.Errorf("write message: %w", err)
 	}
+	return c.put(content)
+}
+
+// put writes the content of one message.
+func (c *conn) put(content []byte) error {
 	c.write.Lock()
 	defer c.write.Unlock()
 	if _, err := fmt.Fprintf(c.out, "%s: %d\r\n\r\n", jsonrpc2.HdrContentLength, len(content)); err != nil {
@@ -153,15 +158,19 @@ func (c *conn) reply(id json.RawMessage, result any, err error) error {
 	if id == nil {
 		id = null
 	}
-	m := message{ID: id}
 	if err == nil {
-		m.Result, err = json.Marshal(result)
+		// A list of completions is long: it is written once, as it is.
+		var content []byte
+		content, err = json.Marshal(struct {
+			Version string          `json:"jsonrpc"`
+			ID      json.RawMessage `json:"id"`
+			Result  any             `json:"result"`
+		}{jsonrpc2.Version, id, result})
+		if err == nil {
+			return c.put(content)
+		}
 	}
-	if err != nil {
-		m.Result = nil
-		m.Error = asError(err)
-	}
-	return c.send(m)
+	return c.send(message{ID: id, Error: asError(err)})
 }
 
 func asError(err error) *jsonrpc2.Error {

@@ -79,11 +79,11 @@ func completion(ctx context.Context, s *server, w *workspace.Snapshot, params js
 	if prefix, ok := q.IncludePrefix(); ok {
 		files = w.Paths(name, prefix)
 	}
-	tree, err := s.completionTree(ctx, w, name, t, q)
+	tree, read, err := s.completionTree(ctx, w, name, t, q)
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range q.Completions(tree, files) {
+	for _, c := range q.Completions(tree, read, files) {
 		item := protocol.CompletionItem{
 			Label: c.Label, Kind: completionKinds[c.Kind], Detail: c.Detail,
 			SortText: fmt.Sprintf("%02d %s", c.Rank, c.Label), FilterText: c.Edit.Text,
@@ -113,15 +113,19 @@ var completionKinds = map[answer.CompletionKind]protocol.CompletionItemKind{
 	answer.TagCompletion:       protocol.CompletionItemKindKeyword,
 }
 
-// completionTree returns the description to complete in: that of the text if it
-// can be read, or else that of the text without what is being written.
-func (s *server) completionTree(ctx context.Context, w *workspace.Snapshot, name string, t *text.Text, q *answer.Question) (*resolve.Inspection, error) {
+// completionTree returns the description to complete in, and the text of the
+// document in it: as it is if it can be read, or else without what is being
+// written.
+func (s *server) completionTree(ctx context.Context, w *workspace.Snapshot, name string, t *text.Text, q *answer.Question) (*resolve.Inspection, *text.Text, error) {
 	whole := name
 	if main, err := w.Main(ctx, name); err == nil {
 		whole = main
 	}
 	if !w.Broken(name) {
-		return w.Inspect(ctx, whole)
+		tree, err := w.Inspect(ctx, whole)
+		return tree, t, err
 	}
-	return w.InspectText(ctx, whole, name, q.Without())
+	t = q.Without()
+	tree, err := w.InspectText(ctx, whole, name, t)
+	return tree, t, err
 }

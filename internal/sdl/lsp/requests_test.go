@@ -2,6 +2,7 @@ package lsp
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -286,5 +287,20 @@ func TestDiagnosticsTellAllThatIsKnown(t *testing.T) {
 	}
 	if text, err := json.Marshal(d); err != nil || !strings.Contains(string(text), `"source":"aloft"`) {
 		t.Errorf("told as %s %v", text, err)
+	}
+}
+
+// Nothing is looked at for mistakes here, since that time never comes.
+func TestHoverStraightAfterOpeningTellsTheValue(t *testing.T) {
+	e := start(t, Config{After: func(time.Duration) <-chan time.Time { return nil }})
+	dir := t.TempDir()
+	e.initialize(dir)
+	uri := "file://" + dir + "/large.sf"
+	text, line := large(700)
+	e.open(uri, text)
+	var h protocol.Hover
+	e.must("textDocument/hover", map[string]any{"textDocument": map[string]any{"uri": uri}, "position": place{line + 4, 5}}, &h)
+	if want := fmt.Sprint("sum ", line/7+1); !strings.Contains(h.Contents.Value, want) || strings.Contains(h.Contents.Value, "not resolved") {
+		t.Errorf("want %q in %q", want, h.Contents.Value)
 	}
 }

@@ -46,7 +46,6 @@ var symbolKinds = map[answer.SymbolKind]protocol.SymbolKind{
 	answer.AttributeSymbol: protocol.SymbolKindProperty,
 	answer.ComponentSymbol: protocol.SymbolKindModule,
 	answer.PrototypeSymbol: protocol.SymbolKindClass,
-	answer.FunctionSymbol:  protocol.SymbolKindFunction,
 }
 
 func (s *server) nested(t *text.Text, list []answer.Symbol) []protocol.DocumentSymbol {

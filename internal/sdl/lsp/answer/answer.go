@@ -30,6 +30,7 @@ type View struct {
 	Source func(name string) *text.Text
 	Known  *Known
 
+	read   *text.Text // what Tree has of this file, if it is not Text
 	tokens []syntax.Token
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"aloft/internal/sdl/catalog"
+	"aloft/internal/sdl/lsp/text"
 	"aloft/internal/sdl/resolve"
 	"aloft/internal/sdl/syntax"
 	"aloft/value"
@@ -71,9 +72,10 @@ func (q *Question) IncludePrefix() (string, bool) {
 	return strings.Trim(q.view.Text.String()[q.place.word.From:q.off], `"`), true
 }
 
-// Without returns the text without the item that is being written, each of its
-// characters a blank, so that what is around it can be read.
-func (q *Question) Without() string {
+// Without returns the text with a blank in place of the item that is being
+// written, so that what is around it can be read. Lines keep their numbers. It
+// stays the same while the item is written.
+func (q *Question) Without() *text.Text {
 	s := q.view.Text.String()
 	end := max(q.off, q.place.word.To)
 	for end < len(s) && !strings.ContainsRune("{}\r\n", rune(s[end])) {
@@ -83,20 +85,21 @@ func (q *Question) Without() string {
 		}
 	}
 	from := min(q.place.item, q.off)
-	blank := []byte(s[from:end])
-	for i, c := range blank {
-		if c != '\n' && c != '\r' {
-			blank[i] = ' '
+	blank := []byte{' '}
+	for _, c := range []byte(s[from:end]) {
+		if c == '\n' || c == '\r' {
+			blank = append(blank, c)
 		}
 	}
-	return s[:from] + string(blank) + s[end:]
+	return text.New(s[:from] + string(blank) + s[end:])
 }
 
 // Completions returns what can stand at the place; tree is the description of
-// the text, or of the text without the item being written. files are the names
-// that an #include can have, folders with a slash at the end.
-func (q *Question) Completions(tree *resolve.Inspection, files []string) []Completion {
-	q.view.Tree = tree
+// the text read, which is the text or the text without the item being written.
+// files are the names that an #include can have, folders with a slash at the
+// end.
+func (q *Question) Completions(tree *resolve.Inspection, read *text.Text, files []string) []Completion {
+	q.view.Tree, q.view.read = tree, read
 	c := completer{View: &q.view, place: q.place}
 	if c.what == anInclude {
 		c.includes(files)
@@ -235,6 +238,9 @@ func (c *View) commentOf(m resolve.Member) string {
 	}
 	file := m.Source.NameSpan.Pos.File
 	t := c.Text
+	if c.read != nil {
+		t = c.read
+	}
 	if file != c.Name {
 		if c.Source == nil {
 			return ""

@@ -105,14 +105,16 @@ func (q *asked) completions(t *testing.T) []answer.Completion {
 	if err != nil {
 		t.Fatal(err)
 	}
+	read := q.view.Text
 	tree, err := q.Inspect(t.Context(), whole)
 	if q.Broken(q.view.Name) {
-		tree, err = q.InspectText(t.Context(), whole, q.view.Name, c.Without())
+		read = c.Without()
+		tree, err = q.InspectText(t.Context(), whole, q.view.Name, read)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c.Completions(tree, files)
+	return c.Completions(tree, read, files)
 }
 
 // show writes a range of a file as what it holds and where it is.

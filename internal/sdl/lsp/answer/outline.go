@@ -15,7 +15,6 @@ const (
 	AttributeSymbol SymbolKind = iota
 	ComponentSymbol
 	PrototypeSymbol // a component at the top of a file
-	FunctionSymbol
 )
 
 // Symbol is an attribute of a file's outline.
@@ -48,13 +47,10 @@ func (o outline) items(items []syntax.Item, top bool) []Symbol {
 		if v := a.Value.Span(); v.EndLine > 0 {
 			s.At.To = max(s.At.To, offsets(o.text, v).To)
 		}
-		c, isComponent := a.Value.(*syntax.Component)
-		switch {
-		case !isComponent:
+		// What operators stand for is a value, though the tree has a component.
+		if c, ok := a.Value.(*syntax.Component); !ok || c.Op != syntax.NotOp {
 			s.Detail = short(syntax.PrintValue(a.Value))
-		case c.Op != syntax.NotOp:
-			s.Kind, s.Detail = FunctionSymbol, short(syntax.PrintValue(a.Value))
-		default:
+		} else {
 			s.Kind, s.Detail = ComponentSymbol, extendsText(c)
 			if top && s.Name != "sfConfig" {
 				s.Kind = PrototypeSymbol

@@ -31,25 +31,49 @@ func newCache() *cache {
 	return &cache{entries: map[string]*entry{}, library: map[string]*text.Text{}, mains: map[string]string{}}
 }
 
-// entry is what is known of one file.
+// entry is what is known of the description that begins with one file.
 type entry struct {
-	work sync.Mutex // held while an analysis is made
-
-	mu     sync.Mutex
+	work   turn // held while it is resolved
 	result *Result
 	good   *resolve.Result // the last without errors
 
-	look     sync.Mutex
-	tree     *resolve.Inspection
-	treeSeen *record
+	look  turn // held while it is looked into
+	tree  looked
+	draft looked // as it was with draftOf open
+	// draftOf is the last text of InspectText.
+	draftOf *Document
 }
+
+// looked is an inspection with what was read for it.
+type looked struct {
+	tree *resolve.Inspection
+	seen *record
+}
+
+func (l looked) fresh(s *Snapshot) bool { return l.tree != nil && l.seen.fresh(s) }
+
+// turn is a lock that can be waited for until a context ends.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t turn) give() { <-t }
 
 func (c *cache) entry(name string) *entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.entries[name]
 	if e == nil {
-		e = &entry{}
+		e = &entry{work: newTurn(), look: newTurn()}
 		c.entries[name] = e
 	}
 	return e
@@ -111,16 +135,12 @@ func (r *Result) Text(name string) *text.Text {
 // error is that of ctx, or of reading the file.
 func (s *Snapshot) Resolve(ctx context.Context, name string) (*Result, error) {
 	e := s.cache.entry(name)
-	e.work.Lock()
-	defer e.work.Unlock()
-	e.mu.Lock()
-	known := e.result
-	e.mu.Unlock()
-	if known != nil && known.seen.fresh(s) {
-		return known, nil
-	}
-	if err := ctx.Err(); err != nil {
+	if err := e.work.take(ctx); err != nil {
 		return nil, err
+	}
+	defer e.work.give()
+	if e.result != nil && e.result.seen.fresh(s) {
+		return e.result, nil
 	}
 	in, err := s.open(name)
 	if err != nil {
@@ -136,8 +156,6 @@ func (s *Snapshot) Resolve(ctx context.Context, name string) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	if res.Tree != nil && res.Diagnostics.Errors() == 0 {
 		e.good = res
 	}
@@ -217,31 +235,51 @@ func (in *input) folder(s *Snapshot, dir string) resolve.Folder {
 // error is that of ctx, or of reading the file.
 func (s *Snapshot) Inspect(ctx context.Context, name string) (*resolve.Inspection, error) {
 	e := s.cache.entry(name)
-	e.look.Lock()
-	defer e.look.Unlock()
-	if e.tree != nil && e.treeSeen.fresh(s) {
-		return e.tree, nil
+	if err := e.look.take(ctx); err != nil {
+		return nil, err
 	}
-	tree, seen, err := s.inspect(ctx, name)
+	defer e.look.give()
+	if e.tree.fresh(s) {
+		return e.tree.tree, nil
+	}
+	l, err := s.inspect(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	e.tree, e.treeSeen = tree, seen
-	return tree, nil
+	e.tree = l
+	return l.tree, nil
 }
 
 // InspectText looks into the description that begins with the file called name
-// as it would be with another text in file. Nothing of it is kept.
-func (s *Snapshot) InspectText(ctx context.Context, name, file, content string) (*resolve.Inspection, error) {
-	c := s.With(file, text.New(content)).Apart()
-	tree, _, err := c.inspect(ctx, name)
-	return tree, err
+// as it would be with the text t in file. It is meant for texts from which the
+// item being written is left out, which are the same from one key to the next:
+// the last one is kept.
+func (s *Snapshot) InspectText(ctx context.Context, name, file string, t *text.Text) (*resolve.Inspection, error) {
+	e := s.cache.entry(name)
+	if err := e.look.take(ctx); err != nil {
+		return nil, err
+	}
+	defer e.look.give()
+	d := e.draftOf
+	if d == nil || d.Name != file || d.Text.String() != t.String() {
+		d = s.document(file, t)
+	}
+	s = s.with(d)
+	if d == e.draftOf && e.draft.fresh(s) {
+		return e.draft.tree, nil
+	}
+	l, err := s.inspect(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	e.draft, e.draftOf = l, d
+	return l.tree, nil
 }
 
-func (s *Snapshot) inspect(ctx context.Context, name string) (*resolve.Inspection, *record, error) {
+func (s *Snapshot) inspect(ctx context.Context, name string) (looked, error) {
 	in, err := s.open(name)
 	if err != nil {
-		return nil, nil, err
+		return looked{}, err
 	}
 	defer in.close()
 	var own *syntax.File
@@ -251,5 +289,5 @@ func (s *Snapshot) inspect(ctx context.Context, name string) (*resolve.Inspectio
 		in.source.Text = syntax.Closed(in.source.Text)
 	}
 	tree, err := resolve.InspectTree(ctx, in.source, own, in.options)
-	return tree, in.seen, err
+	return looked{tree, in.seen}, err
 }

@@ -89,16 +89,24 @@ func (s *Snapshot) WithOptions(o Options) *Snapshot {
 func (s *Snapshot) Options() Options { return s.options }
 
 // With returns s with the document name open as t.
-func (s *Snapshot) With(name string, t *text.Text) *Snapshot {
+func (s *Snapshot) With(name string, t *text.Text) *Snapshot { return s.with(s.document(name, t)) }
+
+// document returns the text t open as name, which no snapshot has yet.
+func (s *Snapshot) document(name string, t *text.Text) *Document {
+	return &Document{
+		Name: name, Text: t, stamp: s.cache.number(),
+		parsed: sync.OnceValue(func() parsed { return parse(name, t.String()) }),
+	}
+}
+
+func (s *Snapshot) with(d *Document) *Snapshot {
 	c := *s
 	c.docs, c.real = maps.Clone(s.docs), maps.Clone(s.real)
 	if c.docs == nil {
 		c.docs, c.real = map[string]*Document{}, map[string]*Document{}
 	}
-	d := &Document{Name: name, Text: t, stamp: s.cache.number()}
-	d.parsed = sync.OnceValue(func() parsed { return parse(name, t.String()) })
-	c.docs[name] = d
-	if r := realPath(name); r != name {
+	c.docs[d.Name] = d
+	if r := realPath(d.Name); r != d.Name {
 		c.real[r] = d
 	}
 	return &c
