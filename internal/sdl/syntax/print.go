@@ -10,14 +10,25 @@ import (
 // item on each line. It parses to an equal tree, positions and comments apart;
 // what a tree does not keep, such as needless parentheses or the form of a
 // number, is not printed.
-func Print(f *File) string {
-	p := treePrinter{}
+func Print(f *File) string { return PrintWith(f, nil) }
+
+// Beside is what a text has beside an item, a body or a file: lines above it
+// and behind it, of a body or file the last lines in it. They are comments, with
+// their marks.
+type Beside struct{ Above, Behind, Last []string }
+
+// PrintWith is Print with what beside returns for each *Attribute, *Include,
+// *Body and *File in its place, and a blank line at the top around what has
+// several lines.
+func PrintWith(f *File, beside func(any) Beside) string {
+	p := treePrinter{beside: beside}
+	last := p.look(f).Last
 	if f.Wrapped {
 		p.WriteString("extends ")
-		p.body(f.Items)
+		p.body(f.Items, last)
 		p.WriteByte('\n')
 	} else {
-		p.items(f.Items)
+		p.items(f.Items, last)
 	}
 	return p.String()
 }
@@ -32,6 +43,14 @@ func PrintValue(e Expr) string {
 type treePrinter struct {
 	strings.Builder
 	indent int
+	beside func(any) Beside // nil if there is nothing beside
+}
+
+func (p *treePrinter) look(x any) Beside {
+	if p.beside == nil {
+		return Beside{}
+	}
+	return p.beside(x)
 }
 
 // maxIndent keeps the text of a deeply nested tree from growing with the
@@ -44,8 +63,17 @@ func (p *treePrinter) margin() {
 	}
 }
 
-func (p *treePrinter) items(items []Item) {
-	for _, item := range items {
+func (p *treePrinter) items(items []Item, last []string) {
+	apart := p.beside != nil && p.indent == 0
+	tall := false // the item before has several lines
+	for i, item := range items {
+		b := p.look(item)
+		wasTall := tall
+		tall = multiline(item)
+		if apart && i > 0 && (wasTall || tall || len(b.Above) > 0) {
+			p.WriteByte('\n')
+		}
+		p.lines(b.Above)
 		p.margin()
 		switch item := item.(type) {
 		case *Include:
@@ -53,8 +81,32 @@ func (p *treePrinter) items(items []Item) {
 		case *Attribute:
 			p.attribute(item)
 		}
+		for _, text := range b.Behind {
+			p.WriteString("  " + text)
+		}
 		p.WriteByte('\n')
 	}
+	if apart && tall && len(last) > 0 {
+		p.WriteByte('\n')
+	}
+	p.lines(last)
+}
+
+func (p *treePrinter) lines(list []string) {
+	for _, text := range list {
+		p.margin()
+		p.WriteString(text + "\n")
+	}
+}
+
+// multiline reports whether item takes several lines for its last body.
+func multiline(item Item) bool {
+	a, ok := item.(*Attribute)
+	if !ok || !endsWithBody(a.Value) {
+		return false
+	}
+	protos := a.Value.(*Component).Protos
+	return len(protos[len(protos)-1].Body.Items) > 0
 }
 
 func (p *treePrinter) include(inc *Include) {
@@ -117,14 +169,14 @@ func (p *treePrinter) comma(i int, sep string) {
 	}
 }
 
-func (p *treePrinter) body(items []Item) {
-	if len(items) == 0 {
+func (p *treePrinter) body(items []Item, last []string) {
+	if len(items) == 0 && len(last) == 0 {
 		p.WriteString("{}")
 		return
 	}
 	p.WriteString("{\n")
 	p.indent++
-	p.items(items)
+	p.items(items, last)
 	p.indent--
 	p.margin()
 	p.WriteByte('}')
@@ -182,7 +234,7 @@ func (p *treePrinter) component(c *Component) {
 		}
 		switch {
 		case proto.Body != nil:
-			p.body(proto.Body.Items)
+			p.body(proto.Body.Items, p.look(proto.Body).Last)
 		case proto.Link != nil:
 			p.WriteString(value.LinkText(proto.Link))
 		default:
@@ -204,7 +256,7 @@ func (p *treePrinter) reference(r *Reference) {
 		} else {
 			p.WriteString("APPLY ")
 		}
-		p.body(r.Apply.Items)
+		p.body(r.Apply.Items, p.look(r.Apply).Last)
 		return
 	}
 	if r.Optional {
@@ -250,7 +302,7 @@ func (p *treePrinter) operation(c *Component) {
 		p.WriteString("SWITCH ")
 		arms := list[len(list)-2*c.Arms:]
 		if body := list[:len(list)-2*c.Arms]; len(body) > 0 {
-			p.body(body)
+			p.body(body, nil)
 			p.WriteByte(' ')
 		}
 		for i := 0; i < len(arms); i += 2 {
