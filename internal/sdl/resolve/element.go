@@ -315,7 +315,7 @@ func (e *Element) Kinds() []value.Kind {
 }
 
 func kindsOf(classes []string) (kinds []value.Kind) {
-	for k := value.KindNull; k < value.KindTBD; k++ {
+	for k := range value.KindTBD {
 		if accepts(classes, k) {
 			kinds = append(kinds, k)
 		}
