@@ -86,13 +86,17 @@ func New(code Code, at Span, message string) Diagnostic {
 	}
 }
 
-// MaxPerFile is how many diagnostics a List keeps for one file.
-const MaxPerFile = 50
+// MaxPerFile is how many diagnostics a List keeps for one file, and MaxKept how
+// many for all files.
+const (
+	MaxPerFile = 50
+	MaxKept    = 1_000
+)
 
 // List collects diagnostics in the order they are added and keeps at most
-// MaxPerFile for each file; of the rest it knows the number. An error beyond
-// the limit takes the place of the last warning or note. The zero List is
-// ready for use.
+// MaxPerFile for each file and MaxKept in all; of the rest it knows the number.
+// An error beyond a limit takes the place of the last warning or note that
+// counts for it. The zero List is ready for use.
 type List struct {
 	kept    []Diagnostic
 	files   map[string]*tally
@@ -119,21 +123,35 @@ func (l *List) Add(d Diagnostic) {
 		t = &tally{}
 		l.files[file] = t
 	}
-	if t.kept < MaxPerFile {
+	if t.kept < MaxPerFile && len(l.kept) < MaxKept {
 		t.kept++
 		l.kept = append(l.kept, d)
 		return
 	}
-	t.dropped++
-	if d.Severity != Error {
+	i := -1
+	if d.Severity == Error {
+		i = l.lesser(file, t)
+	}
+	if i < 0 {
+		t.dropped++
 		return
 	}
+	other := l.files[l.kept[i].Span.Pos.File]
+	other.kept--
+	other.dropped++
+	t.kept++
+	l.kept = append(slices.Delete(l.kept, i, i+1), d)
+}
+
+// lesser returns the last warning or note whose place an error in file can
+// take, or -1.
+func (l *List) lesser(file string, t *tally) int {
 	for i, k := range slices.Backward(l.kept) {
-		if k.Severity != Error && k.Span.Pos.File == file {
-			l.kept = append(slices.Delete(l.kept, i, i+1), d)
-			return
+		if k.Severity != Error && (t.kept < MaxPerFile || k.Span.Pos.File == file) {
+			return i
 		}
 	}
+	return -1
 }
 
 // Same returns the diagnostic kept that says the same of the same place as d, or
@@ -155,10 +173,13 @@ func (l *List) Same(d Diagnostic) *Diagnostic {
 // no use in making a good one.
 func (l *List) Full(file string) bool {
 	t := l.files[file]
-	if t == nil || t.kept < MaxPerFile {
+	if t == nil {
+		t = &tally{}
+	}
+	if t.kept < MaxPerFile && len(l.kept) < MaxKept {
 		return false
 	}
-	return !slices.ContainsFunc(l.kept, func(d Diagnostic) bool { return d.Severity != Error && d.Span.Pos.File == file })
+	return l.lesser(file, t) < 0
 }
 
 // Append adds all diagnostics of m, those m only counted included.
@@ -213,7 +234,7 @@ type Dropped struct {
 	Count int
 }
 
-// Dropped returns the files with more than MaxPerFile diagnostics, by name.
+// Dropped returns the files of which not all diagnostics were kept, by name.
 func (l *List) Dropped() []Dropped {
 	var ds []Dropped
 	for file, t := range l.files {

@@ -257,3 +257,27 @@ func TestTableOfCodes(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 }
+
+func TestListKeepsABoundedNumberOfAllFilesAndErrorsFirst(t *testing.T) {
+	var l List
+	at := func(file string, line int) Span { return At(value.Pos{File: file, Line: line, Col: 1}) }
+	for i := range MaxKept {
+		l.Add(Diagnostic{Severity: Warning, Span: at(fmt.Sprintf("w%d", i), 1)})
+	}
+	if l.Full("new") {
+		t.Error("no place for an error, and there are warnings")
+	}
+	for i := range 2 * MaxKept {
+		l.Add(Diagnostic{Severity: Error, Span: at(fmt.Sprintf("e%d", i), 1)})
+	}
+	kept, dropped := l.All(), 0
+	for _, d := range l.Dropped() {
+		dropped += d.Count
+	}
+	if len(kept) != MaxKept || kept[0].Severity != Error || kept[0].Span.Pos.File != "e0" || dropped != 2*MaxKept {
+		t.Errorf("kept %d, the first %v, dropped %d", len(kept), kept[0], dropped)
+	}
+	if l.Errors() != 2*MaxKept || l.Warnings() != MaxKept || !l.Full("new") {
+		t.Errorf("%d errors, %d warnings, full %v", l.Errors(), l.Warnings(), l.Full("new"))
+	}
+}
