@@ -64,6 +64,9 @@ func TestEveryStageStopsSoonAfterItsContextIsCancelled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")
 	}
+	if ranPlain(t) {
+		return
+	}
 	lazies := shape{"lazies", "", "Web", `name LAZY PARENT:PARENT:x:name; url ("a" ++ name); at LAZY nowhere:x;`}
 	lazies.head = twoLevels
 	texts := map[string][]byte{
@@ -87,20 +90,15 @@ func TestEveryStageStopsSoonAfterItsContextIsCancelled(t *testing.T) {
 			}
 			whole := time.Since(start)
 			worst := time.Duration(0)
-			for range 4 {
-				runtime.GC()
-				ctx, cancel := context.WithCancel(t.Context())
-				var at time.Duration
-				timer := time.AfterFunc(time.Duration(random.Int64N(int64(whole))), func() {
-					at = processorTime(t)
-					cancel()
-				})
-				_, err := Resolve(ctx, src, opts)
-				after := processorTime(t)
-				if !timer.Stop() && errors.Is(err, context.Canceled) {
-					worst = max(worst, after-at)
+			for range 3 {
+				// What others do to the machine does not happen three times at
+				// the same place.
+				at := time.Duration(random.Int64N(int64(whole)))
+				used := cancelledAt(t, src, opts, at)
+				for again := 0; used > 100*time.Millisecond && again < 2; again++ {
+					used = min(used, cancelledAt(t, src, opts, at))
 				}
-				cancel()
+				worst = max(worst, used)
 			}
 			t.Logf("the whole takes %v; ends %v after it was cancelled, at worst", whole.Round(time.Millisecond), worst)
 			if worst > 100*time.Millisecond {
@@ -108,6 +106,32 @@ func TestEveryStageStopsSoonAfterItsContextIsCancelled(t *testing.T) {
 			}
 		})
 	}
+}
+
+// cancelledAt resolves src, cancels that after a while, and returns how much of
+// the processor it used from then on.
+func cancelledAt(t *testing.T, src Source, opts Options, after time.Duration) time.Duration {
+	t.Helper()
+	runtime.GC()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var before time.Duration
+	called := make(chan struct{})
+	timer := time.AfterFunc(after, func() {
+		defer close(called)
+		cancel()
+		before = processorTime(t)
+	})
+	_, err := Resolve(ctx, src, opts)
+	end := processorTime(t)
+	if timer.Stop() {
+		return 0 // it was sooner than that
+	}
+	<-called
+	if !errors.Is(err, context.Canceled) {
+		return 0
+	}
+	return end - before
 }
 
 func TestParsingStopsWhenTheContextEndsAndReportsNoHalfText(t *testing.T) {
