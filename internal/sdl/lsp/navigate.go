@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -72,53 +73,64 @@ func (s *server) locationRange(t *text.Text, l answer.Location) protocol.Range {
 	return s.span(t, from, to)
 }
 
+// maxReaders bounds the descriptions that are looked into for one attribute.
+const maxReaders = 500
+
 // subject returns the attribute at a position, with all descriptions of the
 // workspace that read a file which gives it. The first is the one of the
-// position.
-func (s *server) subject(ctx context.Context, w *workspace.Snapshot, p protocol.TextDocumentPositionParams) (*answer.Subject, []*answer.View, error) {
+// position. It reports whether these are all that there may be.
+func (s *server) subject(ctx context.Context, w *workspace.Snapshot, p protocol.TextDocumentPositionParams) (*answer.Subject, []*answer.View, bool, error) {
 	v, off, err := s.view(ctx, w, p)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, false, err
 	}
 	subject, ok := v.Subject(off)
 	if !ok {
-		return nil, nil, nil
+		return nil, nil, true, nil
 	}
-	views := []*answer.View{v}
-	var others []*answer.View
-	for _, file := range w.Files(ctx, v.Name) {
-		tree, err := w.Inspect(ctx, file)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil, nil, ctx.Err()
-			}
-			continue // it is gone
-		}
-		t := w.Text(file)
-		if tree == v.Tree || t == nil {
-			continue
-		}
-		others = append(others, &answer.View{Name: file, Text: t, Tree: tree, Source: w.Text, Known: s.known()})
-	}
+	views, all := []*answer.View{v}, true
+	tried := map[string]bool{v.Tree.Includes()[0]: true}
 	subject.Grow(v)
 	for grown := true; grown; {
 		grown = false
-		for i := 0; i < len(others); i++ {
-			o := others[i]
-			reads := slices.ContainsFunc(o.Tree.Includes(), func(file string) bool {
-				return slices.ContainsFunc(subject.Files(), func(given string) bool { return given == file })
-			})
-			if reads {
+		files := subject.Files()
+		readers, some := w.Readers(ctx, v.Name, files)
+		all = some && all
+		for _, file := range append(readers, files...) {
+			if tried[file] || strings.HasPrefix(file, workspace.Library) {
+				continue
+			}
+			if len(tried) > maxReaders {
+				all = false
+				break
+			}
+			tried[file] = true
+			o, err := s.reader(ctx, w, file)
+			if err != nil {
+				return nil, nil, false, err
+			}
+			if o != nil && slices.ContainsFunc(o.Tree.Includes(), func(name string) bool { return slices.Contains(files, name) }) {
 				views = append(views, o)
-				others = slices.Delete(others, i, i+1)
-				i--
 			}
 		}
 		for _, o := range views {
 			grown = subject.Grow(o) || grown
 		}
 	}
-	return subject, views, nil
+	return subject, views, all, ctx.Err()
+}
+
+// reader returns the description that begins with file; nil if it is gone.
+func (s *server) reader(ctx context.Context, w *workspace.Snapshot, file string) (*answer.View, error) {
+	tree, err := w.Inspect(ctx, file)
+	if err != nil {
+		return nil, ctx.Err()
+	}
+	t := w.Text(file)
+	if t == nil {
+		return nil, nil
+	}
+	return &answer.View{Name: file, Text: t, Tree: tree, Source: w.Text, Known: s.known()}, nil
 }
 
 func references(ctx context.Context, s *server, w *workspace.Snapshot, params json.RawMessage) (any, error) {
@@ -126,9 +138,12 @@ func references(ctx context.Context, s *server, w *workspace.Snapshot, params js
 	if err != nil {
 		return nil, err
 	}
-	subject, views, err := s.subject(ctx, w, p.TextDocumentPositionParams)
+	subject, views, all, err := s.subject(ctx, w, p.TextDocumentPositionParams)
 	if err != nil {
 		return nil, err
+	}
+	if !all {
+		s.say("window/showMessage", protocol.MessageTypeWarning, "references: "+tooMany(len(views)))
 	}
 	var list []answer.Location
 	for _, v := range views {
@@ -146,7 +161,7 @@ func prepareRename(ctx context.Context, s *server, w *workspace.Snapshot, params
 	if err != nil {
 		return nil, err
 	}
-	subject, views, err := s.subject(ctx, w, p.TextDocumentPositionParams)
+	subject, views, _, err := s.subject(ctx, w, p.TextDocumentPositionParams)
 	if err != nil || subject == nil {
 		return nil, err
 	}
@@ -162,6 +177,12 @@ func prepareRename(ctx context.Context, s *server, w *workspace.Snapshot, params
 	}{s.span(views[0].Text, at.From, at.To), subject.Name}, nil
 }
 
+// tooMany says that not all descriptions that may use an attribute were looked
+// into.
+func tooMany(n int) string {
+	return fmt.Sprintf("the workspace has too many descriptions that may use it: %d were looked into; open a smaller folder to have all of them", n)
+}
+
 var errNothingToRename = errors.New("there is no attribute here")
 
 func rename(ctx context.Context, s *server, w *workspace.Snapshot, params json.RawMessage) (any, error) {
@@ -169,12 +190,15 @@ func rename(ctx context.Context, s *server, w *workspace.Snapshot, params json.R
 	if err != nil {
 		return nil, err
 	}
-	subject, views, err := s.subject(ctx, w, p.TextDocumentPositionParams)
+	subject, views, all, err := s.subject(ctx, w, p.TextDocumentPositionParams)
 	if err != nil {
 		return nil, err
 	}
 	if subject == nil {
 		return nil, errNothingToRename
+	}
+	if !all {
+		return nil, answer.Refusal(tooMany(len(views)))
 	}
 	name := strings.TrimSpace(p.NewName)
 	var list []answer.Location

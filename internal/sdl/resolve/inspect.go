@@ -135,6 +135,9 @@ func InspectTree(ctx context.Context, src Source, tree *syntax.File, opts Option
 			p.Target.in = in
 		}
 	}
+	// Nothing is read any more: the folders and texts need not be held.
+	r.main, r.texts = nil, nil
+	r.opts.Include, r.opts.WorkDir, r.opts.Outside, r.opts.Fetch = nil, nil, nil, nil
 	return in, ctx.Err()
 }
 

@@ -24,15 +24,18 @@ type cache struct {
 	entries map[string]*entry
 	library map[string]*text.Text
 	mains   map[string]string // what a file was found to be part of
-	last    int
+	last    int               // counts
+	names   map[string]included
 }
 
 func newCache() *cache {
-	return &cache{entries: map[string]*entry{}, library: map[string]*text.Text{}, mains: map[string]string{}}
+	return &cache{entries: map[string]*entry{}, library: map[string]*text.Text{}, mains: map[string]string{}, names: map[string]included{}}
 }
 
 // entry is what is known of the description that begins with one file.
 type entry struct {
+	used int // the moment of the last use, as cache.last counts
+
 	work   turn // held while it is resolved
 	result *Result
 	good   *resolve.Result // the last without errors
@@ -68,15 +71,41 @@ func (t turn) take(ctx context.Context) error {
 
 func (t turn) give() { <-t }
 
-func (c *cache) entry(name string) *entry {
+// maxKept bounds the descriptions that are kept though the file they begin with
+// is not open.
+const maxKept = 32
+
+// entry returns what is known of the description that begins with the file
+// called name.
+func (s *Snapshot) entry(name string) *entry {
+	c := s.cache
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.entries[name]
 	if e == nil {
+		c.shed(s)
 		e = &entry{work: newTurn(), look: newTurn()}
 		c.entries[name] = e
 	}
+	c.last++
+	e.used = c.last
 	return e
+}
+
+// shed makes room for one more entry. The caller holds the lock.
+func (c *cache) shed(s *Snapshot) {
+	closed, oldest := 0, ""
+	for name, e := range c.entries {
+		if s.docs[name] != nil {
+			continue
+		}
+		if closed++; oldest == "" || e.used < c.entries[oldest].used {
+			oldest = name
+		}
+	}
+	if closed >= maxKept {
+		delete(c.entries, oldest)
+	}
 }
 
 // number returns a stamp no other document has.
@@ -120,7 +149,9 @@ type Result struct {
 	Name string          // of the file
 	Good *resolve.Result // the last without errors, or nil
 	seen *record
-	s    *Snapshot
+	// cache has the texts of the library. The snapshot is not held: it has all
+	// other documents as they were.
+	cache *cache
 }
 
 // Text returns the text of a file as the analysis read it.
@@ -128,13 +159,16 @@ func (r *Result) Text(name string) *text.Text {
 	if t := r.seen.texts[name]; t != nil {
 		return t
 	}
-	return r.s.Text(name)
+	if strings.HasPrefix(name, Library) {
+		return r.cache.libraryText(name)
+	}
+	return nil
 }
 
 // Resolve resolves the description that begins with the file called name. The
 // error is that of ctx, or of reading the file.
 func (s *Snapshot) Resolve(ctx context.Context, name string) (*Result, error) {
-	e := s.cache.entry(name)
+	e := s.entry(name)
 	if err := e.work.take(ctx); err != nil {
 		return nil, err
 	}
@@ -159,7 +193,7 @@ func (s *Snapshot) Resolve(ctx context.Context, name string) (*Result, error) {
 	if res.Tree != nil && res.Diagnostics.Errors() == 0 {
 		e.good = res
 	}
-	e.result = &Result{Result: res, Name: name, Good: e.good, seen: in.seen, s: s}
+	e.result = &Result{Result: res, Name: name, Good: e.good, seen: in.seen, cache: s.cache}
 	return e.result, nil
 }
 
@@ -234,7 +268,7 @@ func (in *input) folder(s *Snapshot, dir string) resolve.Folder {
 // Inspect looks into the description that begins with the file called name. The
 // error is that of ctx, or of reading the file.
 func (s *Snapshot) Inspect(ctx context.Context, name string) (*resolve.Inspection, error) {
-	e := s.cache.entry(name)
+	e := s.entry(name)
 	if err := e.look.take(ctx); err != nil {
 		return nil, err
 	}
@@ -255,7 +289,7 @@ func (s *Snapshot) Inspect(ctx context.Context, name string) (*resolve.Inspectio
 // item being written is left out, which are the same from one key to the next:
 // the last one is kept.
 func (s *Snapshot) InspectText(ctx context.Context, name, file string, t *text.Text) (*resolve.Inspection, error) {
-	e := s.cache.entry(name)
+	e := s.entry(name)
 	if err := e.look.take(ctx); err != nil {
 		return nil, err
 	}

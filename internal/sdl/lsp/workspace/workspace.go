@@ -180,43 +180,6 @@ func (s *Snapshot) Text(name string) *text.Text {
 	return text.New(string(content))
 }
 
-// maxFiles bounds how many descriptions of a workspace are looked at.
-const maxFiles = 1000
-
-// Files returns the descriptions of the workspace: those open, and those in
-// its folders, or in the folder of the file near if there are no folders.
-func (s *Snapshot) Files(ctx context.Context, near string) []string {
-	files := map[string]bool{}
-	for name := range s.docs {
-		if !strings.HasPrefix(name, Library) {
-			files[name] = true
-		}
-	}
-	folders := s.options.Folders
-	if len(folders) == 0 && filepath.IsAbs(near) {
-		folders = []string{filepath.Dir(near)}
-	}
-	seen := 0
-	for _, folder := range folders {
-		// What cannot be read is not part of the workspace.
-		_ = filepath.WalkDir(folder, func(p string, e os.DirEntry, err error) error {
-			seen++
-			switch {
-			case err != nil:
-				return nil
-			case ctx.Err() != nil || seen > 50*maxFiles || len(files) > maxFiles:
-				return filepath.SkipAll
-			case e.IsDir() && p != folder && (strings.HasPrefix(e.Name(), ".") || e.Name() == "node_modules"):
-				return filepath.SkipDir
-			case e.Type().IsRegular() && path.Ext(p) == ".sf" && s.Document(p) == nil:
-				files[p] = true
-			}
-			return nil
-		})
-	}
-	return slices.Sorted(maps.Keys(files))
-}
-
 // LibraryFile returns the text of a file of the built-in library, by the name
 // that positions carry.
 func LibraryFile(name string) (string, bool) {
@@ -285,7 +248,8 @@ func (s *Snapshot) Main(ctx context.Context, name string) (string, error) {
 			return last, err
 		}
 	}
-	for _, other := range s.Files(ctx, name) {
+	others, _ := s.Readers(ctx, name, []string{name})
+	for _, other := range others {
 		if includes, err := s.includes(ctx, other, name); err != nil || includes {
 			s.cache.setMain(name, other)
 			return other, err
@@ -296,8 +260,7 @@ func (s *Snapshot) Main(ctx context.Context, name string) (string, error) {
 
 // includes reports whether the description main reads the file called name.
 func (s *Snapshot) includes(ctx context.Context, main, name string) (bool, error) {
-	t := s.Text(main)
-	if main == name || t == nil || !strings.Contains(t.String(), path.Base(name)) {
+	if main == name || s.Text(main) == nil {
 		return false, nil
 	}
 	tree, err := s.Inspect(ctx, main)

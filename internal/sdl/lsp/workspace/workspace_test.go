@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -135,7 +136,49 @@ func TestPathsAreWhatAnIncludeCanName(t *testing.T) {
 	if got := s.Paths(main, "sub/"); !slices.Equal(got, []string{"sub/deep.sf"}) {
 		t.Errorf("in sub: %v", got)
 	}
-	if got := s.Files(t.Context(), main); len(got) != 4 {
+	if got, all := s.Files(t.Context(), main); len(got) != 4 || !all {
 		t.Errorf("descriptions of the workspace: %v", got)
+	}
+}
+
+func TestReadersAreFoundThroughOtherFilesAndTheLibrary(t *testing.T) {
+	dir := folder(t,
+		"main.sf", "#include \"sub/mid.sf\"\nsfConfig extends Part;\n", "sub/mid.sf", "#include? \"part.sf\"\n", "sub/part.sf", "Part extends { a 1; }\n",
+		"free.sf", "// #include \"part.sf\"\nsfConfig extends {}\n", "web.sf", "#include \"aloft/components.sf\"\nsfConfig extends VM;\n",
+	)
+	s, part := snapshot(dir), filepath.Join(dir, "sub", "part.sf")
+	got, all := s.Readers(t.Context(), part, []string{part})
+	if want := []string{filepath.Join(dir, "main.sf"), filepath.Join(dir, "sub", "mid.sf")}; !all || !slices.Equal(got, want) {
+		t.Errorf("read part.sf: %v, all %v; want %v", got, all, want)
+	}
+	if main, err := s.Main(t.Context(), part); err != nil || main != filepath.Join(dir, "main.sf") {
+		t.Errorf("part.sf is part of %s, %v", main, err)
+	}
+	got, all = s.Readers(t.Context(), part, []string{Library + "aloft/vm.sf"})
+	if want := []string{filepath.Join(dir, "web.sf")}; !all || !slices.Equal(got, want) {
+		t.Errorf("read vm.sf: %v, all %v; want %v", got, all, want)
+	}
+	write(t, filepath.Join(dir, "free.sf"), "#include \"sub/part.sf\"\nsfConfig extends {}\n")
+	if got, _ = s.Readers(t.Context(), part, []string{part}); len(got) != 3 {
+		t.Errorf("after a change on disk: %v", got)
+	}
+}
+
+func TestOnlySomeDescriptionsThatAreNotOpenAreKept(t *testing.T) {
+	dir := t.TempDir()
+	s := snapshot(dir)
+	for i := range 3 * maxKept {
+		name := filepath.Join(dir, strconv.Itoa(i)+".sf")
+		if i%3 == 0 {
+			s = s.With(name, text.New("sfConfig extends {}\n"))
+		} else {
+			write(t, name, "sfConfig extends {}\n")
+		}
+		if _, err := s.Inspect(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(s.cache.entries); n != 2*maxKept {
+		t.Errorf("%d are kept, want %d open and as many closed ones", n, maxKept)
 	}
 }
