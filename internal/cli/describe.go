@@ -134,6 +134,10 @@ func (a *app) description(ctx context.Context, file string, f *describeFlags) (s
 	}
 	opts.Print = func(text string) { fmt.Fprintln(a.Stderr, text) }
 
+	if info, err := os.Stat(file); err == nil && info.IsDir() {
+		return src, opts, nil, fail("name the files in it: "+filepath.Join(file, "*.sf"), "%s is a folder", file)
+	}
+
 	var folders []func() error
 	closeAll := func() {
 		for _, c := range folders {
@@ -187,10 +191,17 @@ func (a *app) printDiagnostics(l *diag.List, form string) error {
 	case "sarif":
 		return diag.WriteSARIF(a.Stderr, l)
 	}
-	return diag.WriteText(a.Stderr, l, func(file string) ([]byte, bool) {
-		text, err := os.ReadFile(file)
-		return text, err == nil
-	})
+	return diag.WriteText(a.Stderr, l, excerptSource)
+}
+
+// excerptSource returns the text that a diagnostic shows a line of. A pipe or
+// device is not read: that could take for ever.
+func excerptSource(file string) ([]byte, bool) {
+	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
+		return nil, false
+	}
+	text, err := os.ReadFile(file)
+	return text, err == nil
 }
 
 // diagnostics gives what the daemon found wrong with a description the form of

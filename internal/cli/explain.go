@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"regexp"
 	"strings"
 
@@ -88,48 +87,73 @@ func (a *app) explain(ctx context.Context, file, text string, f *describeFlags) 
 	reasons, err := explain.Attribute(in, names)
 	if missing, ok := errors.AsType[*explain.NotFoundError](err); ok {
 		top, topErr := explain.Attribute(in, path.Names())
+		made, makerErr := a.maker(ctx, in, src, opts, names)
 		switch {
 		case topErr == nil && len(top) > 0:
 			names, reasons = path.Names(), top
+		case makerErr != nil:
+			return makerErr
+		case len(made) > 0:
+			reasons = made
 		case len(missing.Nearest) > 0:
 			return fail("did you mean "+strings.Join(missing.Nearest, " or ")+"?", "%s: %w", file, err)
 		default:
 			return fmt.Errorf("%s: %w", file, err)
 		}
 	}
-	ans := explanation{Path: strings.Join(names, ":"), Reasons: a.reasons(reasons, sourceLines{})}
-	v, known, err := a.valueOf(ctx, src, opts, names)
+	ans := explanation{Path: explain.Path(names), Reasons: a.reasons(reasons, sourceLines{})}
+	v, why, err := a.valueOf(ctx, src, opts, names)
 	if err != nil {
 		return err
 	}
-	if known {
+	if v != nil {
 		ans.Value = value.TypedJSON(v)
 	}
-	return a.printExplanation(ans, v)
+	return a.printExplanation(ans, v, why)
 }
 
 // valueOf returns the resolved value that names lead to from the top of the
-// file, if the description could be resolved and the value is in the result.
-func (a *app) valueOf(ctx context.Context, src resolve.Source, opts resolve.Options, names []string) (value.Value, bool, error) {
+// file; or, without one, why there is none.
+func (a *app) valueOf(ctx context.Context, src resolve.Source, opts resolve.Options, names []string) (v value.Value, why string, err error) {
 	opts.Print = nil
 	res, err := resolve.Resolve(ctx, src, opts)
-	if err != nil {
-		return nil, false, fmt.Errorf("description %s: %w", src.Name, bare(err))
+	switch {
+	case err != nil:
+		return nil, "", fmt.Errorf("description %s: %w", src.Name, bare(err))
+	case res.Description == nil:
+		return nil, "known only when the description has no errors", nil
+	case names[0] != "sfConfig":
+		return nil, "not in the result, which is what sfConfig holds", nil
 	}
-	if res.Description == nil || names[0] != "sfConfig" {
-		return nil, false, nil
-	}
-	var v value.Value = res.Description.Root
+	v = res.Description.Root
 	for _, name := range names[1:] {
-		c, ok := v.(*value.Component)
-		if !ok {
-			return nil, false, nil
+		c, _ := v.(*value.Component)
+		if c == nil {
+			return nil, "not in the result", nil
 		}
-		if v, ok = c.Get(name); !ok {
-			return nil, false, nil
+		inside, ok := c.Get(name)
+		if !ok {
+			return nil, "not in the result", nil
+		}
+		v = inside
+	}
+	return v, "", nil
+}
+
+// maker explains a value that no line gives: what a function made. It returns
+// nothing if names lead to none in the result.
+func (a *app) maker(ctx context.Context, in *resolve.Inspection, src resolve.Source, opts resolve.Options, names []string) ([]explain.Reason, error) {
+	if v, _, err := a.valueOf(ctx, src, opts, names); v == nil || err != nil {
+		return nil, err
+	}
+	for n := len(names) - 1; n > 1; n-- {
+		reasons, err := explain.Attribute(in, names[:n])
+		if err == nil && len(reasons) > 0 {
+			made := explain.Reason{What: "made by " + explain.Path(names[:n]), At: reasons[0].At}
+			return append([]explain.Reason{made}, reasons[1:]...), nil
 		}
 	}
-	return v, true, nil
+	return nil, nil
 }
 
 // sourceLines are the lines of the files that reasons lie in.
@@ -138,8 +162,8 @@ type sourceLines map[string][]string
 func (s sourceLines) line(at value.Pos) string {
 	lines, ok := s[at.File]
 	if !ok {
-		text, err := os.ReadFile(at.File)
-		if name, inLibrary := strings.CutPrefix(at.File, "library/"); err != nil && inLibrary {
+		text, read := excerptSource(at.File)
+		if name, inLibrary := strings.CutPrefix(at.File, "library/"); !read && inLibrary {
 			text, _ = fs.ReadFile(library.FS, name)
 		}
 		lines = strings.Split(string(text), "\n")
@@ -172,7 +196,7 @@ func (a *app) reasons(list []explain.Reason, s sourceLines) []reason {
 	return out
 }
 
-func (a *app) printExplanation(ans explanation, v value.Value) error {
+func (a *app) printExplanation(ans explanation, v value.Value, why string) error {
 	t := table{head: []string{"WHERE", "WHY", "SOURCE"}}
 	var add func(list []reason, depth int)
 	add = func(list []reason, depth int) {
@@ -185,7 +209,7 @@ func (a *app) printExplanation(ans explanation, v value.Value) error {
 	}
 	add(ans.Reasons, 0)
 	if a.format == "table" || a.format == "wide" {
-		shown := "known only when the description has no errors"
+		shown := why
 		if v != nil {
 			shown, _, _ = strings.Cut(value.Source(v), "\n")
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -67,8 +68,13 @@ func (a *app) check(ctx context.Context, files []string, f *describeFlags) error
 	errs := 0
 	for _, file := range files {
 		res, err := a.resolveQuietly(ctx, file, f)
-		if err != nil {
+		if _, misused := errors.AsType[remedied](err); misused || ctx.Err() != nil {
 			return err
+		}
+		if err != nil { // what the other files are is worth knowing all the same
+			a.tell(err)
+			errs++
+			continue
 		}
 		n := res.Diagnostics.Errors()
 		errs += n

@@ -229,12 +229,22 @@ func (w walker) linked(s resolve.Scope, r *syntax.Reference, depth int) Reason {
 		reason.Because = w.member(last.In, m, depth+1)
 	case last.To.Valid():
 		reason.Because = []Reason{{What: "the component " + shown(last.To, ""), At: last.To.Span().Pos}}
+	case slices.ContainsFunc(r.Parts, given):
 	case last.Kind == model.Lazy || last.Kind == model.External:
 		reason.What += ", known only when it runs"
 	default:
 		reason.What += ", which is not found"
 	}
 	return reason
+}
+
+// given reports whether p reads what the description was given from outside.
+func given(p value.Part) bool {
+	switch p.Kind {
+	case value.PartProperty, value.PartIProperty, value.PartEnvProperty, value.PartIEnvProperty, value.PartConstant:
+		return true
+	}
+	return false
 }
 
 // follow returns the last step of a link; of one that ends on the way, only
@@ -276,5 +286,17 @@ func shown(s resolve.Scope, name string) string {
 	if len(names) == 0 {
 		return "the top of the file"
 	}
-	return strings.Join(names, ":")
+	return Path(names)
+}
+
+// Path writes the path that names make from the top of the file. It can be
+// given back: names that are no plain words stand in quotes.
+func Path(names []string) string {
+	if len(names) > 0 && names[0] == "sfConfig" {
+		if len(names) == 1 {
+			return names[0]
+		}
+		return names[0] + ":" + value.PathOf(names[1:]...).String()
+	}
+	return value.PathOf(names...).String()
 }
