@@ -26,6 +26,11 @@ type initializeParams struct {
 		General struct {
 			PositionEncodings []string `json:"positionEncodings"`
 		} `json:"general"`
+		Workspace struct {
+			WatchedFiles struct {
+				Dynamic bool `json:"dynamicRegistration"`
+			} `json:"didChangeWatchedFiles"`
+		} `json:"workspace"`
 		Window struct {
 			WorkDoneProgress bool `json:"workDoneProgress"`
 		} `json:"window"`
@@ -91,6 +96,7 @@ func (s *server) initialize(params json.RawMessage) (any, error) {
 		progress:  p.Capabilities.Window.WorkDoneProgress,
 		hierarchy: p.Capabilities.TextDocument.DocumentSymbol.Hierarchical,
 		related:   p.Capabilities.TextDocument.PublishDiagnostics.RelatedInformation,
+		watches:   p.Capabilities.Workspace.WatchedFiles.Dynamic,
 	}
 	encoding := "utf-16"
 	if slices.Contains(p.Capabilities.General.PositionEncodings, "utf-8") {
@@ -180,6 +186,8 @@ func (s *server) notification(ctx context.Context, m message) error {
 	}
 	var err error
 	switch m.Method {
+	case "initialized":
+		s.watch(ctx)
 	case "textDocument/didOpen":
 		err = s.didOpen(ctx, m.Params)
 	case "textDocument/didChange":
@@ -195,6 +203,23 @@ func (s *server) notification(ctx context.Context, m message) error {
 		s.Log.Warn("notification ignored", "method", m.Method, "error", err)
 	}
 	return nil
+}
+
+// watch asks the client to tell of descriptions that change on disk. Without
+// that they are read again at the next edit.
+func (s *server) watch(ctx context.Context) {
+	if !s.client.watches {
+		return
+	}
+	params := map[string]any{"registrations": []any{map[string]any{
+		"id": "descriptions", "method": "workspace/didChangeWatchedFiles",
+		"registerOptions": map[string]any{"watchers": []any{map[string]string{"globPattern": "**/*.sf"}}},
+	}}}
+	s.requests.Go(func() {
+		if err := s.call(ctx, "client/registerCapability", params, nil); err != nil {
+			s.Log.Debug("files are not watched", "error", err)
+		}
+	})
 }
 
 // cancel ends the request that params name, if it is still worked on.

@@ -102,6 +102,7 @@ type client struct {
 	progress  bool
 	hierarchy bool // nested document symbols
 	related   bool // related places in diagnostics
+	watches   bool // files on disk, if asked to
 }
 
 // Run serves the client until it says exit, goes away, or ctx ends. It returns

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -73,6 +74,22 @@ func TestMemoryDoesNotGrowWithEdits(t *testing.T) {
 	before := used(9)
 	if after := used(24); after > before+before/2 {
 		t.Errorf("%d bytes after 9 keys, %d after 24 more", before, after)
+	}
+}
+
+func TestClientIsAskedToWatchDescriptions(t *testing.T) {
+	e := start(t, Config{})
+	e.must("initialize", map[string]any{"capabilities": map[string]any{
+		"workspace": map[string]any{"didChangeWatchedFiles": map[string]any{"dynamicRegistration": true}},
+	}}, nil)
+	e.notify("initialized", struct{}{})
+	e.until("which files to watch", func() bool {
+		return slices.ContainsFunc(e.notes, func(m message) bool {
+			return m.Method == "client/registerCapability" && strings.Contains(string(m.Params), `"**/*.sf"`)
+		})
+	})
+	if err := e.leave(); err != nil {
+		t.Error(err)
 	}
 }
 
