@@ -151,7 +151,7 @@ var hostile = []struct {
 	{"4 MB of references", func() string { return "sfConfig extends {" + strings.Repeat("a LAZY b:c:d;", 4<<20/13) + "}" }, "", ""},
 	{"16 MB of operands", func() string { return config("(0" + strings.Repeat(" + 1", 4<<20) + ")") }, diag.TooDeep, "+"},
 	{"16 MB of elements", func() string { return config("[| 1" + strings.Repeat(",1", 8<<20) + "|]") }, diag.TooDeep, "[|"},
-	{"16 MB of comments", func() string { return strings.Repeat("//\n", 16<<20/3) + config("1") }, "", ""},
+	{"8 MB of comments", func() string { return strings.Repeat("//\n", 8<<20/3) + config("1") }, "", ""},
 	{"500,000 attributes", func() string { return "sfConfig extends {" + repeat(500_000, "a# #;\n") + "}" }, "", ""},
 	{"300,000 tags", func() string { return "sfConfig extends { [" + repeat(300_000, "t# ") + "] a 1; }" }, "", ""},
 	{"a path name of 1,000,000 steps", func() string { return "sfConfig extends { " + strings.Repeat("a:", 1_000_000) + "b 1; }" }, diag.PlaceNotFound, ""},
