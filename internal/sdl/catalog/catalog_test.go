@@ -1,6 +1,10 @@
 package catalog
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 
@@ -60,5 +64,45 @@ Plain extends { a 1; }
 	}
 	if mode, _ := x.Attribute("mode"); mode.Default != value.String("lru") {
 		t.Errorf("got %+v", mode)
+	}
+}
+
+// A pipe that nobody writes to would be read for ever.
+func TestOnlyFilesAndFoldersAreRead(t *testing.T) {
+	dir := t.TempDir()
+	const own = "#include \"aloft/components.sf\"\nOwn extends Process {}\n"
+	if err := os.MkdirAll(filepath.Join(dir, "sub", "deep"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"own.sf", "sub/second.sf", "sub/deep/third.sf", ".hidden.sf"} {
+		text := strings.ReplaceAll(own, "Own", strings.TrimSuffix(filepath.Base(name), ".sf"))
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"pipe", "pipe.sf", "sub/pipe.sf"} {
+		if err := syscall.Mkfifo(filepath.Join(dir, name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("pipe", filepath.Join(dir, "linked.sf")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("nowhere", filepath.Join(dir, "broken.sf")); err != nil {
+		t.Fatal(err)
+	}
+	folder, done, err := resolve.OpenFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	c, err := Load(t.Context(), folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"own": true, "second": true, "third": false, "hidden": false} {
+		if _, found := c.Component(name); found != want {
+			t.Errorf("component %s: found %v", name, found)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -49,28 +50,54 @@ func (c *Catalogue) readLibrary(ctx context.Context) error {
 	return c.read(ctx, resolve.Folder{Name: "examples", FS: examples.FS}, nil)
 }
 
-// read reads the files of folder.
+// read reads the files of folder, and of the folders in it.
 func (c *Catalogue) read(ctx context.Context, folder resolve.Folder, include []resolve.Folder) error {
-	var names []string
-	for _, pattern := range []string{"*.sf", "*/*.sf"} {
-		found, err := fs.Glob(folder.FS, pattern)
-		if err != nil {
-			return fmt.Errorf("read folder %s: %w", folder.Name, err)
-		}
-		names = append(names, found...)
+	names, err := descriptions(folder.FS, ".")
+	if err != nil {
+		return fmt.Errorf("read folder %s: %w", folder.Name, err)
 	}
 	if len(names) > maxFiles {
 		return fmt.Errorf("folder %s holds %d descriptions, more than the %d that are read", folder.Name, len(names), maxFiles)
 	}
 	for _, name := range names {
-		if strings.HasPrefix(name, ".") || strings.Contains(name, "/.") {
-			continue
-		}
 		if err := c.readFile(ctx, folder, name, include); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// descriptions lists the descriptions in dir, then those in its folders, one
+// level down. Only what is a file or a folder is opened: a pipe would not end.
+func descriptions(files fs.FS, dir string) ([]string, error) {
+	entries, err := fs.ReadDir(files, dir)
+	if err != nil {
+		return nil, err
+	}
+	var names, below []string
+	for _, e := range entries {
+		name := path.Join(dir, e.Name())
+		mode := e.Type()
+		if mode&fs.ModeSymlink != 0 {
+			info, err := fs.Stat(files, name)
+			if err != nil {
+				continue // it leads nowhere, or out of the folder
+			}
+			mode = info.Mode()
+		}
+		switch {
+		case strings.HasPrefix(e.Name(), "."):
+		case mode.IsRegular() && path.Ext(name) == ".sf":
+			names = append(names, name)
+		case mode.IsDir() && dir == "." && len(below) <= maxFiles:
+			inside, err := descriptions(files, name)
+			if err != nil && !errors.Is(err, fs.ErrPermission) {
+				return nil, err
+			}
+			below = append(below, inside...)
+		}
+	}
+	return append(names, below...), nil
 }
 
 // readFile reads one file: the prototypes in it, or the system that it is.
