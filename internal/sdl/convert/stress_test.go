@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"aloft/internal/sdl/diag"
+	"aloft/test/plain"
 )
 
 // TestBombsAreRefusedSoon: whatever is thrown at a reader, it answers within
@@ -15,6 +16,9 @@ import (
 func TestBombsAreRefusedSoon(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 10 s")
+	}
+	if plain.Ran(t) {
+		return
 	}
 	var aliases strings.Builder
 	aliases.WriteString("a0: &a0 [x]\n")

@@ -11,6 +11,7 @@ import (
 
 	"aloft/internal/sdl/diag"
 	"aloft/internal/sdl/syntax"
+	"aloft/test/plain"
 )
 
 // author writes descriptions of every shape the grammar has, laid out and
@@ -365,6 +366,9 @@ func BenchmarkSource(b *testing.B) {
 // TestNothingCostsTheSquare formats texts that are large in one way each. A
 // quadratic algorithm would take a minute or more for any of them.
 func TestNothingCostsTheSquare(t *testing.T) {
+	if plain.Ran(t) {
+		return
+	}
 	const n = 200_000
 	repeat := strings.Repeat
 	deep := syntax.MaxDepth - 1

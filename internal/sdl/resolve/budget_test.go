@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"aloft/internal/sdl/diag"
+	"aloft/test/plain"
 )
 
 // repeat writes format n times, with the number of each for #, and the next
@@ -250,7 +251,7 @@ func TestHostileDescriptionsEndInBounds(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")
 	}
-	binary := plainBinary(t)
+	binary := plain.Binary(t)
 	for _, c := range hostile {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

@@ -14,6 +14,7 @@ import (
 
 	"aloft/internal/sdl/diag"
 	"aloft/internal/sdl/syntax"
+	"aloft/test/plain"
 	"aloft/value"
 )
 
@@ -64,7 +65,7 @@ func TestEveryStageStopsSoonAfterItsContextIsCancelled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")
 	}
-	if ranPlain(t) {
+	if plain.Ran(t) {
 		return
 	}
 	lazies := shape{"lazies", "", "Web", `name LAZY PARENT:PARENT:x:name; url ("a" ++ name); at LAZY nowhere:x;`}

@@ -1,4 +1,6 @@
-package resolve
+// Package plain runs tests that measure time or memory without the race
+// detector, which makes everything several times slower and larger.
+package plain
 
 import (
 	"os"
@@ -8,15 +10,14 @@ import (
 	"testing"
 )
 
-// plainBinary returns a binary of these tests without the race detector, which
-// makes everything several times slower and larger: tests that measure time and
-// memory run in it.
-func plainBinary(t *testing.T) string {
+// Binary returns a binary of the tests of t's package without the race
+// detector: the one that runs, if it has none.
+func Binary(t *testing.T) string {
 	t.Helper()
 	if !raceDetector() {
 		return os.Args[0]
 	}
-	binary := filepath.Join(t.TempDir(), "resolve.test")
+	binary := filepath.Join(t.TempDir(), "plain.test")
 	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
@@ -34,14 +35,14 @@ func raceDetector() bool {
 	return false
 }
 
-// ranPlain runs the test t in a plain binary, unless this is one, and reports
-// whether it did.
-func ranPlain(t *testing.T) bool {
+// Ran runs the test t in such a binary, unless this is one, and reports whether
+// it did: the caller then has nothing more to do.
+func Ran(t *testing.T) bool {
 	t.Helper()
 	if !raceDetector() {
 		return false
 	}
-	out, err := exec.CommandContext(t.Context(), plainBinary(t), "-test.v", "-test.run=^"+t.Name()+"$").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), Binary(t), "-test.v", "-test.run=^"+t.Name()+"$").CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
 		t.Error(err)
