@@ -67,6 +67,7 @@ type app struct {
 	homeFlag string
 	format   string // of -o
 	client   *client.Client
+	stdin    []byte // the description on standard input, once read
 }
 
 // Run carries out one command and returns its exit status. Absent streams and

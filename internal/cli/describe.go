@@ -33,7 +33,8 @@ type describeFlags struct {
 	phase, format string // only parse and check
 }
 
-// maxFetch bounds an included URL in bytes.
+// maxFetch bounds an included URL, and a description on standard input, in
+// bytes.
 const maxFetch = 16 << 20
 
 func (f *describeFlags) register(c *cobra.Command) {
@@ -157,6 +158,12 @@ func (a *app) description(ctx context.Context, file string, f *describeFlags) (s
 		return folder, err
 	}
 	src = resolve.Source{Name: filepath.Base(file)}
+	if file == "-" {
+		src.Name = standardInput
+		if src.Text, err = a.readStdin(); err != nil {
+			return src, opts, nil, err
+		}
+	}
 	if src.Folder, err = open(filepath.Dir(file)); err != nil {
 		return src, opts, nil, fmt.Errorf("description %s: %w", file, bare(err))
 	}
@@ -191,12 +198,30 @@ func (a *app) printDiagnostics(l *diag.List, form string) error {
 	case "sarif":
 		return diag.WriteSARIF(a.Stderr, l)
 	}
-	return diag.WriteText(a.Stderr, l, excerptSource)
+	return diag.WriteText(a.Stderr, l, a.excerptSource)
+}
+
+// readStdin reads the description on standard input, once.
+func (a *app) readStdin() ([]byte, error) {
+	if a.stdin == nil {
+		text, err := io.ReadAll(io.LimitReader(a.Stdin, maxFetch+1))
+		if err != nil {
+			return nil, fmt.Errorf("description on standard input: %w", err)
+		}
+		if len(text) > maxFetch {
+			return nil, fmt.Errorf("description on standard input: longer than %d MiB", maxFetch>>20)
+		}
+		a.stdin = append([]byte{}, text...)
+	}
+	return a.stdin, nil
 }
 
 // excerptSource returns the text that a diagnostic shows a line of. A pipe or
 // device is not read: that could take for ever.
-func excerptSource(file string) ([]byte, bool) {
+func (a *app) excerptSource(file string) ([]byte, bool) {
+	if file == standardInput && a.stdin != nil {
+		return a.stdin, true
+	}
 	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
 		return nil, false
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	pages "aloft/doc/diagnostics"
+	"aloft/internal/sdl/diag"
 	"aloft/internal/sdl/explain"
 	"aloft/internal/sdl/resolve"
 	"aloft/library"
@@ -159,10 +160,12 @@ func (a *app) maker(ctx context.Context, in *resolve.Inspection, src resolve.Sou
 // sourceLines are the lines of the files that reasons lie in.
 type sourceLines map[string][]string
 
-func (s sourceLines) line(at value.Pos) string {
+// line returns what stands at a place, to the end of its line. text returns
+// the content of a file.
+func (s sourceLines) line(at value.Pos, content diag.Sources) string {
 	lines, ok := s[at.File]
 	if !ok {
-		text, read := excerptSource(at.File)
+		text, read := content(at.File)
 		if name, inLibrary := strings.CutPrefix(at.File, "library/"); !read && inLibrary {
 			text, _ = fs.ReadFile(library.FS, name)
 		}
@@ -190,7 +193,7 @@ func (a *app) reasons(list []explain.Reason, s sourceLines) []reason {
 	for _, r := range list {
 		out = append(out, reason{
 			What: r.What, File: r.At.File, Line: r.At.Line, Column: r.At.Col,
-			Source: s.line(r.At), Because: a.reasons(r.Because, s),
+			Source: s.line(r.At, a.excerptSource), Because: a.reasons(r.Because, s),
 		})
 	}
 	return out

@@ -37,7 +37,7 @@ func (a *app) parseCommand() *cobra.Command {
 func (a *app) checkCommand() *cobra.Command {
 	var f describeFlags
 	c := &cobra.Command{
-		Use:   "check FILE...",
+		Use:   "check FILE...|-",
 		Short: "Say what is wrong with descriptions",
 		Long: `Say what is wrong with descriptions. Nothing is asked of a daemon. With
 --format the result of one file is printed too, as parse does.`,
