@@ -105,7 +105,8 @@ func (r *resolver) construct(n *node, prefix string) term {
 		r.report(nil, r.diagnostic(diag.NoFunctionClass, n.at, n, "function without sfFunctionClass"))
 		return nil
 	}
-	f := &ref{apply: n, at: n.at}
+	f := r.newRef()
+	*f = ref{apply: n, at: n.at}
 	kept := n.attrs[:0]
 	class := 0
 	for _, a := range n.attrs {

@@ -128,8 +128,31 @@ func javaOnly(name string) bool {
 }
 
 func (r *resolver) freshName() string {
+	if len(r.names) == 0 {
+		r.names = freshNames(r.fresh)
+	}
+	name := r.names[0]
+	r.names = r.names[1:]
 	r.fresh++
-	return "unique" + strconv.Itoa(r.fresh-1)
+	return name
+}
+
+// freshNames returns the names from the nth on, many at a time: each operand
+// has one.
+func freshNames(n int) []string {
+	const many = 64
+	var text []byte
+	var ends [many]int
+	for i := range ends {
+		text = strconv.AppendInt(append(text, "unique"...), int64(n+i), 10)
+		ends[i] = len(text)
+	}
+	all, begin := string(text), 0
+	names := make([]string, many)
+	for i, end := range ends {
+		names[i], begin = all[begin:end], end
+	}
+	return names
 }
 
 // expr returns the term for e, which stands in attribute name of owner.
@@ -144,7 +167,8 @@ func (r *resolver) expr(f *file, e syntax.Expr, owner *node, name string) term {
 		}
 		return v
 	case *syntax.Reference:
-		t := &ref{lazy: e.Lazy, data: e.Data, optional: e.Optional, assert: e.Assert, parts: e.Parts, at: e.At}
+		t := r.newRef()
+		*t = ref{lazy: e.Lazy, data: e.Data, optional: e.Optional, assert: e.Assert, parts: e.Parts, at: e.At}
 		if e.Default != nil {
 			t.def = r.expr(f, e.Default, owner, name)
 		}
@@ -170,7 +194,7 @@ func (r *resolver) bodyNode(f *file, src *syntax.Body, owner *node, name string)
 }
 
 func (r *resolver) body(f *file, src *syntax.Body, owner *node) []attr {
-	b := body{owner: owner, trace: r.trace, attrs: make([]attr, 0, len(src.Items))}
+	b := body{owner: owner, trace: r.trace, attrs: r.newAttrs(len(src.Items))}
 	r.items(f, src.Items, &b)
 	return b.attrs
 }

@@ -168,7 +168,10 @@ type resolver struct {
 	config   *node     // the value of sfConfig
 	fresh    int       // names made by --
 	phasesAt diag.Span // of phaseList
-	slab     []node
+	names    []string  // the next of them
+	slab     []node    // nodes, references and attributes are made many at a time
+	refs     []ref
+	attrs    []attr
 
 	budget  int
 	memory  int    // attributes that may still be made

@@ -251,3 +251,27 @@ func (r *resolver) newNode() *node {
 	r.slab = r.slab[1:]
 	return n
 }
+
+// newRef returns a reference with nothing set.
+func (r *resolver) newRef() *ref {
+	if len(r.refs) == 0 {
+		r.refs = make([]ref, 128)
+	}
+	t := &r.refs[0]
+	r.refs = r.refs[1:]
+	return t
+}
+
+// newAttrs returns an empty list with room for n attributes.
+func (r *resolver) newAttrs(n int) []attr {
+	const many = 256
+	if n > many/8 {
+		return make([]attr, 0, n)
+	}
+	if len(r.attrs) < n {
+		r.attrs = make([]attr, many)
+	}
+	list := r.attrs[:0:n]
+	r.attrs = r.attrs[n:]
+	return list
+}
