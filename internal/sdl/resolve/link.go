@@ -64,10 +64,7 @@ func (s slot) String() string {
 func (r *resolver) configPhase() {
 	i := r.root.find("sfConfig")
 	if i < 0 {
-		d := diag.New(diag.ConfigMissing, diag.Span{Pos: value.Pos{File: r.rootName(), Line: 1, Col: 1}}, "sfConfig is missing")
-		d.Hints = r.nearestIn(r.root, "sfConfig")
-		d.Hints = append(d.Hints, "a description deploys the component called sfConfig: sfConfig extends { … }")
-		r.report(nil, d)
+		r.configMissing()
 		return
 	}
 	v, how := r.attr(slot{r.root, i})
@@ -82,6 +79,23 @@ func (r *resolver) configPhase() {
 		return
 	}
 	r.config = n
+}
+
+// configMissing reports that there is no sfConfig, at what is nearly called so.
+func (r *resolver) configMissing() {
+	d := diag.New(diag.ConfigMissing, diag.Span{Pos: value.Pos{File: r.rootName(), Line: 1, Col: 1}}, "sfConfig is missing")
+	names := make([]string, len(r.root.attrs))
+	for i := range r.root.attrs {
+		names[i] = r.root.attrs[i].name
+	}
+	if near := diag.Nearest("sfConfig", names); len(near) > 0 {
+		if a := &r.root.attrs[r.root.find(near[0])]; a.src != nil {
+			d.Span = a.src.NameSpan
+		}
+		d.Hints = []string{"is " + near[0] + " meant to be sfConfig?"}
+	}
+	d.Hints = append(d.Hints, "a description deploys the component called sfConfig: sfConfig extends { … }")
+	r.report(nil, d)
 }
 
 // linkPhase replaces references by values in all that the top reaches.

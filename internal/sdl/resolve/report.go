@@ -2,6 +2,7 @@ package resolve
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"aloft/internal/model"
@@ -135,6 +136,9 @@ func (r *resolver) referenceHints(s slot, t *ref, out model.Outcome[*node]) []st
 	p := t.parts[out.At]
 	if p.Kind != value.PartAttrib && p.Kind != value.PartHere {
 		return nil
+	}
+	if i := out.In.find(p.Name); i >= 0 && slices.Contains(out.In.attrs[i].tags, "sfLocal") {
+		return []string{fmt.Sprintf("%s is sfLocal: only what stands in %s can read it", p.Name, nodeName(out.In))}
 	}
 	var hints []string
 	for _, name := range r.near(p, out) {
