@@ -234,7 +234,7 @@ type outcomeOf struct {
 	Message string
 	Line    string // the text from the place on
 	Phase   string
-	Memory  int    // the most that the process had, in bytes
+	Memory  int // the most that the process had, in bytes
 }
 
 // childCase says, in the environment, which case a child process runs.
