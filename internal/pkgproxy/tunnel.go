@@ -45,7 +45,8 @@ func (p *Proxy) tunnel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// Two goroutines: each way can end before the other.
-	p.running.Go(func() {
+	go func() {
+		defer p.untrack(near, far)
 		back := make(chan struct{})
 		go func() {
 			defer close(back)
@@ -53,8 +54,7 @@ func (p *Proxy) tunnel(w http.ResponseWriter, r *http.Request) {
 		}()
 		splice(far, buffered.Reader, near)
 		<-back
-		p.untrack(near, far)
-	})
+	}()
 }
 
 // splice copies one way, then says that no more comes. On an error both ends
@@ -72,6 +72,8 @@ func splice(to net.Conn, from io.Reader, end net.Conn) {
 	}
 }
 
+// track counts a tunnel among what runs, unless the proxy ends: then its
+// connections are closed. Untrack takes it off.
 func (p *Proxy) track(conns ...net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -82,10 +84,14 @@ func (p *Proxy) track(conns ...net.Conn) bool {
 			p.tunnels[c] = true
 		}
 	}
+	if !p.ending {
+		p.running.Add(1) // here, so that Run cannot have stopped waiting
+	}
 	return !p.ending
 }
 
 func (p *Proxy) untrack(conns ...net.Conn) {
+	defer p.running.Done()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range conns {
