@@ -23,6 +23,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"aloft/internal/crash"
 )
 
 // Errors that callers branch on.
@@ -215,6 +217,11 @@ func (b *Blobs) Collect(live map[string]bool, before time.Time) (n int, freed in
 	return n, freed, err
 }
 
+// Each visits the digest of every blob that is there.
+func (b *Blobs) Each(visit func(digest string) error) error {
+	return b.walk(func(digest, _ string, _ fs.FileInfo) error { return visit(digest) })
+}
+
 func (b *Blobs) temporary() string { return filepath.Join(b.cfg.Dir, "tmp") }
 
 func (b *Blobs) path(digest string) string {
@@ -279,6 +286,7 @@ func (b *Blobs) write(ctx context.Context, r io.Reader, want string) (digest str
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", 0, err
 	}
+	crash.Here("before content has its place")
 	// Link, unlike rename, tells when another was faster, whose bytes count.
 	switch err := os.Link(f.Name(), path); {
 	case errors.Is(err, fs.ErrExist):
@@ -287,6 +295,7 @@ func (b *Blobs) write(ctx context.Context, r io.Reader, want string) (digest str
 		return "", 0, err
 	}
 	placed = true
+	crash.Here("after content has its place")
 	_ = os.Remove(f.Name()) // else Open does it
 	return digest, in.n, syncDir(filepath.Dir(path))
 }

@@ -35,6 +35,8 @@ const (
 	ComponentState     Kind = "component.state"     // the state: runtime.md section 2, or failed
 	ComponentEnded     Kind = "component.ended"     // why it ended by itself
 	ComponentRestarted Kind = "component.restarted" // why it had to be
+	ComponentRepaired  Kind = "component.repaired"  // what did not hold any more, and does again
+	ComponentOverdue   Kind = "component.overdue"   // what was to be done by now, and why it could not
 
 	MachineCreating   Kind = "machine.creating"
 	MachineRunning    Kind = "machine.running"    // its address
@@ -44,7 +46,14 @@ const (
 	MachineDestroyed  Kind = "machine.destroyed"
 	MachineFailed     Kind = "machine.failed" // why it could not be made
 
+	OrphanAdopted   Kind = "orphan.adopted"   // what was found when a daemon started and belonged to nothing
+	OrphanDestroyed Kind = "orphan.destroyed" // likewise
+	OrphanKept      Kind = "orphan.kept"      // likewise, and why
+
 	SystemState Kind = "system.state" // deploying, running, degraded, updating, terminating
+
+	ChangeAccepted Kind = "change.accepted" // who asked for what, and the fence of the system's owner
+	ChangeRefused  Kind = "change.refused"  // likewise, and why not
 
 	Progress Kind = "progress" // what a step is doing; never stored
 )
@@ -54,10 +63,11 @@ func Kinds() []Kind {
 	return []Kind{
 		PlanAccepted, PlanDone, PlanFailed, PlanInterrupted, PlanWaits,
 		StepStarted, StepDone, StepFailed, StepSkipped,
-		ComponentState, ComponentEnded, ComponentRestarted,
+		ComponentState, ComponentEnded, ComponentRestarted, ComponentRepaired, ComponentOverdue,
 		MachineCreating, MachineRunning, MachineLost, MachineFound,
 		MachineDestroying, MachineDestroyed, MachineFailed,
-		SystemState, Progress,
+		OrphanAdopted, OrphanDestroyed, OrphanKept,
+		SystemState, ChangeAccepted, ChangeRefused, Progress,
 	}
 }
 

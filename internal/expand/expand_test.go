@@ -87,9 +87,9 @@ func TestDescriptionWithoutCopiesPassesUnchanged(t *testing.T) {
 	}
 }
 
-// TestReferencesFromInsideLeadToTheOwnCopy has each copy refer to its set in all
+// TestUP7ReferencesFromInsideLeadToTheOwnCopy has each copy refer to its set in all
 // ways; planning finds what they lead to.
-func TestReferencesFromInsideLeadToTheOwnCopy(t *testing.T) {
+func TestUP7ReferencesFromInsideLeadToTheOwnCopy(t *testing.T) {
 	root := resolved(t, `sfConfig extends {
 		web extends {
 			sfCopies 3;
@@ -131,7 +131,7 @@ func TestLocalSetIsReachedByThoseWhoSawIt(t *testing.T) {
 	}
 }
 
-func TestReferencesFromOutsideAreBound(t *testing.T) {
+func TestUP7ReferencesFromOutsideAreBound(t *testing.T) {
 	root := resolved(t, `sfConfig extends {
 		a extends { plain LAZY db:out; all LAZY web:out; some extends DATA { x LAZY web; } alias LAZY web; far LAZY alias:out; list ([| 1 |] ++ LAZY web:out); }
 		db extends {}
