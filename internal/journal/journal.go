@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"aloft/api/peerpb"
+	"aloft/internal/crash"
 	"aloft/internal/journal/journalpb"
 	"aloft/value"
 )
@@ -91,7 +92,9 @@ type Journal struct {
 	Components Table[*journalpb.Component] // by system and path
 	Facts      Table[*peerpb.Fact]         // by system, plan and step
 	Fences     Table[*journalpb.Fence]     // by shard
+	Tenures    Table[*journalpb.Tenure]    // by system
 	steps      Table[*journalpb.Step]      // by system, plan and id
+	sequences  Table[*journalpb.Sequence]  // by what is counted
 	rows       Rows
 }
 
@@ -111,8 +114,14 @@ func New(rows Rows) *Journal {
 		Fences: table(rows, "fence", func(f *journalpb.Fence) []string {
 			return []string{f.GetShard()}
 		}),
+		Tenures: table(rows, "tenure", func(t *journalpb.Tenure) []string {
+			return []string{t.GetSystem()}
+		}),
 		steps: table(rows, "step", func(s *journalpb.Step) []string {
 			return []string{s.GetSystem(), s.GetPlan(), s.GetId()}
+		}),
+		sequences: table(rows, "sequence", func(s *journalpb.Sequence) []string {
+			return []string{s.GetOf()}
 		}),
 	}
 }
@@ -146,6 +155,7 @@ var errRaced = errors.New("its row was changed by another meanwhile")
 // For a step with a result the error is a *SettledError. Writes are made
 // together with the intent.
 func (j *Journal) Begin(ctx context.Context, s Step, writes ...Write) error {
+	crash.Here("before the intent of " + s.ID)
 	row, revision, err := j.steps.load(ctx, s.System, s.Plan, s.ID)
 	if err != nil {
 		return err
@@ -160,7 +170,9 @@ func (j *Journal) Begin(ctx context.Context, s Step, writes ...Write) error {
 		return fmt.Errorf("step %s: begun with token %s, and now with %s", s, row.GetToken(), s.Token)
 	}
 	row.Attempt++
-	return j.settle(ctx, s, row, revision, writes)
+	err = j.settle(ctx, s, row, revision, writes)
+	crash.Here("between intent and act of " + s.ID)
+	return err
 }
 
 // End records the result of s. Writes, which say what follows from it, are
@@ -168,6 +180,7 @@ func (j *Journal) Begin(ctx context.Context, s Step, writes ...Write) error {
 // nothing; with another one it is a *SettledError. Only a skipped step may end
 // without having begun.
 func (j *Journal) End(ctx context.Context, s Step, r Result, writes ...Write) error {
+	crash.Here("between act and result of " + s.ID)
 	row, revision, err := j.steps.load(ctx, s.System, s.Plan, s.ID)
 	if err != nil {
 		return err
@@ -188,7 +201,9 @@ func (j *Journal) End(ctx context.Context, s Step, r Result, writes ...Write) er
 	row.Result = &journalpb.Result{
 		Outcome: r.Outcome, Record: r.Record, Component: r.Component, Time: timestamppb.New(r.Time),
 	}
-	return j.settle(ctx, s, row, revision, writes)
+	err = j.settle(ctx, s, row, revision, writes)
+	crash.Here("after the result of " + s.ID)
+	return err
 }
 
 func (j *Journal) settle(ctx context.Context, s Step, row *journalpb.Step, revision int64, writes []Write) error {

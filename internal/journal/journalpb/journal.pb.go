@@ -322,6 +322,9 @@ type Component struct {
 	Restarts      int64                  `protobuf:"varint,12,opt,name=restarts,proto3" json:"restarts,omitempty"`
 	Order         int32                  `protobuf:"varint,13,opt,name=order,proto3" json:"order,omitempty"`
 	Changed       *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=changed,proto3" json:"changed,omitempty"`
+	Started       *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=started,proto3" json:"started,omitempty"` // when its start ended last
+	Run           int64                  `protobuf:"varint,16,opt,name=run,proto3" json:"run,omitempty"`        // of what a workflow component created: which of its creations
+	Course        []byte                 `protobuf:"bytes,17,opt,name=course,proto3" json:"course,omitempty"`   // of a workflow component that runs: what it has come to, as package flow writes it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -454,6 +457,27 @@ func (x *Component) GetChanged() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Component) GetStarted() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Started
+	}
+	return nil
+}
+
+func (x *Component) GetRun() int64 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
+func (x *Component) GetCourse() []byte {
+	if x != nil {
+		return x.Course
+	}
+	return nil
+}
+
 // Fence is the highest that was seen of an owner.
 type Fence struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -515,6 +539,271 @@ func (x *Fence) GetTerm() int64 {
 	return 0
 }
 
+// Tenure is when the owner of a system last let this machine go on.
+type Tenure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	System        string                 `protobuf:"bytes,1,opt,name=system,proto3" json:"system,omitempty"`
+	Boot          string                 `protobuf:"bytes,2,opt,name=boot,proto3" json:"boot,omitempty"`            // id of the boot of the machine
+	Confirmed     int64                  `protobuf:"varint,3,opt,name=confirmed,proto3" json:"confirmed,omitempty"` // nanoseconds since then, suspensions counted, when the machine asked
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tenure) Reset() {
+	*x = Tenure{}
+	mi := &file_journal_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tenure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tenure) ProtoMessage() {}
+
+func (x *Tenure) ProtoReflect() protoreflect.Message {
+	mi := &file_journal_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tenure.ProtoReflect.Descriptor instead.
+func (*Tenure) Descriptor() ([]byte, []int) {
+	return file_journal_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Tenure) GetSystem() string {
+	if x != nil {
+		return x.System
+	}
+	return ""
+}
+
+func (x *Tenure) GetBoot() string {
+	if x != nil {
+		return x.Boot
+	}
+	return ""
+}
+
+func (x *Tenure) GetConfirmed() int64 {
+	if x != nil {
+		return x.Confirmed
+	}
+	return 0
+}
+
+// Sequence is what was given away of a count.
+type Sequence struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Of            string                 `protobuf:"bytes,1,opt,name=of,proto3" json:"of,omitempty"`
+	Below         int64                  `protobuf:"varint,2,opt,name=below,proto3" json:"below,omitempty"` // numbers from here on are free
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Sequence) Reset() {
+	*x = Sequence{}
+	mi := &file_journal_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Sequence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Sequence) ProtoMessage() {}
+
+func (x *Sequence) ProtoReflect() protoreflect.Message {
+	mi := &file_journal_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Sequence.ProtoReflect.Descriptor instead.
+func (*Sequence) Descriptor() ([]byte, []int) {
+	return file_journal_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Sequence) GetOf() string {
+	if x != nil {
+		return x.Of
+	}
+	return ""
+}
+
+func (x *Sequence) GetBelow() int64 {
+	if x != nil {
+		return x.Below
+	}
+	return 0
+}
+
+// Batch is what was written at one time, as the log beside the rows has it.
+type Batch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Saves         []*Save                `protobuf:"bytes,1,rep,name=saves,proto3" json:"saves,omitempty"` // at least one; each has the next revision
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Batch) Reset() {
+	*x = Batch{}
+	mi := &file_journal_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Batch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Batch) ProtoMessage() {}
+
+func (x *Batch) ProtoReflect() protoreflect.Message {
+	mi := &file_journal_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Batch.ProtoReflect.Descriptor instead.
+func (*Batch) Descriptor() ([]byte, []int) {
+	return file_journal_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Batch) GetSaves() []*Save {
+	if x != nil {
+		return x.Saves
+	}
+	return nil
+}
+
+// Save is what was written all or none.
+type Save struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rows          []*Row                 `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Save) Reset() {
+	*x = Save{}
+	mi := &file_journal_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Save) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Save) ProtoMessage() {}
+
+func (x *Save) ProtoReflect() protoreflect.Message {
+	mi := &file_journal_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Save.ProtoReflect.Descriptor instead.
+func (*Save) Descriptor() ([]byte, []int) {
+	return file_journal_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Save) GetRows() []*Row {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+// Row is one of the journal's rows.
+type Row struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Gone          bool                   `protobuf:"varint,3,opt,name=gone,proto3" json:"gone,omitempty"` // it was deleted
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Row) Reset() {
+	*x = Row{}
+	mi := &file_journal_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Row) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Row) ProtoMessage() {}
+
+func (x *Row) ProtoReflect() protoreflect.Message {
+	mi := &file_journal_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Row.ProtoReflect.Descriptor instead.
+func (*Row) Descriptor() ([]byte, []int) {
+	return file_journal_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Row) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Row) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *Row) GetGone() bool {
+	if x != nil {
+		return x.Gone
+	}
+	return false
+}
+
 var File_journal_proto protoreflect.FileDescriptor
 
 const file_journal_proto_rawDesc = "" +
@@ -545,7 +834,7 @@ const file_journal_proto_rawDesc = "" +
 	"\x06signed\x18\x04 \x01(\v2\x19.aloft.peer.v1.SignedPartR\x06signed\x126\n" +
 	"\breceived\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\breceived\x12 \n" +
 	"\vinterrupted\x18\x06 \x01(\bR\vinterrupted\x12\x18\n" +
-	"\asettled\x18\a \x01(\bR\asettled\"\xf8\x03\n" +
+	"\asettled\x18\a \x01(\bR\asettled\"\xd8\x04\n" +
 	"\tComponent\x12\x16\n" +
 	"\x06system\x18\x01 \x01(\tR\x06system\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x14\n" +
@@ -563,7 +852,10 @@ const file_journal_proto_rawDesc = "" +
 	"\x06record\x18\v \x01(\v2\x15.aloft.peer.v1.RecordR\x06record\x12\x1a\n" +
 	"\brestarts\x18\f \x01(\x03R\brestarts\x12\x14\n" +
 	"\x05order\x18\r \x01(\x05R\x05order\x124\n" +
-	"\achanged\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\achanged\x1a8\n" +
+	"\achanged\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\achanged\x124\n" +
+	"\astarted\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12\x10\n" +
+	"\x03run\x18\x10 \x01(\x03R\x03run\x12\x16\n" +
+	"\x06course\x18\x11 \x01(\fR\x06course\x1a8\n" +
 	"\n" +
 	"ReadsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -571,7 +863,22 @@ const file_journal_proto_rawDesc = "" +
 	"\x05Fence\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\tR\x05shard\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12\x12\n" +
-	"\x04term\x18\x03 \x01(\x03R\x04termB\"Z aloft/internal/journal/journalpbb\x06proto3"
+	"\x04term\x18\x03 \x01(\x03R\x04term\"R\n" +
+	"\x06Tenure\x12\x16\n" +
+	"\x06system\x18\x01 \x01(\tR\x06system\x12\x12\n" +
+	"\x04boot\x18\x02 \x01(\tR\x04boot\x12\x1c\n" +
+	"\tconfirmed\x18\x03 \x01(\x03R\tconfirmed\"0\n" +
+	"\bSequence\x12\x0e\n" +
+	"\x02of\x18\x01 \x01(\tR\x02of\x12\x14\n" +
+	"\x05below\x18\x02 \x01(\x03R\x05below\"5\n" +
+	"\x05Batch\x12,\n" +
+	"\x05saves\x18\x01 \x03(\v2\x16.aloft.journal.v1.SaveR\x05saves\"1\n" +
+	"\x04Save\x12)\n" +
+	"\x04rows\x18\x01 \x03(\v2\x15.aloft.journal.v1.RowR\x04rows\"A\n" +
+	"\x03Row\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\x12\x12\n" +
+	"\x04gone\x18\x03 \x01(\bR\x04goneB\"Z aloft/internal/journal/journalpbb\x06proto3"
 
 var (
 	file_journal_proto_rawDescOnce sync.Once
@@ -585,37 +892,45 @@ func file_journal_proto_rawDescGZIP() []byte {
 	return file_journal_proto_rawDescData
 }
 
-var file_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_journal_proto_goTypes = []any{
 	(*Step)(nil),                  // 0: aloft.journal.v1.Step
 	(*Result)(nil),                // 1: aloft.journal.v1.Result
 	(*Part)(nil),                  // 2: aloft.journal.v1.Part
 	(*Component)(nil),             // 3: aloft.journal.v1.Component
 	(*Fence)(nil),                 // 4: aloft.journal.v1.Fence
-	nil,                           // 5: aloft.journal.v1.Component.ReadsEntry
-	(peerpb.Action)(0),            // 6: aloft.peer.v1.Action
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(peerpb.Outcome)(0),           // 8: aloft.peer.v1.Outcome
-	(*peerpb.Record)(nil),         // 9: aloft.peer.v1.Record
-	(*peerpb.SignedPart)(nil),     // 10: aloft.peer.v1.SignedPart
+	(*Tenure)(nil),                // 5: aloft.journal.v1.Tenure
+	(*Sequence)(nil),              // 6: aloft.journal.v1.Sequence
+	(*Batch)(nil),                 // 7: aloft.journal.v1.Batch
+	(*Save)(nil),                  // 8: aloft.journal.v1.Save
+	(*Row)(nil),                   // 9: aloft.journal.v1.Row
+	nil,                           // 10: aloft.journal.v1.Component.ReadsEntry
+	(peerpb.Action)(0),            // 11: aloft.peer.v1.Action
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(peerpb.Outcome)(0),           // 13: aloft.peer.v1.Outcome
+	(*peerpb.Record)(nil),         // 14: aloft.peer.v1.Record
+	(*peerpb.SignedPart)(nil),     // 15: aloft.peer.v1.SignedPart
 }
 var file_journal_proto_depIdxs = []int32{
-	6,  // 0: aloft.journal.v1.Step.action:type_name -> aloft.peer.v1.Action
-	7,  // 1: aloft.journal.v1.Step.intent:type_name -> google.protobuf.Timestamp
+	11, // 0: aloft.journal.v1.Step.action:type_name -> aloft.peer.v1.Action
+	12, // 1: aloft.journal.v1.Step.intent:type_name -> google.protobuf.Timestamp
 	1,  // 2: aloft.journal.v1.Step.result:type_name -> aloft.journal.v1.Result
-	8,  // 3: aloft.journal.v1.Result.outcome:type_name -> aloft.peer.v1.Outcome
-	9,  // 4: aloft.journal.v1.Result.record:type_name -> aloft.peer.v1.Record
-	7,  // 5: aloft.journal.v1.Result.time:type_name -> google.protobuf.Timestamp
-	10, // 6: aloft.journal.v1.Part.signed:type_name -> aloft.peer.v1.SignedPart
-	7,  // 7: aloft.journal.v1.Part.received:type_name -> google.protobuf.Timestamp
-	5,  // 8: aloft.journal.v1.Component.reads:type_name -> aloft.journal.v1.Component.ReadsEntry
-	9,  // 9: aloft.journal.v1.Component.record:type_name -> aloft.peer.v1.Record
-	7,  // 10: aloft.journal.v1.Component.changed:type_name -> google.protobuf.Timestamp
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	13, // 3: aloft.journal.v1.Result.outcome:type_name -> aloft.peer.v1.Outcome
+	14, // 4: aloft.journal.v1.Result.record:type_name -> aloft.peer.v1.Record
+	12, // 5: aloft.journal.v1.Result.time:type_name -> google.protobuf.Timestamp
+	15, // 6: aloft.journal.v1.Part.signed:type_name -> aloft.peer.v1.SignedPart
+	12, // 7: aloft.journal.v1.Part.received:type_name -> google.protobuf.Timestamp
+	10, // 8: aloft.journal.v1.Component.reads:type_name -> aloft.journal.v1.Component.ReadsEntry
+	14, // 9: aloft.journal.v1.Component.record:type_name -> aloft.peer.v1.Record
+	12, // 10: aloft.journal.v1.Component.changed:type_name -> google.protobuf.Timestamp
+	12, // 11: aloft.journal.v1.Component.started:type_name -> google.protobuf.Timestamp
+	8,  // 12: aloft.journal.v1.Batch.saves:type_name -> aloft.journal.v1.Save
+	9,  // 13: aloft.journal.v1.Save.rows:type_name -> aloft.journal.v1.Row
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_journal_proto_init() }
@@ -629,7 +944,7 @@ func file_journal_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_journal_proto_rawDesc), len(file_journal_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
