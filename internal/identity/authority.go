@@ -8,16 +8,18 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/big"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"filippo.io/age"
 	"github.com/google/uuid"
+
+	"aloft/internal/durable"
 )
 
 const (
@@ -31,18 +33,16 @@ const (
 // cluster's root. The root key itself is opened only to make an intermediate.
 type authority struct {
 	cluster string
+	now     Clock
 	root    *x509.Certificate
 	keyPair // of the intermediate: chain is intermediate, root
 }
 
-// openAuthority reads the authority kept in dir. With nothing there it founds a
-// cluster. An intermediate past two thirds of its life is replaced.
-func openAuthority(dir, manager string) (*authority, error) {
-	keeper, err := openAge(filepath.Join(dir, ageFile))
-	if err != nil {
-		return nil, err
-	}
-	root, err := openRoot(dir, keeper)
+// openAuthority reads a manager's intermediate, or makes it, with the root key,
+// when there is none or two thirds of its life are over.
+func openAuthority(k *keys) (*authority, error) {
+	ring := k.known()
+	root, err := ring.root()
 	if err != nil {
 		return nil, err
 	}
@@ -50,24 +50,29 @@ func openAuthority(dir, manager string) (*authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &authority{cluster: cluster, root: root}
-	path := filepath.Join(dir, intermediateFile)
+	a := &authority{cluster: cluster, now: k.now, root: root}
+	path := filepath.Join(k.dir, intermediateFile)
 	a.keyPair, err = loadKeyPair(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		return nil, err
-	case len(a.chain) == 2 && a.chain[1].Equal(root) && time.Now().Before(renewAt(a.chain[0])):
+	case len(a.chain) == 2 && a.chain[1].Equal(root) && fresh(a.chain[0], k.now()):
 		return a, nil
 	}
-	rootKey, err := openRootKey(dir, keeper)
+	rootKey, err := unsealKey(ring.RootKey, k.keeper)
+	if err != nil {
+		return nil, fmt.Errorf("root key: %w", err)
+	}
+	key, err := newKey()
 	if err != nil {
 		return nil, err
 	}
-	a.keyPair, err = newIntermediate(root, rootKey, cluster, manager)
+	cert, err := newIntermediate(root, rootKey, k.manager, &key.PublicKey, k.now())
 	if err != nil {
 		return nil, err
 	}
+	a.keyPair = keyPair{key: key, chain: []*x509.Certificate{cert, root}}
 	return a, a.save(path)
 }
 
@@ -79,7 +84,7 @@ func openAge(path string) (*age.X25519Identity, error) {
 		if err != nil {
 			return nil, err
 		}
-		return keeper, writeFile(path, []byte(keeper.String()+"\n"))
+		return keeper, durable.WriteFile(path, []byte(keeper.String()+"\n"))
 	}
 	if err != nil {
 		return nil, err
@@ -91,42 +96,40 @@ func openAge(path string) (*age.X25519Identity, error) {
 	return keeper, nil
 }
 
-// openRoot reads the root certificate, or founds a cluster: key first,
-// certificate last, so that a root certificate on disk always has its key.
-func openRoot(dir string, keeper *age.X25519Identity) (*x509.Certificate, error) {
-	path := filepath.Join(dir, rootFile)
+// foundRoot makes the root of a new cluster, unless an older version has made
+// one in dir, and returns it with its key.
+func foundRoot(dir string, keeper *age.X25519Identity, now time.Time) (*x509.Certificate, *ecdsa.PrivateKey, error) {
+	path := filepath.Join(dir, oldRootFile)
 	content, err := os.ReadFile(path)
-	if err == nil {
-		root, err := x509.ParseCertificate(content)
+	if errors.Is(err, fs.ErrNotExist) {
+		key, err := newKey()
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, nil, err
 		}
-		return root, nil
+		root, err := newRoot(key, now)
+		return root, key, err
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	key, err := newKey()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	sealed, err := sealKey(key, keeper.Recipient())
+	root, err := x509.ParseCertificate(content)
 	if err != nil {
-		return nil, err
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	root, err := newRoot(key)
+	path = filepath.Join(dir, oldRootKeyFile)
+	sealed, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := writeFile(filepath.Join(dir, rootKeyFile), sealed); err != nil {
-		return nil, err
+	key, err := unsealKey(sealed, keeper)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return root, writeFile(path, root.Raw)
+	return root, key, nil
 }
 
-func newRoot(key *ecdsa.PrivateKey) (*x509.Certificate, error) {
+func newRoot(key *ecdsa.PrivateKey, now time.Time) (*x509.Certificate, error) {
 	cluster := uuid.NewString()
-	now := time.Now()
 	template := &x509.Certificate{
 		SerialNumber: serial(),
 		Subject:      pkix.Name{CommonName: "aloft root", Organization: []string{cluster}},
@@ -141,38 +144,45 @@ func newRoot(key *ecdsa.PrivateKey) (*x509.Certificate, error) {
 	return create(template, template, &key.PublicKey, key)
 }
 
-func newIntermediate(root *x509.Certificate, rootKey *ecdsa.PrivateKey, cluster, manager string) (keyPair, error) {
-	key, err := newKey()
-	if err != nil {
-		return keyPair{}, err
-	}
-	now := time.Now()
-	cert, err := create(&x509.Certificate{
+// intermediateName is in the subject of an intermediate, before its manager's id.
+const intermediateName = "aloft manager "
+
+func newIntermediate(root *x509.Certificate, rootKey *ecdsa.PrivateKey, manager string, key *ecdsa.PublicKey, now time.Time) (*x509.Certificate, error) {
+	return create(&x509.Certificate{
 		SerialNumber: serial(),
-		Subject:      pkix.Name{CommonName: "aloft manager " + manager, Organization: []string{cluster}},
+		Subject:      pkix.Name{CommonName: intermediateName + manager, Organization: root.Subject.Organization},
 		NotBefore:    now.Add(-backdate), NotAfter: now.Add(intermediateLife),
 		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
 		KeyUsage: x509.KeyUsageCertSign,
-	}, root, &key.PublicKey, rootKey)
-	if err != nil {
-		return keyPair{}, err
-	}
-	return keyPair{key: key, chain: []*x509.Certificate{cert, root}}, nil
+	}, root, key, rootKey)
+}
+
+// managerOf returns the id of the manager whose intermediate c is, or "".
+func managerOf(c *x509.Certificate) string {
+	id, _ := strings.CutPrefix(c.Subject.CommonName, intermediateName)
+	return id
 }
 
 // issue makes a certificate that says that the holder of key is name, for life
-// from now. It returns the whole chain, leaf first, root last.
-func (a *authority) issue(name Name, key *ecdsa.PublicKey, life time.Duration) ([]*x509.Certificate, error) {
+// from now; role is a user's, else "". It returns the whole chain, leaf first,
+// root last.
+func (a *authority) issue(name Name, role Role, key *ecdsa.PublicKey, life time.Duration) ([]*x509.Certificate, error) {
+	return a.issueSeries(name, role, "", key, life)
+}
+
+// issueSeries is issue for a user who has a series.
+func (a *authority) issueSeries(name Name, role Role, series string, key *ecdsa.PublicKey, life time.Duration) ([]*x509.Certificate, error) {
 	if err := name.check(); err != nil {
 		return nil, err
 	}
-	now := time.Now()
+	now := a.now()
 	end := now.Add(life)
 	if last := a.chain[0].NotAfter; end.After(last) {
 		end = last
 	}
 	leaf, err := create(&x509.Certificate{
 		SerialNumber: serial(),
+		Subject:      role.subject(series),
 		URIs:         []*url.URL{name.uri()},
 		NotBefore:    now.Add(-backdate), NotAfter: end,
 		BasicConstraintsValid: true,
@@ -204,48 +214,9 @@ func renewAt(c *x509.Certificate) time.Time {
 	return from.Add(c.NotAfter.Sub(from) * 2 / 3)
 }
 
-// sealKey encrypts a private key so that any one of the recipients can open it.
-func sealKey(key *ecdsa.PrivateKey, recipients ...age.Recipient) ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, err
-	}
-	var sealed bytes.Buffer
-	w, err := age.Encrypt(&sealed, recipients...)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(der); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return sealed.Bytes(), nil
-}
-
-func openRootKey(dir string, keeper age.Identity) (*ecdsa.PrivateKey, error) {
-	path := filepath.Join(dir, rootKeyFile)
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	r, err := age.Decrypt(f, keeper)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w; a manager of the cluster has to wrap the root key for this one's %s", path, err, ageFile)
-	}
-	der, err := io.ReadAll(r)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	key, err := x509.ParsePKCS8PrivateKey(der)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	ec, ok := key.(*ecdsa.PrivateKey)
-	if !ok {
-		return nil, fmt.Errorf("%s: key is a %T, want ECDSA", path, key)
-	}
-	return ec, nil
+// fresh reports whether a certificate of our own need not be renewed: it is good
+// by the clock, and not for its last third only. One that is good in future only
+// was made while the clock was wrong.
+func fresh(c *x509.Certificate, now time.Time) bool {
+	return !now.Before(c.NotBefore) && now.Before(renewAt(c))
 }

@@ -9,8 +9,10 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"path/filepath"
+
+	"aloft/internal/durable"
 )
 
 // Everything an identity consists of lies in one folder (0700), in files of mode
@@ -19,42 +21,35 @@ import (
 //	key.pem       the key it enrols with; gone once enrolled
 //	identity.pem  private key; its chain, leaf first, root last; other roots it trusts
 //
+//	roster.json   the newest roster it has seen, signed
+//
 // and a manager also
 //
 //	age.key           its own age identity
-//	root.key.age      the root key, for every manager's age recipient
-//	root.pem          the root certificate, written last: with it the CA exists
+//	keys.json         a copy of the cluster's keys, sealed: with it the CA exists
 //	intermediate.pem  private key and chain of its own intermediate
+//	operator.pem      like identity.pem, of the operator who uses this home's command line
+//	store-cert.pem, store-key.pem, store-ca.pem   for TLS between store peers
+//	joining.json      private keys and token of a join that is not over yet
 const (
 	keyFile          = "key.pem"
 	identityFile     = "identity.pem"
+	rosterFile       = "roster.json"
 	ageFile          = "age.key"
-	rootKeyFile      = "root.key.age"
-	rootFile         = "root.pem"
+	keysFile         = "keys.json"
 	intermediateFile = "intermediate.pem"
+	operatorFile     = "operator.pem"
+	storeCertFile    = "store-cert.pem"
+	storeKeyFile     = "store-key.pem"
+	storeCAFile      = "store-ca.pem"
+	joiningFile      = "joining.json"
 )
 
-// writeFile replaces a file whole and durably: after a crash there is the old
-// one or the new one.
-func writeFile(path string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
+// What an older version kept in place of keys.json.
+const (
+	oldRootKeyFile = "root.key.age" // the root key, for the manager's age recipient
+	oldRootFile    = "root.pem"     // the root certificate
+)
 
 // keyPair is a private key, the chain for its public half (leaf first, root
 // last; empty for a key without certificate) and further roots to trust.
@@ -66,14 +61,35 @@ type keyPair struct {
 
 func newKey() (*ecdsa.PrivateKey, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
 
+// parseKey reads a private key, PKCS#8 in DER.
+func parseKey(der []byte) (*ecdsa.PrivateKey, error) {
+	key, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return nil, err
+	}
+	ec, ok := key.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("private key is a %T, want ECDSA", key)
+	}
+	return ec, nil
+}
+
 func (p keyPair) save(path string) error {
-	der, err := x509.MarshalPKCS8PrivateKey(p.key)
+	content, err := p.encode()
 	if err != nil {
 		return err
 	}
+	return durable.WriteFile(path, content)
+}
+
+func (p keyPair) encode() ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(p.key)
+	if err != nil {
+		return nil, err
+	}
 	out := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	out = append(out, encodeCerts(p.chain)...)
-	return writeFile(path, append(out, encodeCerts(p.other)...))
+	return append(out, encodeCerts(p.other)...), nil
 }
 
 func loadKeyPair(path string) (keyPair, error) {
@@ -97,15 +113,9 @@ func decodeKeyPair(content []byte) (p keyPair, err error) {
 		}
 		switch block.Type {
 		case "PRIVATE KEY":
-			key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-			if err != nil {
+			if p.key, err = parseKey(block.Bytes); err != nil {
 				return keyPair{}, err
 			}
-			ec, ok := key.(*ecdsa.PrivateKey)
-			if !ok {
-				return keyPair{}, fmt.Errorf("private key is a %T, want ECDSA", key)
-			}
-			p.key = ec
 		case "CERTIFICATE":
 			cert, err := x509.ParseCertificate(block.Bytes)
 			if err != nil {
@@ -135,4 +145,23 @@ func encodeCerts(certs []*x509.Certificate) (out []byte) {
 		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
 	}
 	return out
+}
+
+// openKey reads a private key, or makes it: on disk before it is used.
+func openKey(path string) (*ecdsa.PrivateKey, error) {
+	pair, err := loadKeyPair(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if pair.key, err = newKey(); err == nil {
+			err = pair.save(path)
+		}
+	}
+	return pair.key, err
+}
+
+// writeFileOnce writes a file unless it has that content.
+func writeFileOnce(path string, content []byte) error {
+	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, content) {
+		return nil
+	}
+	return durable.WriteFile(path, content)
 }

@@ -1,8 +1,10 @@
 package identity
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"os"
 	"path/filepath"
@@ -26,11 +28,11 @@ func newManager(t *testing.T) *Manager {
 func newMachine(t *testing.T, m *Manager) (*Machine, Token) {
 	t.Helper()
 	id := uuid.NewString()
-	token, err := m.NewToken(t.Context(), id, time.Hour)
+	token, err := m.NewToken(t.Context(), id, "", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	machine, err := OpenMachine(t.TempDir(), id, token.String())
+	machine, err := OpenMachine(t.TempDir(), id, token.String(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,11 +97,11 @@ func TestIdentitiesSurviveReopening(t *testing.T) {
 	if err != nil || again.Name() != manager.Name() {
 		t.Fatalf("reopened as %v, %v; was %v", again.Name(), err, manager.Name())
 	}
-	reopened, err := OpenMachine(machine.dir, machine.id, "")
+	reopened, err := OpenMachine(machine.dir, machine.id, "", nil)
 	if err != nil || !reopened.Enrolled() || reopened.Name() != machine.Name() {
 		t.Fatalf("reopened machine: %v", err)
 	}
-	if _, err := OpenMachine(machine.dir, uuid.NewString(), ""); err == nil {
+	if _, err := OpenMachine(machine.dir, uuid.NewString(), "", nil); err == nil {
 		t.Error("another machine opened this one's identity")
 	}
 	cfg := manager.cfg
@@ -117,30 +119,56 @@ func TestIdentitiesSurviveReopening(t *testing.T) {
 
 func TestRootKeyIsUnreadableOnDisk(t *testing.T) {
 	manager := newManager(t)
-	sealed, err := os.ReadFile(filepath.Join(manager.dir, rootKeyFile))
-	if err != nil || !strings.HasPrefix(string(sealed), "age-encryption.org/v1\n-> X25519 ") {
-		t.Fatalf("root key file is not an age file: %v", err)
+	ring := manager.keys.known()
+	for what, sealed := range map[string][]byte{"root": ring.RootKey, "store issuer": ring.StoreKey, "secrets": ring.Secrets[0].Sealed} {
+		if !strings.HasPrefix(string(sealed), "age-encryption.org/v1\n-> X25519 ") {
+			t.Errorf("the key of %s is not an age file", what)
+		}
+		// Another manager's age identity does not open it.
+		if _, err := unseal(sealed, newManager(t).keys.keeper); err == nil {
+			t.Errorf("a stranger opened the key of %s", what)
+		}
 	}
-	// Another manager's age identity does not open it.
-	other := newManager(t)
-	keeper, err := openAge(filepath.Join(other.dir, ageFile))
+	root, err := unsealKey(ring.RootKey, manager.keys.keeper)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openRootKey(manager.dir, keeper); err == nil {
-		t.Error("a stranger opened the root key")
+	der, err := x509.MarshalPKCS8PrivateKey(root)
+	if err != nil {
+		t.Fatal(err)
 	}
+	for _, f := range filesOf(t, manager.dir) {
+		if bytes.Contains(f, der) || bytes.Contains(f, []byte(base64.StdEncoding.EncodeToString(der))) {
+			t.Error("the root key is on disk in the clear")
+		}
+	}
+}
+
+// filesOf returns the content of every file in a folder, by path.
+func filesOf(t *testing.T, dir string) map[string][]byte {
+	t.Helper()
+	found := map[string][]byte{}
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			found[path], err = os.ReadFile(path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
 }
 
 func TestRootNamesOnlyMembersOfItsOwnCluster(t *testing.T) {
 	a, b := newManager(t), newManager(t)
-	trust, err := NewTrust(a.authority.Load().root.Raw, b.authority.Load().root.Raw)
+	trust, err := NewTrust(nil, a.authority.Load().root.Raw, b.authority.Load().root.Raw)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// a's authority signs a certificate with a name of b's cluster.
 	key, _ := newKey()
-	forged, err := a.authority.Load().issue(Name{b.Name().Cluster, KindManager, uuid.NewString()}, &key.PublicKey, time.Hour)
+	forged, err := a.authority.Load().issue(Name{b.Name().Cluster, KindManager, uuid.NewString()}, "", &key.PublicKey, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,18 +196,18 @@ func TestRootNamesOnlyMembersOfItsOwnCluster(t *testing.T) {
 func TestTokenWorksOnceForOneMachineAndKey(t *testing.T) {
 	manager := newManager(t)
 	machine, token := newMachine(t, manager)
-	thief, err := OpenMachine(t.TempDir(), machine.id, token.String())
+	thief, err := OpenMachine(t.TempDir(), machine.id, token.String(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	_, _, err = manager.Enrol(t.Context(), token.String(), uuid.NewString(), request(t, machine))
-	wantRefusal(t, err, "for another machine")
+	wantRefusal(t, err, "it is for another machine")
 	enrol(t, manager, machine, token) // the wrong machine did not spend it
 	_, _, err = manager.Enrol(t.Context(), token.String(), machine.id, request(t, thief))
 	wantRefusal(t, err, "used before")
 	_, _, err = manager.Enrol(t.Context(), newToken(token.Pin).String(), machine.id, request(t, thief))
-	wantRefusal(t, err, "unknown")
+	wantRefusal(t, err, "unknown here")
 	_, _, err = manager.Enrol(t.Context(), "aloft1.x.y", machine.id, request(t, thief))
 	wantRefusal(t, err, "join token")
 }
@@ -191,7 +219,7 @@ func TestEnrolmentIsAnsweredAgainAfterALostAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The answer is lost, and the daemon dies and comes back.
-	machine, err := OpenMachine(machine.dir, machine.id, token.String())
+	machine, err := OpenMachine(machine.dir, machine.id, token.String(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +267,7 @@ func TestManagerRenewsItself(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- manager.Run(ctx) }()
-		for range 40 {
+		for range 30 { // until two thirds of the intermediate's life are over
 			time.Sleep(10 * DefaultLife)
 			if left := time.Until(manager.Certificate().Leaf.NotAfter); left <= 0 {
 				t.Fatalf("certificate expired %v ago", -left)
@@ -254,12 +282,12 @@ func TestManagerRenewsItself(t *testing.T) {
 }
 
 func TestRevokedMachineIsRefused(t *testing.T) {
-	var revoked string
 	manager := newManager(t)
-	manager.cfg.Revoked = func(id string) bool { return id == revoked }
 	machine, token := newMachine(t, manager)
 	enrol(t, manager, machine, token)
-	revoked = machine.id
+	if err := manager.Remove(t.Context(), KindMachine, machine.id); err != nil {
+		t.Fatal(err)
+	}
 	_, _, err := manager.Verify(machine.current.Load().pair.chain)
 	wantRefusal(t, err, "revoked")
 	_, _, err = manager.Renew(t.Context(), machine.Name().String(), request(t, machine))
@@ -291,7 +319,7 @@ func TestOnlyManagersOfTheClusterSignDocuments(t *testing.T) {
 	wantRefusal(t, err, "not trusted")
 }
 
-func TestUnenrolledMachineRecognisesOnlyManagersOfThePinnedCluster(t *testing.T) {
+func TestUnenrolledMachineRecognisesOnlyMembersOfThePinnedCluster(t *testing.T) {
 	manager, stranger := newManager(t), newManager(t)
 	machine, _ := newMachine(t, manager)
 	other, token := newMachine(t, manager)
@@ -299,7 +327,12 @@ func TestUnenrolledMachineRecognisesOnlyManagersOfThePinnedCluster(t *testing.T)
 
 	_, _, err := machine.Verify(stranger.current.Load().pair.chain)
 	wantRefusal(t, err, "does not belong to the cluster")
-	_, _, err = machine.Verify(other.current.Load().pair.chain)
+	// A host, which leads it to a manager; who joins talks to managers alone.
+	host := other.current.Load().pair.chain
+	if _, _, err = machine.Verify(host); err != nil {
+		t.Error(err)
+	}
+	_, _, err = verifyPinned(nil, PinOf(host[len(host)-1]), host, KindManager)
 	wantRefusal(t, err, "not a manager")
 	// The right root attached to a stranger's leaf is not a chain.
 	forged := append(stranger.current.Load().pair.chain[:2:2], manager.authority.Load().root)

@@ -3,14 +3,14 @@ package identity
 import (
 	"context"
 	"crypto/ecdsa"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
+	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -23,83 +23,164 @@ type ManagerConfig struct {
 	Dir    string // made when it does not exist
 	ID     string // the manager's UUID
 	Tokens Tokens // where join tokens are remembered
+	Vault  Vault  // where the cluster's documents are; nil: in this process's memory
 
 	// Life is how long certificates are good for; 0 means DefaultLife.
 	Life time.Duration
 
-	// Revoked reports machines that are members no more; nil means none is. It is
-	// asked at every handshake and renewal.
-	Revoked func(machine string) bool
-
+	Now Clock // nil: this host's
 	Log *slog.Logger
 }
 
-// Manager is a manager's identity together with its power to let machines in.
+// Manager is a manager's identity together with its power to let others in. No
+// manager has any power that the others lack.
 type Manager struct {
 	Member
 	cfg       ManagerConfig
+	keys      *keys
 	authority atomic.Pointer[authority] // replaced when its intermediate ages
+	clock     chan struct{}             // has room for one
 }
 
-// OpenManager reads a manager's identity. In an empty folder it founds a new
-// cluster with this manager as its first member.
+// OpenManager reads a manager's identity from its folder. In an empty one it
+// founds a new cluster with this manager as its first member. It asks the vault
+// nothing, which may be out of reach: Sync does.
 func OpenManager(cfg ManagerConfig) (*Manager, error) {
 	if cfg.Life == 0 {
 		cfg.Life = DefaultLife
 	}
-	if cfg.Revoked == nil {
-		cfg.Revoked = func(string) bool { return false }
+	if cfg.Vault == nil {
+		cfg.Vault = &MemoryVault{}
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, err
+	cfg.Now = cfg.Now.orReal()
+	k, err := openKeys(cfg.Dir, cfg.ID, cfg.Vault, cfg.Now)
+	if err != nil {
+		return nil, fmt.Errorf("open the keys of the cluster: %w", err)
 	}
-	a, err := openAuthority(cfg.Dir, cfg.ID)
+	a, err := openAuthority(k)
 	if err != nil {
 		return nil, fmt.Errorf("open the certificate authority: %w", err)
 	}
-	m := &Manager{Member: Member{dir: cfg.Dir}, cfg: cfg}
+	m := &Manager{Member: Member{dir: cfg.Dir, now: cfg.Now}, cfg: cfg, keys: k, clock: make(chan struct{}, 1)}
 	m.authority.Store(a)
 	switch err := m.load(); {
 	case errors.Is(err, fs.ErrNotExist):
-		return m, m.renew()
 	case err != nil:
 		return nil, err
+	default:
+		if have := m.Name(); have.ID != cfg.ID || have.Kind != KindManager || have.Cluster != a.cluster {
+			return nil, fmt.Errorf("%s holds the identity of %s, not of manager %s of cluster %s", cfg.Dir, have, cfg.ID, a.cluster)
+		}
 	}
-	if have := m.Name(); have.ID != cfg.ID || have.Kind != KindManager || have.Cluster != a.cluster {
-		return nil, fmt.Errorf("%s holds the identity of %s, not of manager %s of cluster %s", cfg.Dir, have, cfg.ID, a.cluster)
+	// A certificate by another's intermediate is that of a manager which has just
+	// joined: it would end with the other's removal.
+	if p := m.current.Load(); p == nil || m.due() || !p.pair.chain[1].Equal(a.chain[0]) {
+		if err := m.renew(); err != nil {
+			return nil, err
+		}
 	}
-	if time.Now().After(m.RenewAt()) {
-		return m, m.renew()
+	if _, err := m.renewOthers(); err != nil {
+		return nil, err
 	}
-	return m, nil
+	if m.Roster() == nil {
+		first := &Roster{Cluster: a.cluster, Epoch: 1, Version: 1, Managers: []RosterMember{{ID: cfg.ID}}}
+		signed, err := m.signRoster(first)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := m.AcceptRoster(signed); err != nil {
+			return nil, err
+		}
+	}
+	return m, doneJoining(cfg.Dir)
 }
 
-// Run renews the manager's own certificate, and with it an ageing intermediate,
-// until ctx ends.
+// Sync brings what this manager knows of the cluster's keys and roster up to
+// date with the vault, and to the vault what it lacks. It is for after the store
+// has opened, and whenever somebody else may have changed them.
+func (m *Manager) Sync(ctx context.Context) error {
+	if err := m.keys.sync(ctx); err != nil {
+		return err
+	}
+	return m.ChangeRoster(ctx, func(*Roster) error { return nil })
+}
+
+// lookAgain bounds how long Run leaves the vault alone.
+const lookAgain = 8 * time.Hour
+
+// Run renews the manager's own certificates, and with them an ageing
+// intermediate, until ctx ends; it syncs first and whenever it looks.
 func (m *Manager) Run(ctx context.Context) error {
 	const retry = time.Minute
-	wait := time.Until(m.RenewAt())
 	for {
-		timer := time.NewTimer(max(wait, 0))
+		next, err := m.renewOthers()
+		if m.due() {
+			err = errors.Join(err, m.renew())
+		}
+		if err != nil {
+			m.cfg.Log.Error("renewing the manager's certificates", "error", err)
+		}
+		now := m.now()
+		wait := min(m.RenewAt().Sub(now), next.Sub(now), lookAgain)
+		if lost := m.Sync(ctx); lost != nil && ctx.Err() == nil {
+			m.cfg.Log.Warn("looking for changes of the cluster's keys and roster", "error", lost)
+			wait = min(wait, retry)
+		}
+		if err != nil || m.due() { // what a removed manager issues is never good
+			wait = retry
+		}
+		timer := time.NewTimer(max(wait, time.Second))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return ctx.Err()
 		case <-timer.C:
-		}
-		wait = retry
-		if err := m.renew(); err != nil {
-			m.cfg.Log.Error("renewing the manager's certificate", "error", err)
-		} else if next := time.Until(m.RenewAt()); next > retry {
-			wait = next
+		case <-m.clock:
+			timer.Stop()
 		}
 	}
 }
 
+// ClockSet has Run look whether certificates are to be renewed: timers notice
+// neither that the clock was set nor that the host was suspended.
+func (m *Manager) ClockSet() {
+	select {
+	case m.clock <- struct{}{}:
+	default: // it is about to look
+	}
+}
+
+// due reports whether the manager's certificate has to be renewed now.
+func (m *Manager) due() bool { return !m.now().Before(m.RenewAt()) }
+
+// renewOthers renews, when they are due, the certificates that a manager has
+// besides the one it is known by, and says when that will be due again.
+func (m *Manager) renewOthers() (next time.Time, err error) {
+	store, err := m.keys.renewStorePeer(m.cfg.Life)
+	if err != nil {
+		return time.Time{}, err
+	}
+	path := filepath.Join(m.dir, operatorFile)
+	pair, err := loadKeyPair(path)
+	if err != nil || len(pair.chain) == 0 || !fresh(pair.chain[0], m.now()) {
+		if pair, err = m.newOperator(); err != nil {
+			return time.Time{}, err
+		}
+		if err := pair.save(path); err != nil {
+			return time.Time{}, err
+		}
+	}
+	operator := renewAt(pair.chain[0])
+	if store.Before(operator) {
+		return store, nil
+	}
+	return operator, nil
+}
+
 func (m *Manager) renew() error {
 	a := m.authority.Load()
-	if time.Now().After(renewAt(a.chain[0])) {
-		fresh, err := openAuthority(m.cfg.Dir, m.cfg.ID)
+	if !fresh(a.chain[0], m.now()) {
+		fresh, err := openAuthority(m.keys)
 		if err != nil {
 			return err
 		}
@@ -111,11 +192,11 @@ func (m *Manager) renew() error {
 		return err
 	}
 	name := Name{Cluster: a.cluster, Kind: KindManager, ID: m.cfg.ID}
-	chain, err := a.issue(name, &key.PublicKey, m.cfg.Life)
+	chain, err := a.issue(name, "", &key.PublicKey, m.cfg.Life)
 	if err != nil {
 		return err
 	}
-	p, err := newProof(keyPair{key: key, chain: chain})
+	p, err := newProof(m.now, keyPair{key: key, chain: chain})
 	if err != nil {
 		return err
 	}
@@ -129,30 +210,17 @@ func (m *Manager) Certificate() *tls.Certificate { return m.current.Load().tls }
 // past: then only renewal may be allowed. The name is empty for an unenrolled
 // machine's throw-away certificate, whose holder may only enrol.
 func (m *Manager) Verify(chain []*x509.Certificate) (name string, expires time.Time, err error) {
-	p := m.current.Load()
-	name, expires, err = p.verifyPeer(chain)
-	if err != nil || name == "" {
-		return name, expires, err
-	}
-	n, err := ParseName(name)
-	if err != nil {
-		return "", time.Time{}, err
-	}
-	if n.Kind == KindMachine && m.cfg.Revoked(n.ID) {
-		return "", time.Time{}, refuse("%s is revoked", n)
-	}
-	return name, expires, nil
+	return m.current.Load().verifyPeer(chain)
 }
 
 // NewToken mints the token with which one machine, named by its UUID, may join
-// within life.
-func (m *Manager) NewToken(ctx context.Context, machine string, life time.Duration) (Token, error) {
+// within life. host is the UUID of the daemon that makes the machine.
+func (m *Manager) NewToken(ctx context.Context, machine, host string, life time.Duration) (Token, error) {
 	if !uuidForm.MatchString(machine) {
 		return Token{}, fmt.Errorf("join token: machine id %q is not a UUID in lower case", machine)
 	}
-	t := newToken(PinOf(m.authority.Load().root))
-	grant := Grant{Machine: machine, Expires: time.Now().Add(life)}
-	if err := m.cfg.Tokens.Put(ctx, t.hash(machine), grant); err != nil {
+	t, err := m.mint(ctx, Grant{Machine: machine, Host: host, Expires: m.now().Add(life)})
+	if err != nil {
 		return Token{}, fmt.Errorf("join token for machine %s: %w", machine, err)
 	}
 	return t, nil
@@ -163,72 +231,63 @@ func (m *Manager) NewToken(ctx context.Context, machine string, life time.Durati
 // while the token lives is answered again; every other second use of a token
 // is a Refusal.
 func (m *Manager) Enrol(ctx context.Context, token, machine string, request []byte) (chain, roots [][]byte, err error) {
-	t, err := ParseToken(token)
-	if err != nil {
-		return nil, nil, refuse("%v", err)
-	}
 	key, err := requestedKey(request)
 	if err != nil {
 		return nil, nil, err
 	}
-	spki, err := x509.MarshalPKIXPublicKey(key)
-	if err != nil {
-		return nil, nil, err
+	if !uuidForm.MatchString(machine) {
+		return nil, nil, refuse("enrol: machine id %.40q is not a UUID in lower case", machine)
 	}
-	grant, err := m.cfg.Tokens.Take(ctx, t.hash(machine), sha256.Sum256(spki))
-	switch {
-	case err != nil:
+	if _, err := m.spend(ctx, token, Grant{Machine: machine}, key); err != nil {
 		return nil, nil, fmt.Errorf("enrol machine %s: %w", machine, err)
-	case time.Now().After(grant.Expires):
-		return nil, nil, refuse("enrol machine %s: join token expired at %s", machine, grant.Expires.Format(time.RFC3339))
-	case grant.Machine != machine || m.cfg.Revoked(machine):
-		return nil, nil, refuse("enrol machine %s: it is not a member any more", machine)
 	}
-	return m.admit(machine, key)
+	return m.admit(ctx, machine, key, renewal{})
 }
 
 // Renew gives the machine with this name a fresh certificate for the key in a
 // request. The caller has verified the name; its certificate may have expired.
-func (m *Manager) Renew(_ context.Context, name string, request []byte) (chain, roots [][]byte, err error) {
+// Once a manager was removed, which may have made certificates for any machine,
+// the request must prove a key that the machine was once given a certificate for.
+func (m *Manager) Renew(ctx context.Context, name string, request []byte) (chain, roots [][]byte, err error) {
 	n, err := ParseName(name)
 	switch {
 	case err != nil:
 		return nil, nil, refuse("renew: %v", err)
 	case n.Kind != KindMachine || n.Cluster != m.Name().Cluster:
 		return nil, nil, refuse("renew: %s is not a machine of this cluster", n)
-	case m.cfg.Revoked(n.ID):
-		return nil, nil, refuse("renew: %s is revoked", n)
 	}
-	key, err := requestedKey(request)
+	csr, key, err := parseRequest(request)
 	if err != nil {
 		return nil, nil, err
 	}
-	return m.admit(n.ID, key)
+	proven, err := provenKey(csr)
+	if err != nil {
+		return nil, nil, err
+	}
+	removed := slices.ContainsFunc(m.Roster().Revoked, func(v Revocation) bool { return v.Kind == KindManager })
+	if removed && proven == nil {
+		return nil, nil, refuse("renew: %s does not prove its present key, as it has to since a manager was removed", n)
+	}
+	return m.admit(ctx, n.ID, key, renewal{proven, removed})
 }
 
-func (m *Manager) admit(machine string, key *ecdsa.PublicKey) (chain, roots [][]byte, err error) {
+// admit issues a certificate to a machine that is entitled to it.
+func (m *Manager) admit(ctx context.Context, machine string, key *ecdsa.PublicKey, r renewal) (chain, roots [][]byte, err error) {
 	a := m.authority.Load()
 	name := Name{Cluster: a.cluster, Kind: KindMachine, ID: machine}
-	certs, err := a.issue(name, key, m.cfg.Life)
+	if err := m.Trust().revoked(name, ""); err != nil {
+		return nil, nil, err
+	}
+	digest, err := digestOf(key)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := m.issued(ctx, machine, digest, r); err != nil {
+		return nil, nil, err
+	}
+	certs, err := a.issue(name, "", key, m.cfg.Life)
 	if err != nil {
 		return nil, nil, err
 	}
 	return rawOf(certs), m.Trust().Roots(), nil
-}
-
-// requestedKey returns the public key of a certificate request whose sender
-// holds the private one. The names in the request are not even looked at.
-func requestedKey(request []byte) (*ecdsa.PublicKey, error) {
-	csr, err := x509.ParseCertificateRequest(request)
-	if err != nil {
-		return nil, refuse("certificate request: %v", err)
-	}
-	if err := csr.CheckSignature(); err != nil {
-		return nil, refuse("certificate request: %v", err)
-	}
-	key, ok := csr.PublicKey.(*ecdsa.PublicKey)
-	if !ok {
-		return nil, refuse("certificate request: key is a %T, want ECDSA", csr.PublicKey)
-	}
-	return key, nil
 }

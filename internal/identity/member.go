@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -15,20 +16,33 @@ import (
 // it gives changes at renewal.
 type Member struct {
 	dir     string
+	now     Clock
 	current atomic.Pointer[proof]
+
+	replacing sync.Mutex // held while current is replaced, and its files with it
+	// changed is closed and replaced when current is; guarded by replacing
+	changed chan struct{}
 }
 
 // proof is one generation of a member's identity, replaced whole.
 type proof struct {
-	name  Name
-	pair  keyPair
-	trust *Trust
-	tls   *tls.Certificate
+	name   Name
+	pair   keyPair
+	trust  *Trust
+	signed []byte // the roster in trust, as it came
+	tls    *tls.Certificate
 }
 
-func newProof(pair keyPair) (*proof, error) {
+// with returns the proof with another roster.
+func (p *proof) with(r *Roster, signed []byte) *proof {
+	q := *p
+	q.trust, q.signed = p.trust.under(r), signed
+	return &q
+}
+
+func newProof(now Clock, pair keyPair) (*proof, error) {
 	roots := append(pair.chain[len(pair.chain)-1:len(pair.chain):len(pair.chain)], pair.other...)
-	trust, err := NewTrust(rawOf(roots)...)
+	trust, err := NewTrust(now, rawOf(roots)...)
 	if err != nil {
 		return nil, err
 	}
@@ -52,21 +66,52 @@ func (m *Member) load() error {
 	if len(pair.chain) == 0 {
 		return refuse("%s: no certificate in it", filepath.Join(m.dir, identityFile))
 	}
-	p, err := newProof(pair)
+	p, err := newProof(m.now, pair)
 	if err != nil {
 		return err
 	}
-	m.current.Store(p)
+	m.replacing.Lock()
+	defer m.replacing.Unlock()
+	if p, err = m.loadRoster(p); err != nil {
+		return err
+	}
+	m.use(p)
 	return nil
 }
 
-// replace writes a new generation to disk, then uses it.
+// replace writes a new generation to disk, then uses it. The roster stays.
 func (m *Member) replace(p *proof) error {
+	m.replacing.Lock()
+	defer m.replacing.Unlock()
 	if err := p.pair.save(filepath.Join(m.dir, identityFile)); err != nil {
 		return err
 	}
-	m.current.Store(p)
+	if now := m.current.Load(); now != nil {
+		p = p.with(now.trust.roster, now.signed)
+	}
+	m.use(p)
 	return nil
+}
+
+// use makes p what the member is. m.replacing is held.
+func (m *Member) use(p *proof) {
+	m.current.Store(p)
+	if m.changed != nil {
+		close(m.changed)
+		m.changed = nil
+	}
+}
+
+// Changed returns a channel that is closed when the member's certificate or
+// roster is replaced: RenewAt may say something else then, and Verify refuse
+// somebody whom it has accepted.
+func (m *Member) Changed() <-chan struct{} {
+	m.replacing.Lock()
+	defer m.replacing.Unlock()
+	if m.changed == nil {
+		m.changed = make(chan struct{})
+	}
+	return m.changed
 }
 
 // Name returns the member's own name; the zero Name before a machine is enrolled.
@@ -85,13 +130,25 @@ func (m *Member) Trust() *Trust {
 	return nil
 }
 
-// RenewAt says when to renew: at two thirds of the certificate's life. It is
-// the zero time before a machine is enrolled.
+// RenewAt says when to renew: at two thirds of the certificate's life, or as
+// soon as the manager whose intermediate signed it is revoked, or at once where
+// it is good in future only, since the clock was wrong. It is the zero time
+// before a machine is enrolled.
 func (m *Member) RenewAt() time.Time {
-	if p := m.current.Load(); p != nil {
-		return renewAt(p.pair.chain[0])
+	p := m.current.Load()
+	if p == nil {
+		return time.Time{}
 	}
-	return time.Time{}
+	due := renewAt(p.pair.chain[0])
+	if now := m.now(); now.Before(p.pair.chain[0].NotBefore) {
+		due = now
+	}
+	for _, c := range p.pair.chain[1:] {
+		if v := p.trust.roster.revocation(KindManager, managerOf(c)); v != nil && v.At.Before(due) {
+			due = v.At
+		}
+	}
+	return due
 }
 
 // Sign signs a document so that every member of the cluster can tell which

@@ -12,7 +12,19 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 )
+
+// Clock tells the time that certificates are measured by: of this host, which
+// may be set anew while a daemon runs. Nil is package time's.
+type Clock func() time.Time
+
+func (c Clock) orReal() Clock {
+	if c == nil {
+		return time.Now
+	}
+	return c
+}
 
 // Kind is what a name names.
 type Kind string

@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// Token lets one machine join, once. It proves the machine to the cluster (the
-// secret) and the cluster to the machine (the pin of the cluster's root key).
+// Token lets one machine, or one member with a role, join, once. It proves the
+// joiner to the cluster (the secret) and the cluster to the joiner (the pin of
+// the cluster's root key).
 type Token struct {
 	Secret [32]byte
 	Pin    Pin
@@ -50,36 +51,59 @@ func ParseToken(s string) (Token, error) {
 }
 
 // TokenHash is all that is kept of a token: a digest of its secret together with
-// the machine it is for, so that a wrong machine finds nothing and spends nothing.
+// the machine it is for, so that a wrong machine finds nothing and spends
+// nothing. A token for a role names no machine.
 type TokenHash [sha256.Size]byte
 
-func (t Token) hash(machine string) TokenHash {
+func (t Token) hash(machine string, role MemberRole) TokenHash {
+	if role != "" {
+		machine = "role " + string(role)
+	}
 	return sha256.Sum256(fmt.Appendf(nil, "aloft join token\x00%s\x00%s", machine, t.Secret[:]))
 }
 
 // Grant is what a token is good for.
 type Grant struct {
-	Machine string // machine id (UUID)
+	Machine string     // machine id (UUID); "" for a member with Role
+	Host    string     // UUID of the daemon that makes Machine
+	Role    MemberRole // "" for Machine
 	Expires time.Time
 }
+
+// MemberRole is what somebody joins a cluster as.
+type MemberRole string
+
+// The roles of members. Who joins to manage may host as well.
+const (
+	RoleManage MemberRole = "manage" // gets the keys of the cluster
+	RoleHost   MemberRole = "host"   // is a machine by name, and a member
+)
+
+// TokenMemory is for how long a token should be remembered that has expired, so
+// that who uses it is told so.
+const TokenMemory = time.Hour
 
 // TokenUse identifies the one use of a token: a digest of the key it was used with.
 type TokenUse [sha256.Size]byte
 
 // Tokens remembers tokens that were minted. Package store implements it durably.
 type Tokens interface {
-	// Put records an unused token; it may be forgotten once the grant expired.
+	// Put records an unused token. It may be forgotten a while after the grant
+	// expired; until then Take returns it, and its expiry is the caller's to see.
 	Put(ctx context.Context, hash TokenHash, grant Grant) error
 	// Take spends a token on use and returns its grant. The first use is recorded
 	// atomically before Take returns. The same use again returns the same grant,
 	// since the answer to the first may have been lost; any other use returns
 	// ErrTokenUsed, and a hash that was never put, or is forgotten, ErrTokenUnknown.
 	Take(ctx context.Context, hash TokenHash, use TokenUse) (Grant, error)
+	// Used returns the use that a token was spent on, the zero TokenUse of one
+	// that was not, or is not known.
+	Used(ctx context.Context, hash TokenHash) (TokenUse, error)
 }
 
 // What Take says about tokens it does not accept.
 var (
-	ErrTokenUnknown error = &Refusal{Reason: "join token is unknown, for another machine, or expired"}
+	ErrTokenUnknown error = &Refusal{Reason: "join token is unknown here: it is for another machine or another role, or expired long ago"}
 	ErrTokenUsed    error = &Refusal{Reason: "join token was used before, with another key"}
 )
 
@@ -103,7 +127,7 @@ func (m *MemoryTokens) Put(_ context.Context, hash TokenHash, grant Grant) error
 		m.rows = map[TokenHash]*tokenRow{}
 	}
 	for h, row := range m.rows {
-		if time.Now().After(row.grant.Expires) {
+		if time.Now().After(row.grant.Expires.Add(TokenMemory)) {
 			delete(m.rows, h)
 		}
 	}
@@ -125,6 +149,16 @@ func (m *MemoryTokens) Take(_ context.Context, hash TokenHash, use TokenUse) (Gr
 		return Grant{}, ErrTokenUsed
 	}
 	return row.grant, nil
+}
+
+// Used implements Tokens.
+func (m *MemoryTokens) Used(_ context.Context, hash TokenHash) (TokenUse, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if row := m.rows[hash]; row != nil {
+		return row.use, nil
+	}
+	return TokenUse{}, nil
 }
 
 func newToken(pin Pin) Token {
