@@ -4,265 +4,77 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"log/slog"
-	"net/url"
-	"os"
-	"path/filepath"
-	"strconv"
-	"sync"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/server/v3/embed"
-	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
-	"go.etcd.io/etcd/server/v3/storage/wal"
-	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
+
+	"aloft/internal/crash"
 )
 
-const (
-	// history is how many revisions watches can go back to.
-	history = 10_000
-	// quota bounds the file of the store: reached, writes are refused.
-	quota = 1 << 30
-	// walSegment replaces etcd's 64 MB, two of which are allocated at once: a
-	// home of ours lives on small disks too.
-	walSegment = 8 << 20
-	// socketPath is what the kernel takes for a Unix socket's path, less the
-	// closing zero.
-	socketPath = 107
-)
-
-// setSegment sets etcd's package variable once, before the first member.
-var setSegment = sync.OnceFunc(func() { wal.SegmentSizeBytes = walSegment })
-
-// Config says where a store lives.
-type Config struct {
-	Dir string       // folder of the store; made with mode 0700
-	Log *slog.Logger // etcd's warnings come as debug lines, its errors as errors
-}
-
-// Store is the store in an embedded etcd of one member. It listens on no TCP
-// port: the member's peer address is a Unix socket inside Dir, and there is no
-// client address, since the only client is in this process.
-type Store struct {
-	etcd   *embed.Etcd
-	client *clientv3.Client
-	lock   *os.File
-	dir    *os.File
-
-	close  sync.Once
-	closed chan struct{}
-}
-
-var _ KV = (*Store)(nil)
-
-// Open starts the member, which is ready when Open returns. It fails when
-// another process has the folder open. ctx limits the start alone.
-func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("folder of the store: %w", err)
-	}
-	s := &Store{closed: make(chan struct{})}
-	defer func() {
-		if err != nil {
-			s.Close()
-		}
-	}()
-	if s.lock, err = lock(filepath.Join(cfg.Dir, "lock")); err != nil {
-		return nil, err
-	}
-	socket, err := s.socket(cfg.Dir)
-	if err != nil {
-		return nil, err
-	}
-	setSegment()
-	if err := room(cfg.Dir); err != nil {
-		return nil, err
-	}
-	s.etcd, err = start(member(cfg, socket))
-	if err != nil {
-		return nil, fmt.Errorf("start the store in %s: %w", cfg.Dir, err)
-	}
-	select {
-	case <-s.etcd.Server.ReadyNotify():
-	case err := <-s.etcd.Err():
-		return nil, fmt.Errorf("start the store in %s: %w", cfg.Dir, err)
-	case <-s.etcd.Server.StopNotify():
-		return nil, fmt.Errorf("start the store in %s: the member stopped", cfg.Dir)
-	case <-ctx.Done():
-		return nil, fmt.Errorf("start the store in %s: %w", cfg.Dir, ctx.Err())
-	}
-	s.client = v3client.New(s.etcd.Server)
-	return s, nil
-}
-
-// start is embed.StartEtcd, with an error in place of the panic by which a
-// member gives up when it cannot write its first files.
-func start(c *embed.Config) (e *embed.Etcd, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%v", r)
-		}
-	}()
-	return embed.StartEtcd(c)
-}
-
-// Free space below which the member would end at its first write: a new one
-// allocates two segments of its log.
-const (
-	roomNew = 2*walSegment + 4<<20
-	roomOld = 1 << 20
-)
-
-// room refuses to start a member on a full disk.
-func room(dir string) error {
-	need := uint64(roomOld)
-	if _, err := os.Stat(filepath.Join(dir, "etcd")); errors.Is(err, fs.ErrNotExist) {
-		need = roomNew
-	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return fmt.Errorf("folder of the store %s: %w", dir, err)
-	}
-	if free := st.Bavail * uint64(st.Bsize); free < need {
-		return fmt.Errorf("the disk of %s is full: %d KiB are free, the store needs %d KiB to start: free some space there, then start again",
-			dir, free>>10, need>>10)
-	}
-	return nil
-}
-
-// lock keeps a second process out. etcd has a lock of its own, but waits for
-// it without end and without saying so.
-func lock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock of the store: %w", err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("the store in %s is in use by another daemon; end it with \"aloft daemon stop\" first", filepath.Dir(path))
-		}
-		return nil, fmt.Errorf("lock %s: %w", path, err)
-	}
-	return f, nil
-}
-
-// socket returns a path of the member's socket that the kernel takes. A long
-// one goes by way of the folder's descriptor: nothing outside the folder is
-// made, so nothing can be left behind.
-func (s *Store) socket(dir string) (string, error) {
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		return "", fmt.Errorf("folder of the store: %w", err)
-	}
-	const name = "peer.sock"
-	if path := filepath.Join(abs, name); len(path) <= socketPath {
-		return path, nil
-	}
-	if s.dir, err = os.Open(abs); err != nil {
-		return "", fmt.Errorf("folder of the store: %w", err)
-	}
-	return filepath.Join("/proc/self/fd", strconv.Itoa(int(s.dir.Fd())), name), nil
-}
-
-func member(cfg Config, socket string) *embed.Config {
-	c := embed.NewConfig()
-	c.Dir = filepath.Join(cfg.Dir, "etcd")
-	c.Name = "aloft"
-	c.InitialClusterToken = "aloft"
-	// etcd listens on a URL's host part, which cannot hold a path when it is
-	// parsed, so the URL is built. The advertised one is a name only: alone,
-	// nobody dials it, and the folder can move.
-	c.ListenPeerUrls = []url.URL{{Scheme: "unix", Host: socket}}
-	c.AdvertisePeerUrls = []url.URL{{Scheme: "unix", Host: "alone"}}
-	c.InitialCluster = c.InitialClusterFromName(c.Name)
-	c.ListenClientUrls, c.AdvertiseClientUrls = nil, nil
-	c.ListenClientHttpUrls, c.ListenMetricsUrls = nil, nil
-	c.EnableGRPCGateway = false
-	// Alone, an election has nobody to wait for.
-	c.TickMs, c.ElectionMs = 10, 100
-	c.PreVote = false
-	c.MaxTxnOps = MaxTxnOp
-	c.MaxRequestBytes = 2 * MaxTxn
-	c.QuotaBackendBytes = quota
-	c.AutoCompactionMode = embed.CompactorModeRevision
-	c.AutoCompactionRetention = strconv.Itoa(history)
-	// Raft keeps its latest entries in memory, rows and all: keep few. Alone,
-	// nobody needs them to catch up, and a snapshot is only a mark in the log.
-	c.SnapshotCount, c.SnapshotCatchUpEntries = 200, 20
-	c.MaxSnapFiles, c.MaxWalFiles = 2, 2
-	c.BackendFreelistType = "map"
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(core{log: cfg.Log}))
-	return c
-}
-
-// Run waits until ctx ends or the member fails, closes the store, and returns
-// nil in the first case.
-func (s *Store) Run(ctx context.Context) error {
-	defer s.Close()
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-s.closed:
-		return nil
-	case err := <-s.etcd.Err():
-		return fmt.Errorf("store: %w", err)
-	case <-s.etcd.Server.StopNotify():
-		return errors.New("store: the member stopped")
-	}
-}
-
-// Close stops the member and returns when it has stopped. Calls under way
-// return ErrClosed.
-func (s *Store) Close() {
-	s.close.Do(func() {
-		close(s.closed)
-		if s.client != nil {
-			_ = s.client.Close()
-		}
-		if s.etcd != nil {
-			s.etcd.Close()
-		}
-		if s.dir != nil {
-			_ = s.dir.Close()
-		}
-		if s.lock != nil {
-			_ = s.lock.Close()
-		}
-	})
+// reader reads through a Store.
+type reader struct {
+	s       *Store
+	need    need
+	options []clientv3.OpOption
 }
 
 // Get returns one row, or ErrNotFound.
 func (s *Store) Get(ctx context.Context, key string) (Entry, error) {
-	if err := checkKey(key); err != nil {
-		return Entry{}, err
-	}
-	r, err := s.client.Get(ctx, key)
-	if err != nil {
-		return Entry{}, s.failed("read row "+key, err)
-	}
-	if len(r.Kvs) == 0 {
-		return Entry{}, fmt.Errorf("row %s: %w", key, ErrNotFound)
-	}
-	return entry(r.Kvs[0]), nil
+	return reader{s: s, need: needQuorum}.Get(ctx, key)
 }
 
 // List returns the rows under prefix and the revision they were read at.
 func (s *Store) List(ctx context.Context, prefix string) ([]Entry, int64, error) {
-	r, err := s.client.Get(ctx, prefix, clientv3.WithPrefix())
-	if err != nil {
-		return nil, 0, s.failed("list rows "+prefix, err)
+	return reader{s: s, need: needQuorum}.List(ctx, prefix)
+}
+
+// Local reads what this member has.
+func (s *Store) Local() Reader {
+	return reader{s, needMember, []clientv3.OpOption{clientv3.WithSerializable()}}
+}
+
+// Get returns one row, or ErrNotFound.
+func (r reader) Get(ctx context.Context, key string) (Entry, error) {
+	if err := checkKey(key); err != nil {
+		return Entry{}, err
 	}
-	entries := make([]Entry, len(r.Kvs))
-	for i, kv := range r.Kvs {
+	a, err := r.read(ctx, "read row "+key, key)
+	if err != nil {
+		return Entry{}, err
+	}
+	if len(a.Kvs) == 0 {
+		return Entry{}, fmt.Errorf("row %s: %w", key, ErrNotFound)
+	}
+	return entry(a.Kvs[0]), nil
+}
+
+// List returns the rows under prefix and the revision they were read at.
+func (r reader) List(ctx context.Context, prefix string) ([]Entry, int64, error) {
+	a, err := r.read(ctx, "list rows "+prefix, prefix, clientv3.WithPrefix())
+	if err != nil {
+		return nil, 0, err
+	}
+	entries := make([]Entry, len(a.Kvs))
+	for i, kv := range a.Kvs {
 		entries[i] = entry(kv)
 	}
-	return entries, r.Header.Revision, nil
+	return entries, a.Header.Revision, nil
+}
+
+// read asks again when the leader changed meanwhile.
+func (r reader) read(ctx context.Context, op, key string, options ...clientv3.OpOption) (a *clientv3.GetResponse, err error) {
+	for {
+		err = r.s.call(ctx, op, r.need, func(ctx context.Context, m *member) error {
+			a, err = m.client.Get(ctx, key, append(options, r.options...)...)
+			return err
+		})
+		if !errors.Is(err, ErrUncertain) {
+			return a, err
+		}
+	}
 }
 
 // Commit carries out t and returns the store's revision after it.
@@ -283,20 +95,78 @@ func (s *Store) Commit(ctx context.Context, t Txn) (int64, error) {
 	for _, key := range t.Delete {
 		writes = append(writes, clientv3.OpDelete(key))
 	}
-	r, err := s.client.Txn(ctx).If(conditions...).Then(writes...).Else(reads...).Commit()
-	if err != nil {
-		return 0, s.failed("write rows", err)
+	for tries := 0; ; tries++ {
+		var r *clientv3.TxnResponse
+		err := s.call(ctx, "write rows", needDisk, func(ctx context.Context, m *member) (err error) {
+			if err := s.account(m, t.size()); err != nil {
+				return err
+			}
+			t.instant("before")
+			r, err = m.client.Txn(ctx).If(conditions...).Then(writes...).Else(reads...).Commit()
+			t.instant("after")
+			return err
+		})
+		switch {
+		case errors.Is(err, ErrUncertain) && t.once():
+			continue
+		case err != nil:
+			return 0, err
+		case r.Succeeded:
+			return r.Header.Revision, nil
+		case tries > 0:
+			// What changed the rows may have been the first try.
+			return 0, fmt.Errorf("write rows: %w", ErrUncertain)
+		}
+		have := map[string]int64{}
+		for _, answer := range r.Responses {
+			for _, kv := range answer.GetResponseRange().GetKvs() {
+				have[string(kv.Key)] = kv.ModRevision
+			}
+		}
+		return 0, conflict(t.If, func(key string) int64 { return have[key] })
 	}
-	if r.Succeeded {
-		return r.Header.Revision, nil
+}
+
+// size is about what a transaction adds to the rows.
+func (t Txn) size() int {
+	n := 0
+	for _, p := range t.Put {
+		n += len(p.Key) + len(p.Value)
 	}
-	have := map[string]int64{}
-	for _, answer := range r.Responses {
-		for _, kv := range answer.GetResponseRange().GetKvs() {
-			have[string(kv.Key)] = kv.ModRevision
+	return n
+}
+
+// instant is one before or after a transaction, at which a test may end this
+// process.
+func (t Txn) instant(when string) {
+	if !crash.On {
+		return
+	}
+	var keys []string
+	for _, p := range t.Put {
+		keys = append(keys, p.Key)
+	}
+	crash.Here(when + " the write of rows " + strings.Join(append(keys, t.Delete...), " "))
+}
+
+// once reports whether a transaction that is carried out cannot be carried out
+// again: its conditions cover all that it writes.
+func (t Txn) once() bool {
+	held := make(map[string]bool, len(t.If))
+	for _, c := range t.If {
+		held[c.Key] = true
+	}
+	for _, p := range t.Put {
+		if !held[p.Key] {
+			return false
 		}
 	}
-	return 0, conflict(t.If, func(key string) int64 { return have[key] })
+	for _, key := range t.Delete {
+		if !held[key] {
+			return false
+		}
+	}
+	return true
 }
 
 // Watch sends every change of rows under prefix from revision from on.
@@ -304,75 +174,124 @@ func (s *Store) Watch(ctx context.Context, prefix string, from int64) <-chan Bat
 	out := make(chan Batch)
 	go func() {
 		defer close(out)
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		b := Batch{}
-		for r := range s.client.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(max(1, from))) {
-			if b.Err = r.Err(); b.Err != nil {
-				break
-			}
-			if len(r.Events) == 0 {
-				continue
-			}
-			b = Batch{Changes: make([]Change, len(r.Events))}
-			for i, e := range r.Events {
-				b.Changes[i] = Change{Entry: entry(e.Kv), Deleted: e.Type == mvccpb.DELETE}
-			}
-			b.Revision = b.Changes[len(b.Changes)-1].Revision
-			select {
-			case out <- b:
-			case <-ctx.Done():
-				return
-			}
-		}
-		if ctx.Err() != nil {
+		err := s.watch(ctx, prefix, max(1, from), out)
+		if err == nil {
 			return
 		}
-		// The member ends watches when it stops, without an error.
-		if b.Err == nil {
-			b.Err = ErrClosed
-		}
 		select {
-		case out <- Batch{Err: s.failed("watch rows "+prefix, b.Err)}:
+		case out <- Batch{Err: failed("watch rows "+prefix, err)}:
 		case <-ctx.Done():
 		}
 	}()
 	return out
 }
 
-// Grant makes a lease.
-func (s *Store) Grant(ctx context.Context, ttl time.Duration) (LeaseID, error) {
-	r, err := s.client.Grant(ctx, seconds(ttl))
-	if err != nil {
-		return 0, s.failed("grant a lease", err)
+// watch goes from one run of the member to the next. It returns nil when ctx
+// ends.
+func (s *Store) watch(ctx context.Context, prefix string, next int64, out chan<- Batch) error {
+	for {
+		s.mu.Lock()
+		m, life, changed := s.member, s.life, s.changed
+		s.mu.Unlock()
+		switch why := life.reason(); {
+		case errors.Is(why, ErrClosed), errors.Is(why, ErrRemoved):
+			return why
+		case why != nil:
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return nil
+			}
+			continue
+		}
+		var err error
+		if next, err = m.watched(ctx, life, prefix, next, out); err != nil || ctx.Err() != nil {
+			return err
+		}
 	}
-	return LeaseID(r.ID), nil
+}
+
+// watched sends changes from revision next on until the member ends or ctx
+// does, and returns the revision to go on from.
+func (m *member) watched(ctx context.Context, life *gate, prefix string, next int64, out chan<- Batch) (int64, error) {
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(life.ctx, cancel)()
+	for r := range m.client.Watch(inner, prefix, clientv3.WithPrefix(), clientv3.WithRev(next), clientv3.WithProgressNotify()) {
+		if err := r.Err(); err != nil {
+			if inner.Err() != nil {
+				break
+			}
+			return next, err
+		}
+		if r.IsProgressNotify() {
+			next = max(next, r.Header.Revision+1)
+		}
+		if len(r.Events) == 0 {
+			continue
+		}
+		b := Batch{Changes: make([]Change, len(r.Events))}
+		for i, e := range r.Events {
+			b.Changes[i] = Change{Entry: entry(e.Kv), Deleted: e.Type == mvccpb.DELETE}
+		}
+		b.Revision = b.Changes[len(b.Changes)-1].Revision
+		select {
+		case out <- b:
+			next = b.Revision + 1
+		case <-ctx.Done():
+			return next, nil
+		}
+	}
+	if inner.Err() == nil { // the member ends watches when it stops, without an error
+		select {
+		case <-life.ctx.Done():
+		case <-ctx.Done():
+		}
+	}
+	return next, nil
+}
+
+// Grant makes a lease.
+func (s *Store) Grant(ctx context.Context, ttl time.Duration) (id LeaseID, err error) {
+	err = s.call(ctx, "grant a lease", needDisk, func(ctx context.Context, m *member) error {
+		r, err := m.client.Grant(ctx, seconds(ttl))
+		if err == nil {
+			id = LeaseID(r.ID)
+		}
+		return err
+	})
+	return id, err
 }
 
 // Renew starts the lease's time anew.
 func (s *Store) Renew(ctx context.Context, id LeaseID) error {
-	if _, err := s.client.KeepAliveOnce(ctx, clientv3.LeaseID(id)); err != nil {
-		return s.failed("renew a lease", err)
-	}
-	return nil
+	return s.call(ctx, "renew a lease", needQuorum, func(ctx context.Context, m *member) error {
+		_, err := m.client.KeepAliveOnce(ctx, clientv3.LeaseID(id))
+		return err
+	})
 }
 
 // Revoke ends the lease and deletes its rows.
 func (s *Store) Revoke(ctx context.Context, id LeaseID) error {
-	_, err := s.client.Revoke(ctx, clientv3.LeaseID(id))
-	if err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
-		return s.failed("revoke a lease", err)
-	}
-	return nil
+	return s.call(ctx, "revoke a lease", needQuorum, func(ctx context.Context, m *member) error {
+		_, err := m.client.Revoke(ctx, clientv3.LeaseID(id))
+		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			return nil
+		}
+		return err
+	})
 }
 
 // Compact forgets the history before revision: watches from before it get
 // ErrCompacted. The store does it by itself from time to time.
 func (s *Store) Compact(ctx context.Context, revision int64) error {
-	if _, err := s.client.Compact(ctx, revision); err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
-		return s.failed("compact the store", err)
-	}
-	return nil
+	return s.call(ctx, "compact the store", needQuorum, func(ctx context.Context, m *member) error {
+		_, err := m.client.Compact(ctx, revision)
+		if errors.Is(err, rpctypes.ErrCompacted) {
+			return nil
+		}
+		return err
+	})
 }
 
 func entry(kv *mvccpb.KeyValue) Entry {
@@ -383,7 +302,7 @@ func entry(kv *mvccpb.KeyValue) Entry {
 }
 
 // failed turns etcd's errors into ours and says what was tried.
-func (s *Store) failed(op string, err error) error {
+func failed(op string, err error) error {
 	switch {
 	case errors.Is(err, rpctypes.ErrCompacted):
 		err = ErrCompacted
@@ -391,12 +310,12 @@ func (s *Store) failed(op string, err error) error {
 		err = ErrLeaseLost
 	case errors.Is(err, rpctypes.ErrNoSpace):
 		err = fmt.Errorf("the store holds %d MB and takes no more: end systems that are no longer needed", quota>>20)
-	default:
-		select {
-		case <-s.closed:
-			err = ErrClosed
-		default:
-		}
+	case errors.Is(err, rpctypes.ErrTimeout), errors.Is(err, rpctypes.ErrTimeoutDueToLeaderFail),
+		errors.Is(err, rpctypes.ErrTimeoutDueToConnectionLost), errors.Is(err, rpctypes.ErrLeaderChanged),
+		errors.Is(err, rpctypes.ErrNoLeader):
+		err = ErrUncertain
+	case errors.Is(err, rpctypes.ErrStopped):
+		err = unavailable(err)
 	}
 	return fmt.Errorf("%s: %w", op, err)
 }

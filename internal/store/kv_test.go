@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -14,7 +15,54 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if config := os.Getenv(childEnv); config != "" {
+		child(config)
+		return
+	}
+	status := m.Run()
+	if three != nil {
+		three.close()
+	}
+	if err := goleak.Find(); err != nil && status == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+// three is the cluster that the suite uses: to start one takes a second or two.
+var three *cluster
+
+// follower returns a member of three that does not lead, without any rows.
+func follower(t *testing.T) *Store {
+	t.Helper()
+	if three == nil {
+		dir, err := os.MkdirTemp("", "aloft-store-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		three = newClusterIn(t, dir, 3)
+	}
+	three.t = t
+	s := three.members[(three.leader()+1)%3]
+	for {
+		rows, _, err := s.List(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(rows) == 0 {
+			return s
+		}
+		var txn Txn
+		for _, row := range rows[:min(len(rows), MaxTxnOp)] {
+			txn.Delete = append(txn.Delete, row.Key)
+		}
+		if _, err := s.Commit(t.Context(), txn); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
 
 // full is what the suite needs of both forms beyond KV.
 type full interface {
@@ -33,13 +81,35 @@ func open(t testing.TB, dir string) *Store {
 	return s
 }
 
-// both runs f on an etcd and in memory: what holds for one holds for the other.
-func both(t *testing.T, f func(t *testing.T, kv full)) {
-	t.Run("etcd", func(t *testing.T) { f(t, open(t, t.TempDir())) })
+// shared is a client as the suite wants it.
+type shared struct {
+	*Client
+	memory *Memory
+}
+
+func (s shared) Compact(ctx context.Context, revision int64) error {
+	return s.memory.Compact(ctx, revision)
+}
+func (s shared) Close() { s.memory.Close() }
+
+// each runs f on every form of the store: what holds for one holds for all.
+func each(t *testing.T, f func(t *testing.T, kv full)) {
+	t.Run("three members", func(t *testing.T) { f(t, follower(t)) })
+	every(t, f)
+}
+
+// every does so for what ends the store.
+func every(t *testing.T, f func(t *testing.T, kv full)) {
+	t.Run("one member", func(t *testing.T) { f(t, open(t, t.TempDir())) })
 	t.Run("memory", func(t *testing.T) {
 		m := NewMemory()
 		t.Cleanup(m.Close)
 		f(t, m)
+	})
+	t.Run("client of a memory", func(t *testing.T) {
+		m := NewMemory()
+		t.Cleanup(m.Close)
+		f(t, shared{m.Client(nil), m})
 	})
 }
 
@@ -95,7 +165,7 @@ func equal(t *testing.T, got, want []string) {
 }
 
 func TestRowIsReadAsItWasWritten(t *testing.T) {
-	both(t, func(t *testing.T, kv full) {
+	each(t, func(t *testing.T, kv full) {
 		if _, err := kv.Get(t.Context(), "a"); !errors.Is(err, ErrNotFound) {
 			t.Fatalf("missing row: %v", err)
 		}
@@ -112,7 +182,7 @@ func TestRowIsReadAsItWasWritten(t *testing.T) {
 }
 
 func TestListHoldsThePrefixSortedAtOneRevision(t *testing.T) {
-	both(t, func(t *testing.T, kv full) {
+	each(t, func(t *testing.T, kv full) {
 		rev := put(t, kv, "s/b", "2", "s/a", "1", "sx", "no", "t/a", "no")
 		entries, at, err := kv.List(t.Context(), "s/")
 		if err != nil {
@@ -133,7 +203,7 @@ func TestListHoldsThePrefixSortedAtOneRevision(t *testing.T) {
 }
 
 func TestTransactionWritesAllOrNothing(t *testing.T) {
-	both(t, func(t *testing.T, kv full) {
+	each(t, func(t *testing.T, kv full) {
 		ctx := t.Context()
 		rev := put(t, kv, "a", "1", "b", "1")
 		if rev2 := put(t, kv, "b", "2"); rev2 != rev+1 {
@@ -175,7 +245,7 @@ func TestTransactionWritesAllOrNothing(t *testing.T) {
 }
 
 func TestTransactionThatChangesNothingMakesNoRevision(t *testing.T) {
-	both(t, func(t *testing.T, kv full) {
+	each(t, func(t *testing.T, kv full) {
 		rev := put(t, kv, "a", "1")
 		got, err := kv.Commit(t.Context(), Txn{If: []Condition{{"a", rev}}, Delete: []string{"never"}})
 		if err != nil || got != rev {
@@ -185,7 +255,7 @@ func TestTransactionThatChangesNothingMakesNoRevision(t *testing.T) {
 }
 
 func TestOnlyOneOfManyWritersWinsARevision(t *testing.T) {
-	both(t, func(t *testing.T, kv full) {
+	each(t, func(t *testing.T, kv full) {
 		put(t, kv, "n", "")
 		const writers, rounds = 8, 10
 		done := make(chan error)
@@ -226,7 +296,7 @@ func TestOnlyOneOfManyWritersWinsARevision(t *testing.T) {
 }
 
 func TestWhatIsTooLargeIsRefusedAndNamed(t *testing.T) {
-	both(t, func(t *testing.T, kv full) {
+	each(t, func(t *testing.T, kv full) {
 		for _, c := range []struct {
 			name string
 			txn  Txn
@@ -269,7 +339,7 @@ func TestWhatIsTooLargeIsRefusedAndNamed(t *testing.T) {
 }
 
 func TestWatchTellsEveryChangeOnceFromItsRevision(t *testing.T) {
-	both(t, func(t *testing.T, kv full) {
+	each(t, func(t *testing.T, kv full) {
 		put(t, kv, "w/a", "0")
 		from := put(t, kv, "w/a", "1", "other", "x")
 		put(t, kv, "w/b", "1", "w/c", "1")
@@ -286,7 +356,7 @@ func TestWatchTellsEveryChangeOnceFromItsRevision(t *testing.T) {
 }
 
 func TestListThenWatchMissesNothing(t *testing.T) {
-	both(t, func(t *testing.T, kv full) {
+	each(t, func(t *testing.T, kv full) {
 		put(t, kv, "a", "1")
 		entries, rev, err := kv.List(t.Context(), "")
 		if err != nil || len(entries) != 1 {
@@ -298,7 +368,7 @@ func TestListThenWatchMissesNothing(t *testing.T) {
 }
 
 func TestWatchOfForgottenHistorySaysSo(t *testing.T) {
-	both(t, func(t *testing.T, kv full) {
+	each(t, func(t *testing.T, kv full) {
 		first := put(t, kv, "a", "1")
 		put(t, kv, "a", "2")
 		last := put(t, kv, "a", "3")
@@ -322,9 +392,9 @@ func TestWatchOfForgottenHistorySaysSo(t *testing.T) {
 }
 
 func TestWatchEndsWithItsContext(t *testing.T) {
-	both(t, func(t *testing.T, kv full) {
+	each(t, func(t *testing.T, kv full) {
 		ctx, cancel := context.WithCancel(t.Context())
-		w := kv.Watch(ctx, "", 1)
+		w := kv.Watch(ctx, "", put(t, kv, "a", "1")+1)
 		cancel()
 		for b := range w {
 			if b.Err != nil {
@@ -335,7 +405,7 @@ func TestWatchEndsWithItsContext(t *testing.T) {
 }
 
 func TestCloseEndsWatchesAndCalls(t *testing.T) {
-	both(t, func(t *testing.T, kv full) {
+	every(t, func(t *testing.T, kv full) {
 		w := kv.Watch(t.Context(), "a", 1)
 		put(t, kv, "a", "1")
 		next(t, w, 1)
@@ -353,7 +423,7 @@ func TestCloseEndsWatchesAndCalls(t *testing.T) {
 }
 
 func TestRowsGoWithTheirLease(t *testing.T) {
-	both(t, func(t *testing.T, kv full) {
+	each(t, func(t *testing.T, kv full) {
 		ctx := t.Context()
 		lease, err := kv.Grant(ctx, time.Minute)
 		if err != nil {
@@ -387,5 +457,32 @@ func TestRowsGoWithTheirLease(t *testing.T) {
 		if _, err := kv.Commit(ctx, Txn{Put: []Put{{Key: "l/late", Lease: lease}}}); !errors.Is(err, ErrLeaseLost) {
 			t.Errorf("row under a lost lease: %v", err)
 		}
+	})
+}
+
+// Whoever was cut off watches again from the revision after the last that came.
+func TestAWatchThatIsResumedMissesNothingAndRepeatsNothing(t *testing.T) {
+	each(t, func(t *testing.T, kv full) {
+		ctx, cancel := context.WithCancel(t.Context())
+		first := put(t, kv, "r/a", "1")
+		w := kv.Watch(ctx, "r/", first)
+		b := <-w
+		equal(t, tell(b.Changes), []string{"r/a=1"})
+		cancel()
+		for b := range w {
+			t.Errorf("after its end the watch tells %v, %v", tell(b.Changes), b.Err)
+		}
+		put(t, kv, "r/a", "2", "other", "x")
+		last := put(t, kv, "r/b", "1")
+		if _, err := kv.Commit(t.Context(), Txn{Delete: []string{"r/a"}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := kv.Compact(t.Context(), b.Revision+1); err != nil { // what it has seen may go
+			t.Fatal(err)
+		}
+		w = kv.Watch(t.Context(), "r/", b.Revision+1)
+		put(t, kv, "r/c", "1")
+		equal(t, next(t, w, 4), []string{"r/a=2", "r/b=1", "-r/a", "r/c=1"})
+		equal(t, next(t, kv.Watch(t.Context(), "r/", last), 3), []string{"r/b=1", "-r/a", "r/c=1"})
 	})
 }

@@ -11,6 +11,7 @@ import (
 // are about its own tuning, so they are debug lines here.
 type core struct {
 	log    *slog.Logger
+	end    func(message string, fields []zapcore.Field) // told why the member stops
 	fields []zapcore.Field
 }
 
@@ -31,7 +32,7 @@ var usual = map[string]bool{
 
 // Enabled is part of zapcore.Core.
 func (c core) Enabled(l zapcore.Level) bool {
-	return l > zapcore.DebugLevel && c.log.Enabled(context.Background(), level(l))
+	return l > zapcore.InfoLevel || l == zapcore.InfoLevel && c.log.Enabled(context.Background(), level(l))
 }
 
 // With is part of zapcore.Core.
@@ -56,6 +57,9 @@ func (c core) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	}
 	for _, f := range fields {
 		f.AddTo(m)
+	}
+	if e.Message == "server error" {
+		c.end("the member stopped", fields)
 	}
 	at := level(e.Level)
 	if usual[e.Message] {

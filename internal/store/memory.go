@@ -71,20 +71,16 @@ func (m *Memory) enter(ctx context.Context) error {
 	return nil
 }
 
+// Local reads what there is: a Memory lacks nothing.
+func (m *Memory) Local() Reader { return m }
+
 // Get returns one row, or ErrNotFound.
 func (m *Memory) Get(ctx context.Context, key string) (Entry, error) {
-	if err := checkKey(key); err != nil {
-		return Entry{}, err
-	}
 	if err := m.enter(ctx); err != nil {
 		return Entry{}, fmt.Errorf("read row %s: %w", key, err)
 	}
 	defer m.mu.Unlock()
-	e, ok := m.rows[key]
-	if !ok {
-		return Entry{}, fmt.Errorf("row %s: %w", key, ErrNotFound)
-	}
-	return e.clone(), nil
+	return frozen{m.rows, m.revision}.Get(ctx, key)
 }
 
 // List returns the rows under prefix and the revision they were read at.
@@ -93,14 +89,7 @@ func (m *Memory) List(ctx context.Context, prefix string) ([]Entry, int64, error
 		return nil, 0, fmt.Errorf("list rows %s: %w", prefix, err)
 	}
 	defer m.mu.Unlock()
-	entries := []Entry{}
-	for key, e := range m.rows {
-		if strings.HasPrefix(key, prefix) {
-			entries = append(entries, e.clone())
-		}
-	}
-	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Key, b.Key) })
-	return entries, m.revision, nil
+	return frozen{m.rows, m.revision}.List(ctx, prefix)
 }
 
 // Commit carries out t and returns the store's revision after it.
@@ -155,14 +144,28 @@ func (m *Memory) write(puts []Put, deletes []string) {
 
 // Watch sends every change of rows under prefix from revision from on.
 func (m *Memory) Watch(ctx context.Context, prefix string, from int64) <-chan Batch {
+	return m.follow(ctx, prefix, from, func() error { return nil })
+}
+
+// follow is Watch with something to wait for before each batch.
+func (m *Memory) follow(ctx context.Context, prefix string, from int64, await func() error) <-chan Batch {
 	out := make(chan Batch)
 	go func() {
 		defer close(out)
 		for next := max(1, from); ; {
-			b, changed := m.since(prefix, next)
+			err := await()
+			if ctx.Err() != nil {
+				return
+			}
+			b, seen, changed := m.since(prefix, next)
+			if err != nil {
+				b = Batch{Err: err}
+			}
 			if b.Err != nil {
 				b.Err = fmt.Errorf("watch rows %s: %w", prefix, b.Err)
-			} else if len(b.Changes) == 0 {
+			}
+			next = max(next, seen+1) // what concerns others is not looked at again
+			if b.Err == nil && len(b.Changes) == 0 {
 				select {
 				case <-changed:
 				case <-m.done:
@@ -179,25 +182,23 @@ func (m *Memory) Watch(ctx context.Context, prefix string, from int64) <-chan Ba
 			if b.Err != nil {
 				return
 			}
-			next = b.Revision + 1
 		}
 	}()
 	return out
 }
 
-// since returns the changes under prefix from revision from on, and a channel
-// that the next change closes.
-func (m *Memory) since(prefix string, from int64) (Batch, <-chan struct{}) {
+// since returns the changes under prefix from revision from on, the last
+// revision that was looked at, and a channel that the next change closes.
+func (m *Memory) since(prefix string, from int64) (b Batch, seen int64, changed <-chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
 	case m.closed:
-		return Batch{Err: ErrClosed}, nil
+		return Batch{Err: ErrClosed}, 0, nil
 	case from < m.compacted:
-		return Batch{Err: ErrCompacted}, nil
+		return Batch{Err: ErrCompacted}, 0, nil
 	}
 	i := sort.Search(len(m.changes), func(i int) bool { return m.changes[i].Revision >= from })
-	var b Batch
 	for _, c := range m.changes[i:] {
 		if strings.HasPrefix(c.Key, prefix) {
 			c.Entry = c.clone()
@@ -205,7 +206,7 @@ func (m *Memory) since(prefix string, from int64) (Batch, <-chan struct{}) {
 			b.Revision = c.Revision
 		}
 	}
-	return b, m.changed
+	return b, m.revision, m.changed
 }
 
 // Grant makes a lease.

@@ -8,15 +8,22 @@
 // refuses to be a queue or a log of events, and it knows nothing of what its
 // rows mean: Table gives them a type, their owners give them sense.
 //
-// Open starts the goroutines of the etcd member and Close ends them; Run does
-// the latter for a daemon. Each Watch has one goroutine, which ends with its
-// context.
+// A store has one member, alone, or one in each of several managers, of which a
+// majority must agree to every write. A member that reaches no majority answers
+// ErrNoQuorum; Local reads what it has, which may be old. A member that cannot
+// work, because its disk is full say, answers ErrUnavailable with the reason
+// until it can.
+//
+// Open starts the goroutines of the etcd member, and one that watches over it
+// and starts it again after a failure; Close ends them, and Run does that for a
+// daemon. Each Watch has one goroutine, which ends with its context.
 package store
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -45,7 +52,38 @@ var (
 	ErrTooLarge = errors.New("too large for the store")
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("store is closed")
+	// ErrNoQuorum says that no majority of the members answers; the error is a
+	// *QuorumError where the store knows which ones. A read did not happen. Of a
+	// write nobody knows yet: it takes effect later, or never.
+	ErrNoQuorum = errors.New("no majority of the managers answers")
+	// ErrUnavailable says that this member does not work at present, and why. A
+	// write refused with it was not carried out, unless it was under way when the
+	// member ended.
+	ErrUnavailable = errors.New("the store does not work at present")
+	// ErrUncertain says that the leader of the members changed while a write was
+	// under way, or that they were very slow: it took effect, or it did not, or
+	// still will. Read, and decide again.
+	ErrUncertain = errors.New("unknown whether the write took effect: the managers agreed upon another leader meanwhile, or are very slow")
+	// ErrRemoved says that this member was removed from the cluster, for good.
+	ErrRemoved = errors.New("this manager was removed from the cluster")
 )
+
+// QuorumError tells who does not answer.
+type QuorumError struct {
+	Members int      // that have a vote
+	Silent  []string // names of those that did not answer, this one never among them
+}
+
+func (e *QuorumError) Error() string {
+	if e.Members == 0 {
+		return ErrNoQuorum.Error()
+	}
+	return fmt.Sprintf("no majority of the %d managers answers (silent: %s): start these, or mend the network between them; "+
+		"reads go on, and changes are possible again once a majority answers", e.Members, strings.Join(e.Silent, ", "))
+}
+
+// Is makes errors.Is(err, ErrNoQuorum) true.
+func (e *QuorumError) Is(target error) bool { return target == ErrNoQuorum }
 
 // ConflictError tells which condition did not hold.
 type ConflictError struct {
@@ -117,21 +155,33 @@ type Batch struct {
 	Err error
 }
 
-// KV is the store as its users see it. A daemon hands a Store or a Memory in.
-type KV interface {
+// Reader reads rows.
+type Reader interface {
 	// Get returns one row, or ErrNotFound.
 	Get(ctx context.Context, key string) (Entry, error)
 	// List returns the rows whose keys begin with prefix, sorted by key, and
 	// the revision they were all read at.
 	List(ctx context.Context, prefix string) ([]Entry, int64, error)
+}
+
+// KV is the store as its users see it. A daemon hands a Store, a Memory or a
+// Client of one in. What it reads is never older than what any member has
+// committed before.
+type KV interface {
+	Reader
+	// Local reads what this member has, without asking the others: each read
+	// is consistent, and may be old. It answers without a majority too.
+	Local() Reader
 	// Commit carries out t and returns the store's revision after it. Where a
 	// condition does not hold, nothing is written and the error is a
 	// *ConflictError.
 	Commit(ctx context.Context, t Txn) (int64, error)
 	// Watch sends every change of rows whose keys begin with prefix, from
 	// revision from on (List's revision plus one; below 1: all that is kept),
-	// none twice and none left out. The channel is closed after a Batch with
-	// Err, or when ctx ends. The receiver must receive or end ctx.
+	// none twice and none left out. Without a majority there are none; a watch
+	// outlives the member's failures, and goes on where it was. The channel is
+	// closed after a Batch with Err, or when ctx ends. The receiver must receive
+	// or end ctx.
 	Watch(ctx context.Context, prefix string, from int64) <-chan Batch
 	// Grant makes a lease that ends ttl after its last renewal. Leases count
 	// in whole seconds, rounded up, at least one.
@@ -141,6 +191,28 @@ type KV interface {
 	// Revoke ends the lease and deletes its rows at one revision. It succeeds
 	// when there is no such lease.
 	Revoke(ctx context.Context, id LeaseID) error
+}
+
+// Stale returns a reader that reads as kv does while it can, and else what this
+// member has: for whoever prefers an old answer to none.
+func Stale(kv KV) Reader { return stale{kv} }
+
+type stale struct{ kv KV }
+
+func (r stale) Get(ctx context.Context, key string) (Entry, error) {
+	e, err := r.kv.Get(ctx, key)
+	if errors.Is(err, ErrNoQuorum) {
+		return r.kv.Local().Get(ctx, key)
+	}
+	return e, err
+}
+
+func (r stale) List(ctx context.Context, prefix string) ([]Entry, int64, error) {
+	entries, revision, err := r.kv.List(ctx, prefix)
+	if errors.Is(err, ErrNoQuorum) {
+		return r.kv.Local().List(ctx, prefix)
+	}
+	return entries, revision, err
 }
 
 // check refuses what neither form of the store could carry out.

@@ -75,13 +75,13 @@ func TestLongFolderNameWorksAndLeavesNothing(t *testing.T) {
 // can reach them.
 func TestMemberListensOnNoPort(t *testing.T) {
 	s := open(t, t.TempDir())
-	for _, p := range s.etcd.Peers {
+	for _, p := range s.member.etcd.Peers {
 		if p.Addr().Network() != "unix" {
 			t.Errorf("peer address %v", p.Addr())
 		}
 	}
-	if len(s.etcd.Clients) > 0 {
-		t.Errorf("client addresses %v", s.etcd.Clients)
+	if len(s.member.etcd.Clients) > 0 {
+		t.Errorf("client addresses %v", s.member.etcd.Clients)
 	}
 }
 
@@ -112,24 +112,25 @@ func TestLeaseEndsWhenItIsNotRenewed(t *testing.T) {
 	})
 }
 
-// The same on etcd takes its time, which is at least a second.
-func TestLeaseOfEtcdEndsWhenItIsNotRenewed(t *testing.T) {
+// The same on every form takes its time, which is at least a second.
+func TestLeaseOfAnyFormEndsWhenItIsNotRenewed(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for a real lease")
 	}
-	s := open(t, t.TempDir())
-	lease, err := s.Grant(t.Context(), time.Millisecond)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rev, err := s.Commit(t.Context(), Txn{Put: []Put{{Key: "a", Lease: lease}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	equal(t, next(t, s.Watch(t.Context(), "", rev+1), 1), []string{"-a"})
-	if err := s.Renew(t.Context(), lease); !errors.Is(err, ErrLeaseLost) {
-		t.Errorf("renew an ended lease: %v", err)
-	}
+	each(t, func(t *testing.T, kv full) {
+		lease, err := kv.Grant(t.Context(), time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rev, err := kv.Commit(t.Context(), Txn{Put: []Put{{Key: "a", Lease: lease}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, next(t, kv.Watch(t.Context(), "", rev+1), 1), []string{"-a"})
+		if err := kv.Renew(t.Context(), lease); !errors.Is(err, ErrLeaseLost) {
+			t.Errorf("renew an ended lease: %v", err)
+		}
+	})
 }
 
 func TestMemoryForgetsOldHistoryByItself(t *testing.T) {
@@ -149,7 +150,7 @@ func TestMemoryForgetsOldHistoryByItself(t *testing.T) {
 var parts = Table[*peerpb.Part]{Prefix: "parts", Schema: 2}
 
 func TestTableReadsWhatItWrote(t *testing.T) {
-	both(t, func(t *testing.T, kv full) {
+	each(t, func(t *testing.T, kv full) {
 		p, err := parts.Put(&peerpb.Part{System: "guestbook", Revision: 3}, "guestbook", "web/1")
 		if err != nil {
 			t.Fatal(err)
@@ -287,7 +288,7 @@ func BenchmarkCommit(b *testing.B) {
 }
 
 func TestFormerOwnerWritesNothing(t *testing.T) {
-	both(t, func(t *testing.T, kv full) {
+	each(t, func(t *testing.T, kv full) {
 		owned := Condition{Key: "owner/guestbook", Revision: put(t, kv, "owner/guestbook", "me")}
 		write := func(value string) error {
 			_, err := kv.Commit(t.Context(), Txn{

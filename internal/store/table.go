@@ -75,7 +75,7 @@ func (t Table[M]) Put(m M, parts ...string) (Put, error) {
 }
 
 // Get reads one row, or returns ErrNotFound.
-func (t Table[M]) Get(ctx context.Context, kv KV, parts ...string) (Row[M], error) {
+func (t Table[M]) Get(ctx context.Context, kv Reader, parts ...string) (Row[M], error) {
 	e, err := kv.Get(ctx, t.Key(parts...))
 	if err != nil {
 		return Row[M]{}, err
@@ -84,7 +84,7 @@ func (t Table[M]) Get(ctx context.Context, kv KV, parts ...string) (Row[M], erro
 }
 
 // List reads all rows whose names begin with parts, and their revision.
-func (t Table[M]) List(ctx context.Context, kv KV, parts ...string) ([]Row[M], int64, error) {
+func (t Table[M]) List(ctx context.Context, kv Reader, parts ...string) ([]Row[M], int64, error) {
 	entries, revision, err := kv.List(ctx, t.Under(parts...))
 	if err != nil {
 		return nil, 0, err
@@ -98,7 +98,7 @@ func (t Table[M]) List(ctx context.Context, kv KV, parts ...string) ([]Row[M], i
 	return rows, revision, nil
 }
 
-// Row reads an entry that Get, List or Watch of a KV returned.
+// Row reads an entry that Get, List or Watch of a Reader returned.
 func (t Table[M]) Row(e Entry) (Row[M], error) {
 	m, err := t.Decode(e.Value)
 	if err != nil {
