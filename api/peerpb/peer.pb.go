@@ -135,6 +135,94 @@ func (Outcome) EnumDescriptor() ([]byte, []int) {
 	return file_peer_proto_rawDescGZIP(), []int{1}
 }
 
+type FollowRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	After         map[string]int64       `protobuf:"bytes,1,rep,name=after,proto3" json:"after,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // by origin: the sequence of the last event that the caller has
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FollowRequest) Reset() {
+	*x = FollowRequest{}
+	mi := &file_peer_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowRequest) ProtoMessage() {}
+
+func (x *FollowRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowRequest.ProtoReflect.Descriptor instead.
+func (*FollowRequest) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *FollowRequest) GetAfter() map[string]int64 {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+type FollowReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Events        []*Event               `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FollowReply) Reset() {
+	*x = FollowReply{}
+	mi := &file_peer_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowReply) ProtoMessage() {}
+
+func (x *FollowReply) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowReply.ProtoReflect.Descriptor instead.
+func (*FollowReply) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *FollowReply) GetEvents() []*Event {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
 type EnrolRequest struct {
 	state              protoimpl.MessageState `protogen:"open.v1"`
 	Token              string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
@@ -147,7 +235,7 @@ type EnrolRequest struct {
 
 func (x *EnrolRequest) Reset() {
 	*x = EnrolRequest{}
-	mi := &file_peer_proto_msgTypes[0]
+	mi := &file_peer_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -159,7 +247,7 @@ func (x *EnrolRequest) String() string {
 func (*EnrolRequest) ProtoMessage() {}
 
 func (x *EnrolRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[0]
+	mi := &file_peer_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -172,7 +260,7 @@ func (x *EnrolRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolRequest.ProtoReflect.Descriptor instead.
 func (*EnrolRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{0}
+	return file_peer_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *EnrolRequest) GetToken() string {
@@ -212,7 +300,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_peer_proto_msgTypes[1]
+	mi := &file_peer_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -224,7 +312,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[1]
+	mi := &file_peer_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -237,7 +325,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{1}
+	return file_peer_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *RenewRequest) GetCertificateRequest() []byte {
@@ -258,7 +346,7 @@ type Certificates struct {
 
 func (x *Certificates) Reset() {
 	*x = Certificates{}
-	mi := &file_peer_proto_msgTypes[2]
+	mi := &file_peer_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -270,7 +358,7 @@ func (x *Certificates) String() string {
 func (*Certificates) ProtoMessage() {}
 
 func (x *Certificates) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[2]
+	mi := &file_peer_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -283,7 +371,7 @@ func (x *Certificates) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certificates.ProtoReflect.Descriptor instead.
 func (*Certificates) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{2}
+	return file_peer_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Certificates) GetChain() [][]byte {
@@ -308,18 +396,21 @@ func (x *Certificates) GetContacts() []string {
 }
 
 type Versions struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Oldest        int32                  `protobuf:"varint,1,opt,name=oldest,proto3" json:"oldest,omitempty"` // protocol versions spoken
-	Newest        int32                  `protobuf:"varint,2,opt,name=newest,proto3" json:"newest,omitempty"`
-	Build         string                 `protobuf:"bytes,3,opt,name=build,proto3" json:"build,omitempty"`
-	Features      []string               `protobuf:"bytes,4,rep,name=features,proto3" json:"features,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Oldest   int32                  `protobuf:"varint,1,opt,name=oldest,proto3" json:"oldest,omitempty"` // protocol versions spoken
+	Newest   int32                  `protobuf:"varint,2,opt,name=newest,proto3" json:"newest,omitempty"`
+	Build    string                 `protobuf:"bytes,3,opt,name=build,proto3" json:"build,omitempty"`
+	Features []string               `protobuf:"bytes,4,rep,name=features,proto3" json:"features,omitempty"`
+	// How often, at most, the sender is to be probed over a quiet connection. A
+	// daemon with many sessions asks for less.
+	ProbeMilliseconds int32 `protobuf:"varint,5,opt,name=probe_milliseconds,json=probeMilliseconds,proto3" json:"probe_milliseconds,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Versions) Reset() {
 	*x = Versions{}
-	mi := &file_peer_proto_msgTypes[3]
+	mi := &file_peer_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -331,7 +422,7 @@ func (x *Versions) String() string {
 func (*Versions) ProtoMessage() {}
 
 func (x *Versions) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[3]
+	mi := &file_peer_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -344,7 +435,7 @@ func (x *Versions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Versions.ProtoReflect.Descriptor instead.
 func (*Versions) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{3}
+	return file_peer_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Versions) GetOldest() int32 {
@@ -375,6 +466,250 @@ func (x *Versions) GetFeatures() []string {
 	return nil
 }
 
+func (x *Versions) GetProbeMilliseconds() int32 {
+	if x != nil {
+		return x.ProbeMilliseconds
+	}
+	return 0
+}
+
+// Roster is the list of managers, as package identity makes and judges it.
+type Roster struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Signed        []byte                 `protobuf:"bytes,1,opt,name=signed,proto3" json:"signed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Roster) Reset() {
+	*x = Roster{}
+	mi := &file_peer_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Roster) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Roster) ProtoMessage() {}
+
+func (x *Roster) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Roster.ProtoReflect.Descriptor instead.
+func (*Roster) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Roster) GetSigned() []byte {
+	if x != nil {
+		return x.Signed
+	}
+	return nil
+}
+
+type RosterReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Newer         []byte                 `protobuf:"bytes,1,opt,name=newer,proto3" json:"newer,omitempty"` // the list that the answerer has, if that is newer than the one it was told
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RosterReply) Reset() {
+	*x = RosterReply{}
+	mi := &file_peer_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RosterReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RosterReply) ProtoMessage() {}
+
+func (x *RosterReply) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RosterReply.ProtoReflect.Descriptor instead.
+func (*RosterReply) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RosterReply) GetNewer() []byte {
+	if x != nil {
+		return x.Newer
+	}
+	return nil
+}
+
+// Segment is a piece of a stream of bytes, on its way in one of its directions.
+type Segment struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Opening       *Opening               `protobuf:"bytes,1,opt,name=opening,proto3" json:"opening,omitempty"` // first segment only
+	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`       // at most 64 KiB
+	End           bool                   `protobuf:"varint,3,opt,name=end,proto3" json:"end,omitempty"`        // no data follows in this direction
+	Closed        bool                   `protobuf:"varint,4,opt,name=closed,proto3" json:"closed,omitempty"`  // and whoever sends this reads no more
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Segment) Reset() {
+	*x = Segment{}
+	mi := &file_peer_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Segment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Segment) ProtoMessage() {}
+
+func (x *Segment) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Segment.ProtoReflect.Descriptor instead.
+func (*Segment) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Segment) GetOpening() *Opening {
+	if x != nil {
+		return x.Opening
+	}
+	return nil
+}
+
+func (x *Segment) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *Segment) GetEnd() bool {
+	if x != nil {
+		return x.End
+	}
+	return false
+}
+
+func (x *Segment) GetClosed() bool {
+	if x != nil {
+		return x.Closed
+	}
+	return false
+}
+
+// Opening says what a stream of bytes leads to.
+type Opening struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Name   string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`     // Tunnel.Open: what to connect to
+	Target string                 `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"` // Relay.Open: id of the daemon; "": any manager
+	Except []string               `protobuf:"bytes,3,rep,name=except,proto3" json:"except,omitempty"` // Relay.Open: ids of managers that are not meant by any
+	// Relay: how many relays are between the ends, in Accept and in the answer to
+	// Open; how many the caller allows, in Open.
+	Hops          int32  `protobuf:"varint,4,opt,name=hops,proto3" json:"hops,omitempty"`
+	Peer          string `protobuf:"bytes,5,opt,name=peer,proto3" json:"peer,omitempty"` // Relay.Open's answer: id of the daemon at the other end; Accept: of the caller, "" for a stranger
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Opening) Reset() {
+	*x = Opening{}
+	mi := &file_peer_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Opening) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Opening) ProtoMessage() {}
+
+func (x *Opening) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Opening.ProtoReflect.Descriptor instead.
+func (*Opening) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Opening) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Opening) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *Opening) GetExcept() []string {
+	if x != nil {
+		return x.Except
+	}
+	return nil
+}
+
+func (x *Opening) GetHops() int32 {
+	if x != nil {
+		return x.Hops
+	}
+	return 0
+}
+
+func (x *Opening) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
 // Fence orders owners: a machine refuses a lower one than it has seen.
 type Fence struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -386,7 +721,7 @@ type Fence struct {
 
 func (x *Fence) Reset() {
 	*x = Fence{}
-	mi := &file_peer_proto_msgTypes[4]
+	mi := &file_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -398,7 +733,7 @@ func (x *Fence) String() string {
 func (*Fence) ProtoMessage() {}
 
 func (x *Fence) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[4]
+	mi := &file_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -411,7 +746,7 @@ func (x *Fence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fence.ProtoReflect.Descriptor instead.
 func (*Fence) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{4}
+	return file_peer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Fence) GetEpoch() int64 {
@@ -434,17 +769,19 @@ type Step struct {
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
 	Action        Action                 `protobuf:"varint,3,opt,name=action,proto3,enum=aloft.peer.v1.Action" json:"action,omitempty"`
-	Needs         []string               `protobuf:"bytes,4,rep,name=needs,proto3" json:"needs,omitempty"`   // steps that must have succeeded; otherwise this is skipped
-	After         []string               `protobuf:"bytes,5,rep,name=after,proto3" json:"after,omitempty"`   // steps that must have ended, whatever their outcome
-	Token         string                 `protobuf:"bytes,6,opt,name=token,proto3" json:"token,omitempty"`   // idempotency token of the effect
-	Awaits        []*Await               `protobuf:"bytes,7,rep,name=awaits,proto3" json:"awaits,omitempty"` // those of needs that only references ask for
+	Needs         []string               `protobuf:"bytes,4,rep,name=needs,proto3" json:"needs,omitempty"`     // steps that must have succeeded; otherwise this is skipped
+	After         []string               `protobuf:"bytes,5,rep,name=after,proto3" json:"after,omitempty"`     // steps that must have ended, whatever their outcome
+	Token         string                 `protobuf:"bytes,6,opt,name=token,proto3" json:"token,omitempty"`     // idempotency token of the effect
+	Awaits        []*Await               `protobuf:"bytes,7,rep,name=awaits,proto3" json:"awaits,omitempty"`   // those of needs that only references ask for
+	Without       []string               `protobuf:"bytes,8,rep,name=without,proto3" json:"without,omitempty"` // paths that a reconfigure leaves out of the sets its component refers to
+	Spare         bool                   `protobuf:"varint,9,opt,name=spare,proto3" json:"spare,omitempty"`    // a terminate that fails unless all that the component has is elsewhere
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_peer_proto_msgTypes[5]
+	mi := &file_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -456,7 +793,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[5]
+	mi := &file_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -469,7 +806,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{5}
+	return file_peer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Step) GetId() string {
@@ -521,6 +858,20 @@ func (x *Step) GetAwaits() []*Await {
 	return nil
 }
 
+func (x *Step) GetWithout() []string {
+	if x != nil {
+		return x.Without
+	}
+	return nil
+}
+
+func (x *Step) GetSpare() bool {
+	if x != nil {
+		return x.Spare
+	}
+	return false
+}
+
 // Await is a step that another one needs because of a reference.
 type Await struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -533,7 +884,7 @@ type Await struct {
 
 func (x *Await) Reset() {
 	*x = Await{}
-	mi := &file_peer_proto_msgTypes[6]
+	mi := &file_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -545,7 +896,7 @@ func (x *Await) String() string {
 func (*Await) ProtoMessage() {}
 
 func (x *Await) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[6]
+	mi := &file_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -558,7 +909,7 @@ func (x *Await) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Await.ProtoReflect.Descriptor instead.
 func (*Await) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{6}
+	return file_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Await) GetStep() string {
@@ -594,13 +945,28 @@ type Component struct {
 	OnEnd         string `protobuf:"bytes,6,opt,name=on_end,json=onEnd,proto3" json:"on_end,omitempty"` // share, restart or ignore
 	MaxRestarts   int32  `protobuf:"varint,7,opt,name=max_restarts,json=maxRestarts,proto3" json:"max_restarts,omitempty"`
 	RestartWindow int64  `protobuf:"varint,8,opt,name=restart_window,json=restartWindow,proto3" json:"restart_window,omitempty"` // seconds
+	// What becomes of it when its machine is cut off from its owner (runtime.md
+	// HL2): stop, keep, or "" where it says nothing.
+	OnIsolation string `protobuf:"bytes,9,opt,name=on_isolation,json=onIsolation,proto3" json:"on_isolation,omitempty"`
+	Tenure      int64  `protobuf:"varint,10,opt,name=tenure,proto3" json:"tenure,omitempty"` // seconds after the owner's last word at whose end it is stopped
+	// creator is the workflow component that creates it while it runs, as its
+	// path, "ROOT" for the top; "" where it is deployed with what is around it.
+	Creator string `protobuf:"bytes,11,opt,name=creator,proto3" json:"creator,omitempty"`
+	// How the compound around it pings it (runtime.md LV1, LV2).
+	LivenessDelay  int64 `protobuf:"varint,12,opt,name=liveness_delay,json=livenessDelay,proto3" json:"liveness_delay,omitempty"`    // milliseconds; 0: never
+	LivenessFactor int32 `protobuf:"varint,13,opt,name=liveness_factor,json=livenessFactor,proto3" json:"liveness_factor,omitempty"` // failures in a row that count as an end
+	// Where what is around it is processed elsewhere, and it ends when that one is
+	// not heard of (runtime.md LV3): after how many milliseconds (0: it goes on),
+	// and the id of the machine that processes that one ("": the owner does).
+	ParentLoss    int64  `protobuf:"varint,14,opt,name=parent_loss,json=parentLoss,proto3" json:"parent_loss,omitempty"`
+	Parent        string `protobuf:"bytes,15,opt,name=parent,proto3" json:"parent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Component) Reset() {
 	*x = Component{}
-	mi := &file_peer_proto_msgTypes[7]
+	mi := &file_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -612,7 +978,7 @@ func (x *Component) String() string {
 func (*Component) ProtoMessage() {}
 
 func (x *Component) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[7]
+	mi := &file_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -625,7 +991,7 @@ func (x *Component) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Component.ProtoReflect.Descriptor instead.
 func (*Component) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{7}
+	return file_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Component) GetPath() string {
@@ -684,6 +1050,55 @@ func (x *Component) GetRestartWindow() int64 {
 	return 0
 }
 
+func (x *Component) GetOnIsolation() string {
+	if x != nil {
+		return x.OnIsolation
+	}
+	return ""
+}
+
+func (x *Component) GetTenure() int64 {
+	if x != nil {
+		return x.Tenure
+	}
+	return 0
+}
+
+func (x *Component) GetCreator() string {
+	if x != nil {
+		return x.Creator
+	}
+	return ""
+}
+
+func (x *Component) GetLivenessDelay() int64 {
+	if x != nil {
+		return x.LivenessDelay
+	}
+	return 0
+}
+
+func (x *Component) GetLivenessFactor() int32 {
+	if x != nil {
+		return x.LivenessFactor
+	}
+	return 0
+}
+
+func (x *Component) GetParentLoss() int64 {
+	if x != nil {
+		return x.ParentLoss
+	}
+	return 0
+}
+
+func (x *Component) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
 // Part is what one executor does of a plan, and what it holds afterwards.
 type Part struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -707,7 +1122,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_peer_proto_msgTypes[8]
+	mi := &file_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -719,7 +1134,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[8]
+	mi := &file_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -732,7 +1147,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{8}
+	return file_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Part) GetSchema() int32 {
@@ -823,7 +1238,7 @@ type SignedPart struct {
 
 func (x *SignedPart) Reset() {
 	*x = SignedPart{}
-	mi := &file_peer_proto_msgTypes[9]
+	mi := &file_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -835,7 +1250,7 @@ func (x *SignedPart) String() string {
 func (*SignedPart) ProtoMessage() {}
 
 func (x *SignedPart) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[9]
+	mi := &file_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +1263,7 @@ func (x *SignedPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedPart.ProtoReflect.Descriptor instead.
 func (*SignedPart) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{9}
+	return file_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SignedPart) GetPart() []byte {
@@ -880,7 +1295,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_peer_proto_msgTypes[10]
+	mi := &file_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -892,7 +1307,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[10]
+	mi := &file_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -905,7 +1320,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{10}
+	return file_peer_proto_rawDescGZIP(), []int{16}
 }
 
 // Record says why a component or a step ended.
@@ -925,7 +1340,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_peer_proto_msgTypes[11]
+	mi := &file_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +1352,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[11]
+	mi := &file_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +1365,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{11}
+	return file_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Record) GetType() string {
@@ -1025,7 +1440,7 @@ type Fact struct {
 
 func (x *Fact) Reset() {
 	*x = Fact{}
-	mi := &file_peer_proto_msgTypes[12]
+	mi := &file_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1037,7 +1452,7 @@ func (x *Fact) String() string {
 func (*Fact) ProtoMessage() {}
 
 func (x *Fact) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[12]
+	mi := &file_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1050,7 +1465,7 @@ func (x *Fact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fact.ProtoReflect.Descriptor instead.
 func (*Fact) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{12}
+	return file_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Fact) GetSystem() string {
@@ -1112,7 +1527,7 @@ type TellRequest struct {
 
 func (x *TellRequest) Reset() {
 	*x = TellRequest{}
-	mi := &file_peer_proto_msgTypes[13]
+	mi := &file_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1124,7 +1539,7 @@ func (x *TellRequest) String() string {
 func (*TellRequest) ProtoMessage() {}
 
 func (x *TellRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[13]
+	mi := &file_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1137,7 +1552,7 @@ func (x *TellRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TellRequest.ProtoReflect.Descriptor instead.
 func (*TellRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{13}
+	return file_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *TellRequest) GetFence() *Fence {
@@ -1162,7 +1577,7 @@ type TellReply struct {
 
 func (x *TellReply) Reset() {
 	*x = TellReply{}
-	mi := &file_peer_proto_msgTypes[14]
+	mi := &file_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1589,7 @@ func (x *TellReply) String() string {
 func (*TellReply) ProtoMessage() {}
 
 func (x *TellReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[14]
+	mi := &file_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1187,7 +1602,7 @@ func (x *TellReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TellReply.ProtoReflect.Descriptor instead.
 func (*TellReply) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{14}
+	return file_peer_proto_rawDescGZIP(), []int{20}
 }
 
 type InterruptRequest struct {
@@ -1201,7 +1616,7 @@ type InterruptRequest struct {
 
 func (x *InterruptRequest) Reset() {
 	*x = InterruptRequest{}
-	mi := &file_peer_proto_msgTypes[15]
+	mi := &file_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1213,7 +1628,7 @@ func (x *InterruptRequest) String() string {
 func (*InterruptRequest) ProtoMessage() {}
 
 func (x *InterruptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[15]
+	mi := &file_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1226,7 +1641,7 @@ func (x *InterruptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InterruptRequest.ProtoReflect.Descriptor instead.
 func (*InterruptRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{15}
+	return file_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *InterruptRequest) GetSystem() string {
@@ -1258,7 +1673,7 @@ type InterruptReply struct {
 
 func (x *InterruptReply) Reset() {
 	*x = InterruptReply{}
-	mi := &file_peer_proto_msgTypes[16]
+	mi := &file_peer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1270,7 +1685,7 @@ func (x *InterruptReply) String() string {
 func (*InterruptReply) ProtoMessage() {}
 
 func (x *InterruptReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[16]
+	mi := &file_peer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1283,7 +1698,7 @@ func (x *InterruptReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InterruptReply.ProtoReflect.Descriptor instead.
 func (*InterruptReply) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{16}
+	return file_peer_proto_rawDescGZIP(), []int{22}
 }
 
 // ComponentState is what a machine reports of one component.
@@ -1305,7 +1720,7 @@ type ComponentState struct {
 
 func (x *ComponentState) Reset() {
 	*x = ComponentState{}
-	mi := &file_peer_proto_msgTypes[17]
+	mi := &file_peer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1317,7 +1732,7 @@ func (x *ComponentState) String() string {
 func (*ComponentState) ProtoMessage() {}
 
 func (x *ComponentState) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[17]
+	mi := &file_peer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1330,7 +1745,7 @@ func (x *ComponentState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ComponentState.ProtoReflect.Descriptor instead.
 func (*ComponentState) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{17}
+	return file_peer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ComponentState) GetSystem() string {
@@ -1423,7 +1838,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_peer_proto_msgTypes[18]
+	mi := &file_peer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1850,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[18]
+	mi := &file_peer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +1863,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{18}
+	return file_peer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Event) GetOrigin() string {
@@ -1536,17 +1951,23 @@ func (x *Event) GetMachine() string {
 }
 
 type ReportRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Facts         []*Fact                `protobuf:"bytes,1,rep,name=facts,proto3" json:"facts,omitempty"`
-	States        []*ComponentState      `protobuf:"bytes,2,rep,name=states,proto3" json:"states,omitempty"`
-	Events        []*Event               `protobuf:"bytes,3,rep,name=events,proto3" json:"events,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Facts  []*Fact                `protobuf:"bytes,1,rep,name=facts,proto3" json:"facts,omitempty"`
+	States []*ComponentState      `protobuf:"bytes,2,rep,name=states,proto3" json:"states,omitempty"`
+	Events []*Event               `protobuf:"bytes,3,rep,name=events,proto3" json:"events,omitempty"`
+	// machine is who reports, where a manager passes on what it was told. It is
+	// believed of managers alone.
+	Machine string `protobuf:"bytes,4,opt,name=machine,proto3" json:"machine,omitempty"`
+	// number is higher than that of every report this executor has made before:
+	// states that come late are known by it. 0: it is of an older version.
+	Number        int64 `protobuf:"varint,5,opt,name=number,proto3" json:"number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_peer_proto_msgTypes[19]
+	mi := &file_peer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1558,7 +1979,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[19]
+	mi := &file_peer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1571,7 +1992,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{19}
+	return file_peer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReportRequest) GetFacts() []*Fact {
@@ -1595,6 +2016,20 @@ func (x *ReportRequest) GetEvents() []*Event {
 	return nil
 }
 
+func (x *ReportRequest) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+func (x *ReportRequest) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
 type ReportReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1603,7 +2038,7 @@ type ReportReply struct {
 
 func (x *ReportReply) Reset() {
 	*x = ReportReply{}
-	mi := &file_peer_proto_msgTypes[20]
+	mi := &file_peer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1615,7 +2050,7 @@ func (x *ReportReply) String() string {
 func (*ReportReply) ProtoMessage() {}
 
 func (x *ReportReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[20]
+	mi := &file_peer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1628,7 +2063,412 @@ func (x *ReportReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportReply.ProtoReflect.Descriptor instead.
 func (*ReportReply) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{20}
+	return file_peer_proto_rawDescGZIP(), []int{26}
+}
+
+type HoldRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Systems       []string               `protobuf:"bytes,1,rep,name=systems,proto3" json:"systems,omitempty"`
+	Machine       string                 `protobuf:"bytes,2,opt,name=machine,proto3" json:"machine,omitempty"` // who asks, where a manager passes it on
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldRequest) Reset() {
+	*x = HoldRequest{}
+	mi := &file_peer_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldRequest) ProtoMessage() {}
+
+func (x *HoldRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldRequest.ProtoReflect.Descriptor instead.
+func (*HoldRequest) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *HoldRequest) GetSystems() []string {
+	if x != nil {
+		return x.Systems
+	}
+	return nil
+}
+
+func (x *HoldRequest) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+type HoldReply struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Systems []string               `protobuf:"bytes,1,rep,name=systems,proto3" json:"systems,omitempty"` // of those asked for: whose owners grant it
+	// silent are machines that the owner of a granted system does not hear of just
+	// now, of those that process what is around something on the one that asks.
+	Silent        []*Silence `protobuf:"bytes,2,rep,name=silent,proto3" json:"silent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldReply) Reset() {
+	*x = HoldReply{}
+	mi := &file_peer_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldReply) ProtoMessage() {}
+
+func (x *HoldReply) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldReply.ProtoReflect.Descriptor instead.
+func (*HoldReply) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *HoldReply) GetSystems() []string {
+	if x != nil {
+		return x.Systems
+	}
+	return nil
+}
+
+func (x *HoldReply) GetSilent() []*Silence {
+	if x != nil {
+		return x.Silent
+	}
+	return nil
+}
+
+// Silence says that a machine of a system is not heard of.
+type Silence struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	System        string                 `protobuf:"bytes,1,opt,name=system,proto3" json:"system,omitempty"`
+	Machine       string                 `protobuf:"bytes,2,opt,name=machine,proto3" json:"machine,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Silence) Reset() {
+	*x = Silence{}
+	mi := &file_peer_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Silence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Silence) ProtoMessage() {}
+
+func (x *Silence) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Silence.ProtoReflect.Descriptor instead.
+func (*Silence) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Silence) GetSystem() string {
+	if x != nil {
+		return x.System
+	}
+	return ""
+}
+
+func (x *Silence) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+type ReachedRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Machines      []string               `protobuf:"bytes,1,rep,name=machines,proto3" json:"machines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReachedRequest) Reset() {
+	*x = ReachedRequest{}
+	mi := &file_peer_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReachedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReachedRequest) ProtoMessage() {}
+
+func (x *ReachedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReachedRequest.ProtoReflect.Descriptor instead.
+func (*ReachedRequest) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ReachedRequest) GetMachines() []string {
+	if x != nil {
+		return x.Machines
+	}
+	return nil
+}
+
+type ReachedReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Machines      []string               `protobuf:"bytes,1,rep,name=machines,proto3" json:"machines,omitempty"` // of those asked for: with which there is a session
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReachedReply) Reset() {
+	*x = ReachedReply{}
+	mi := &file_peer_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReachedReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReachedReply) ProtoMessage() {}
+
+func (x *ReachedReply) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReachedReply.ProtoReflect.Descriptor instead.
+func (*ReachedReply) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ReachedReply) GetMachines() []string {
+	if x != nil {
+		return x.Machines
+	}
+	return nil
+}
+
+type CheckRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	System        string                 `protobuf:"bytes,1,opt,name=system,proto3" json:"system,omitempty"`
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"` // only what is at or below it; "" for all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckRequest) Reset() {
+	*x = CheckRequest{}
+	mi := &file_peer_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckRequest) ProtoMessage() {}
+
+func (x *CheckRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
+func (*CheckRequest) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *CheckRequest) GetSystem() string {
+	if x != nil {
+		return x.System
+	}
+	return ""
+}
+
+func (x *CheckRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+type CheckReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Drifts        []*Drift               `protobuf:"bytes,1,rep,name=drifts,proto3" json:"drifts,omitempty"`
+	Asked         []string               `protobuf:"bytes,2,rep,name=asked,proto3" json:"asked,omitempty"` // paths of those that could be asked
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckReply) Reset() {
+	*x = CheckReply{}
+	mi := &file_peer_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckReply) ProtoMessage() {}
+
+func (x *CheckReply) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckReply.ProtoReflect.Descriptor instead.
+func (*CheckReply) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *CheckReply) GetDrifts() []*Drift {
+	if x != nil {
+		return x.Drifts
+	}
+	return nil
+}
+
+func (x *CheckReply) GetAsked() []string {
+	if x != nil {
+		return x.Asked
+	}
+	return nil
+}
+
+// Drift is what differs of a component from what its last operation has made of
+// it.
+type Drift struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	What          string                 `protobuf:"bytes,2,opt,name=what,proto3" json:"what,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Drift) Reset() {
+	*x = Drift{}
+	mi := &file_peer_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Drift) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Drift) ProtoMessage() {}
+
+func (x *Drift) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Drift.ProtoReflect.Descriptor instead.
+func (*Drift) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Drift) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Drift) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
 }
 
 type InspectRequest struct {
@@ -1640,7 +2480,7 @@ type InspectRequest struct {
 
 func (x *InspectRequest) Reset() {
 	*x = InspectRequest{}
-	mi := &file_peer_proto_msgTypes[21]
+	mi := &file_peer_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1652,7 +2492,7 @@ func (x *InspectRequest) String() string {
 func (*InspectRequest) ProtoMessage() {}
 
 func (x *InspectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[21]
+	mi := &file_peer_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1665,7 +2505,7 @@ func (x *InspectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectRequest.ProtoReflect.Descriptor instead.
 func (*InspectRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{21}
+	return file_peer_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *InspectRequest) GetSystem() string {
@@ -1673,6 +2513,214 @@ func (x *InspectRequest) GetSystem() string {
 		return x.System
 	}
 	return ""
+}
+
+type SpareRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	System        string                 `protobuf:"bytes,1,opt,name=system,proto3" json:"system,omitempty"`
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpareRequest) Reset() {
+	*x = SpareRequest{}
+	mi := &file_peer_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpareRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpareRequest) ProtoMessage() {}
+
+func (x *SpareRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpareRequest.ProtoReflect.Descriptor instead.
+func (*SpareRequest) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *SpareRequest) GetSystem() string {
+	if x != nil {
+		return x.System
+	}
+	return ""
+}
+
+func (x *SpareRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+type SpareReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Spare         bool                   `protobuf:"varint,1,opt,name=spare,proto3" json:"spare,omitempty"`
+	Why           string                 `protobuf:"bytes,2,opt,name=why,proto3" json:"why,omitempty"` // it is not
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpareReply) Reset() {
+	*x = SpareReply{}
+	mi := &file_peer_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpareReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpareReply) ProtoMessage() {}
+
+func (x *SpareReply) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpareReply.ProtoReflect.Descriptor instead.
+func (*SpareReply) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *SpareReply) GetSpare() bool {
+	if x != nil {
+		return x.Spare
+	}
+	return false
+}
+
+func (x *SpareReply) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+type RereadRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	System        string                 `protobuf:"bytes,1,opt,name=system,proto3" json:"system,omitempty"`
+	Components    map[string][]byte      `protobuf:"bytes,2,rep,name=components,proto3" json:"components,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // by path, as in a Fact
+	Fence         *Fence                 `protobuf:"bytes,3,opt,name=fence,proto3" json:"fence,omitempty"`
+	Revision      int64                  `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"` // of the system when this was so; a machine with a part of a later one refuses it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RereadRequest) Reset() {
+	*x = RereadRequest{}
+	mi := &file_peer_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RereadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RereadRequest) ProtoMessage() {}
+
+func (x *RereadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RereadRequest.ProtoReflect.Descriptor instead.
+func (*RereadRequest) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *RereadRequest) GetSystem() string {
+	if x != nil {
+		return x.System
+	}
+	return ""
+}
+
+func (x *RereadRequest) GetComponents() map[string][]byte {
+	if x != nil {
+		return x.Components
+	}
+	return nil
+}
+
+func (x *RereadRequest) GetFence() *Fence {
+	if x != nil {
+		return x.Fence
+	}
+	return nil
+}
+
+func (x *RereadRequest) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+type RereadReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RereadReply) Reset() {
+	*x = RereadReply{}
+	mi := &file_peer_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RereadReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RereadReply) ProtoMessage() {}
+
+func (x *RereadReply) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RereadReply.ProtoReflect.Descriptor instead.
+func (*RereadReply) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{39}
 }
 
 type InspectReply struct {
@@ -1687,7 +2735,7 @@ type InspectReply struct {
 
 func (x *InspectReply) Reset() {
 	*x = InspectReply{}
-	mi := &file_peer_proto_msgTypes[22]
+	mi := &file_peer_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1699,7 +2747,7 @@ func (x *InspectReply) String() string {
 func (*InspectReply) ProtoMessage() {}
 
 func (x *InspectReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[22]
+	mi := &file_peer_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1712,7 +2760,7 @@ func (x *InspectReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectReply.ProtoReflect.Descriptor instead.
 func (*InspectReply) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{22}
+	return file_peer_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *InspectReply) GetStates() []*ComponentState {
@@ -1756,14 +2804,15 @@ type ReadRequest struct {
 	// enough that it is deployed.
 	Running bool `protobuf:"varint,5,opt,name=running,proto3" json:"running,omitempty"`
 	// cached asks for the value known last where its holder is cut off.
-	Cached        bool `protobuf:"varint,6,opt,name=cached,proto3" json:"cached,omitempty"`
+	Cached        bool   `protobuf:"varint,6,opt,name=cached,proto3" json:"cached,omitempty"`
+	Machine       string `protobuf:"bytes,7,opt,name=machine,proto3" json:"machine,omitempty"` // as in ReportRequest
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReadRequest) Reset() {
 	*x = ReadRequest{}
-	mi := &file_peer_proto_msgTypes[23]
+	mi := &file_peer_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1775,7 +2824,7 @@ func (x *ReadRequest) String() string {
 func (*ReadRequest) ProtoMessage() {}
 
 func (x *ReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[23]
+	mi := &file_peer_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1788,7 +2837,7 @@ func (x *ReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
 func (*ReadRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{23}
+	return file_peer_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ReadRequest) GetSystem() string {
@@ -1833,6 +2882,13 @@ func (x *ReadRequest) GetCached() bool {
 	return false
 }
 
+func (x *ReadRequest) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
 type ReadReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Value []byte                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"` // wire form; references in it are absolute, and the reader's to follow
@@ -1846,7 +2902,7 @@ type ReadReply struct {
 
 func (x *ReadReply) Reset() {
 	*x = ReadReply{}
-	mi := &file_peer_proto_msgTypes[24]
+	mi := &file_peer_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1858,7 +2914,7 @@ func (x *ReadReply) String() string {
 func (*ReadReply) ProtoMessage() {}
 
 func (x *ReadReply) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[24]
+	mi := &file_peer_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1871,7 +2927,7 @@ func (x *ReadReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadReply.ProtoReflect.Descriptor instead.
 func (*ReadReply) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{24}
+	return file_peer_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ReadReply) GetValue() []byte {
@@ -1895,16 +2951,250 @@ func (x *ReadReply) GetPending() bool {
 	return false
 }
 
-type FetchRequest struct {
+type SecretRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Digest        string                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	System        string                 `protobuf:"bytes,1,opt,name=system,proto3" json:"system,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Version       int64                  `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"` // that the machine's part refers to
+	Machine       string                 `protobuf:"bytes,4,opt,name=machine,proto3" json:"machine,omitempty"`  // whom a manager asks for
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SecretRequest) Reset() {
+	*x = SecretRequest{}
+	mi := &file_peer_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SecretRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SecretRequest) ProtoMessage() {}
+
+func (x *SecretRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SecretRequest.ProtoReflect.Descriptor instead.
+func (*SecretRequest) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *SecretRequest) GetSystem() string {
+	if x != nil {
+		return x.System
+	}
+	return ""
+}
+
+func (x *SecretRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SecretRequest) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *SecretRequest) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+type SecretReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Content       []byte                 `protobuf:"bytes,1,opt,name=content,proto3" json:"content,omitempty"`
+	Version       int64                  `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"` // of the content; a newer one has replaced the one asked for
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SecretReply) Reset() {
+	*x = SecretReply{}
+	mi := &file_peer_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SecretReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SecretReply) ProtoMessage() {}
+
+func (x *SecretReply) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SecretReply.ProtoReflect.Descriptor instead.
+func (*SecretReply) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *SecretReply) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *SecretReply) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type CertifyRequest struct {
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	System             string                 `protobuf:"bytes,1,opt,name=system,proto3" json:"system,omitempty"`
+	Path               string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`                                                       // of the component
+	CertificateRequest []byte                 `protobuf:"bytes,3,opt,name=certificate_request,json=certificateRequest,proto3" json:"certificate_request,omitempty"` // PKCS#10, DER: the names in it are asked for
+	Machine            string                 `protobuf:"bytes,4,opt,name=machine,proto3" json:"machine,omitempty"`                                                 // as in ReportRequest
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *CertifyRequest) Reset() {
+	*x = CertifyRequest{}
+	mi := &file_peer_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CertifyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CertifyRequest) ProtoMessage() {}
+
+func (x *CertifyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CertifyRequest.ProtoReflect.Descriptor instead.
+func (*CertifyRequest) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *CertifyRequest) GetSystem() string {
+	if x != nil {
+		return x.System
+	}
+	return ""
+}
+
+func (x *CertifyRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *CertifyRequest) GetCertificateRequest() []byte {
+	if x != nil {
+		return x.CertificateRequest
+	}
+	return nil
+}
+
+func (x *CertifyRequest) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+type CertifyReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Chain         [][]byte               `protobuf:"bytes,1,rep,name=chain,proto3" json:"chain,omitempty"` // the certificate, then its issuer's, DER
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CertifyReply) Reset() {
+	*x = CertifyReply{}
+	mi := &file_peer_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CertifyReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CertifyReply) ProtoMessage() {}
+
+func (x *CertifyReply) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CertifyReply.ProtoReflect.Descriptor instead.
+func (*CertifyReply) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *CertifyReply) GetChain() [][]byte {
+	if x != nil {
+		return x.Chain
+	}
+	return nil
+}
+
+type FetchRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Digest string                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	// here asks for what the manager itself has: it is not to ask others.
+	Here          bool `protobuf:"varint,2,opt,name=here,proto3" json:"here,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FetchRequest) Reset() {
 	*x = FetchRequest{}
-	mi := &file_peer_proto_msgTypes[25]
+	mi := &file_peer_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1916,7 +3206,7 @@ func (x *FetchRequest) String() string {
 func (*FetchRequest) ProtoMessage() {}
 
 func (x *FetchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[25]
+	mi := &file_peer_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1929,7 +3219,7 @@ func (x *FetchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchRequest.ProtoReflect.Descriptor instead.
 func (*FetchRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{25}
+	return file_peer_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *FetchRequest) GetDigest() string {
@@ -1939,16 +3229,140 @@ func (x *FetchRequest) GetDigest() string {
 	return ""
 }
 
+func (x *FetchRequest) GetHere() bool {
+	if x != nil {
+		return x.Here
+	}
+	return false
+}
+
+type KeepReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeepReply) Reset() {
+	*x = KeepReply{}
+	mi := &file_peer_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeepReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeepReply) ProtoMessage() {}
+
+func (x *KeepReply) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeepReply.ProtoReflect.Descriptor instead.
+func (*KeepReply) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{48}
+}
+
+type HeldRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeldRequest) Reset() {
+	*x = HeldRequest{}
+	mi := &file_peer_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeldRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeldRequest) ProtoMessage() {}
+
+func (x *HeldRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeldRequest.ProtoReflect.Descriptor instead.
+func (*HeldRequest) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{49}
+}
+
+type HeldReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Digests       []string               `protobuf:"bytes,1,rep,name=digests,proto3" json:"digests,omitempty"` // some of them
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeldReply) Reset() {
+	*x = HeldReply{}
+	mi := &file_peer_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeldReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeldReply) ProtoMessage() {}
+
+func (x *HeldReply) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeldReply.ProtoReflect.Descriptor instead.
+func (*HeldReply) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *HeldReply) GetDigests() []string {
+	if x != nil {
+		return x.Digests
+	}
+	return nil
+}
+
 type Chunk struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	Digest        string                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"` // Keep: of the whole, in the first chunk
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_peer_proto_msgTypes[26]
+	mi := &file_peer_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1960,7 +3374,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[26]
+	mi := &file_peer_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1973,7 +3387,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{26}
+	return file_peer_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Chunk) GetData() []byte {
@@ -1983,19 +3397,27 @@ func (x *Chunk) GetData() []byte {
 	return nil
 }
 
+func (x *Chunk) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
 type LogsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	System        string                 `protobuf:"bytes,1,opt,name=system,proto3" json:"system,omitempty"`
 	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"` // "" for every component of the system on the machine
 	Follow        bool                   `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
-	Tail          int32                  `protobuf:"varint,4,opt,name=tail,proto3" json:"tail,omitempty"` // lines from the end; 0: all
+	Tail          int32                  `protobuf:"varint,4,opt,name=tail,proto3" json:"tail,omitempty"`  // lines from the end; 0: all
+	Since         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"` // none from before
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_peer_proto_msgTypes[27]
+	mi := &file_peer_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2007,7 +3429,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[27]
+	mi := &file_peer_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2020,7 +3442,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{27}
+	return file_peer_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *LogsRequest) GetSystem() string {
@@ -2051,18 +3473,26 @@ func (x *LogsRequest) GetTail() int32 {
 	return 0
 }
 
+func (x *LogsRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
 type LogLine struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Time          *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
 	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
 	Text          string                 `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	Live          bool                   `protobuf:"varint,4,opt,name=live,proto3" json:"live,omitempty"` // is no line: what comes behind it is written from now on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_peer_proto_msgTypes[28]
+	mi := &file_peer_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2074,7 +3504,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[28]
+	mi := &file_peer_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2087,7 +3517,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{28}
+	return file_peer_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *LogLine) GetTime() *timestamppb.Timestamp {
@@ -2111,6 +3541,13 @@ func (x *LogLine) GetText() string {
 	return ""
 }
 
+func (x *LogLine) GetLive() bool {
+	if x != nil {
+		return x.Live
+	}
+	return false
+}
+
 type ExecInput struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Command       []string               `protobuf:"bytes,1,rep,name=command,proto3" json:"command,omitempty"`    // first message only
@@ -2126,7 +3563,7 @@ type ExecInput struct {
 
 func (x *ExecInput) Reset() {
 	*x = ExecInput{}
-	mi := &file_peer_proto_msgTypes[29]
+	mi := &file_peer_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2138,7 +3575,7 @@ func (x *ExecInput) String() string {
 func (*ExecInput) ProtoMessage() {}
 
 func (x *ExecInput) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[29]
+	mi := &file_peer_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2151,7 +3588,7 @@ func (x *ExecInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecInput.ProtoReflect.Descriptor instead.
 func (*ExecInput) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{29}
+	return file_peer_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ExecInput) GetCommand() []string {
@@ -2216,7 +3653,7 @@ type ExecOutput struct {
 
 func (x *ExecOutput) Reset() {
 	*x = ExecOutput{}
-	mi := &file_peer_proto_msgTypes[30]
+	mi := &file_peer_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2228,7 +3665,7 @@ func (x *ExecOutput) String() string {
 func (*ExecOutput) ProtoMessage() {}
 
 func (x *ExecOutput) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[30]
+	mi := &file_peer_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2241,7 +3678,7 @@ func (x *ExecOutput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecOutput.ProtoReflect.Descriptor instead.
 func (*ExecOutput) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{30}
+	return file_peer_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ExecOutput) GetStdout() []byte {
@@ -2284,7 +3721,15 @@ var File_peer_proto protoreflect.FileDescriptor
 const file_peer_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"peer.proto\x12\raloft.peer.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa4\x01\n" +
+	"peer.proto\x12\raloft.peer.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\x01\n" +
+	"\rFollowRequest\x12=\n" +
+	"\x05after\x18\x01 \x03(\v2'.aloft.peer.v1.FollowRequest.AfterEntryR\x05after\x1a8\n" +
+	"\n" +
+	"AfterEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\";\n" +
+	"\vFollowReply\x12,\n" +
+	"\x06events\x18\x01 \x03(\v2\x14.aloft.peer.v1.EventR\x06events\"\xa4\x01\n" +
 	"\fEnrolRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12/\n" +
 	"\x13certificate_request\x18\x02 \x01(\fR\x12certificateRequest\x12\x18\n" +
@@ -2295,15 +3740,31 @@ const file_peer_proto_rawDesc = "" +
 	"\fCertificates\x12\x14\n" +
 	"\x05chain\x18\x01 \x03(\fR\x05chain\x12\x14\n" +
 	"\x05roots\x18\x02 \x03(\fR\x05roots\x12\x1a\n" +
-	"\bcontacts\x18\x03 \x03(\tR\bcontacts\"l\n" +
+	"\bcontacts\x18\x03 \x03(\tR\bcontacts\"\x9b\x01\n" +
 	"\bVersions\x12\x16\n" +
 	"\x06oldest\x18\x01 \x01(\x05R\x06oldest\x12\x16\n" +
 	"\x06newest\x18\x02 \x01(\x05R\x06newest\x12\x14\n" +
 	"\x05build\x18\x03 \x01(\tR\x05build\x12\x1a\n" +
-	"\bfeatures\x18\x04 \x03(\tR\bfeatures\"1\n" +
+	"\bfeatures\x18\x04 \x03(\tR\bfeatures\x12-\n" +
+	"\x12probe_milliseconds\x18\x05 \x01(\x05R\x11probeMilliseconds\" \n" +
+	"\x06Roster\x12\x16\n" +
+	"\x06signed\x18\x01 \x01(\fR\x06signed\"#\n" +
+	"\vRosterReply\x12\x14\n" +
+	"\x05newer\x18\x01 \x01(\fR\x05newer\"y\n" +
+	"\aSegment\x120\n" +
+	"\aopening\x18\x01 \x01(\v2\x16.aloft.peer.v1.OpeningR\aopening\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x10\n" +
+	"\x03end\x18\x03 \x01(\bR\x03end\x12\x16\n" +
+	"\x06closed\x18\x04 \x01(\bR\x06closed\"u\n" +
+	"\aOpening\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06target\x18\x02 \x01(\tR\x06target\x12\x16\n" +
+	"\x06except\x18\x03 \x03(\tR\x06except\x12\x12\n" +
+	"\x04hops\x18\x04 \x01(\x05R\x04hops\x12\x12\n" +
+	"\x04peer\x18\x05 \x01(\tR\x04peer\"1\n" +
 	"\x05Fence\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\x12\x12\n" +
-	"\x04term\x18\x02 \x01(\x03R\x04term\"\xc9\x01\n" +
+	"\x04term\x18\x02 \x01(\x03R\x04term\"\xf9\x01\n" +
 	"\x04Step\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12-\n" +
@@ -2311,11 +3772,13 @@ const file_peer_proto_rawDesc = "" +
 	"\x05needs\x18\x04 \x03(\tR\x05needs\x12\x14\n" +
 	"\x05after\x18\x05 \x03(\tR\x05after\x12\x14\n" +
 	"\x05token\x18\x06 \x01(\tR\x05token\x12,\n" +
-	"\x06awaits\x18\a \x03(\v2\x14.aloft.peer.v1.AwaitR\x06awaits\"S\n" +
+	"\x06awaits\x18\a \x03(\v2\x14.aloft.peer.v1.AwaitR\x06awaits\x12\x18\n" +
+	"\awithout\x18\b \x03(\tR\awithout\x12\x14\n" +
+	"\x05spare\x18\t \x01(\bR\x05spare\"S\n" +
 	"\x05Await\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\tR\x04step\x12\x1c\n" +
 	"\tattribute\x18\x02 \x01(\tR\tattribute\x12\x18\n" +
-	"\amachine\x18\x03 \x01(\tR\amachine\"\xe4\x01\n" +
+	"\amachine\x18\x03 \x01(\tR\amachine\"\xc2\x03\n" +
 	"\tComponent\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05class\x18\x02 \x01(\tR\x05class\x12\x1e\n" +
@@ -2326,7 +3789,16 @@ const file_peer_proto_rawDesc = "" +
 	"\x05order\x18\x05 \x01(\x05R\x05order\x12\x15\n" +
 	"\x06on_end\x18\x06 \x01(\tR\x05onEnd\x12!\n" +
 	"\fmax_restarts\x18\a \x01(\x05R\vmaxRestarts\x12%\n" +
-	"\x0erestart_window\x18\b \x01(\x03R\rrestartWindow\"\xe6\x02\n" +
+	"\x0erestart_window\x18\b \x01(\x03R\rrestartWindow\x12!\n" +
+	"\fon_isolation\x18\t \x01(\tR\vonIsolation\x12\x16\n" +
+	"\x06tenure\x18\n" +
+	" \x01(\x03R\x06tenure\x12\x18\n" +
+	"\acreator\x18\v \x01(\tR\acreator\x12%\n" +
+	"\x0eliveness_delay\x18\f \x01(\x03R\rlivenessDelay\x12'\n" +
+	"\x0fliveness_factor\x18\r \x01(\x05R\x0elivenessFactor\x12\x1f\n" +
+	"\vparent_loss\x18\x0e \x01(\x03R\n" +
+	"parentLoss\x12\x16\n" +
+	"\x06parent\x18\x0f \x01(\tR\x06parent\"\xe6\x02\n" +
 	"\x04Part\x12\x16\n" +
 	"\x06schema\x18\x01 \x01(\x05R\x06schema\x12\x16\n" +
 	"\x06system\x18\x02 \x01(\tR\x06system\x12\x1a\n" +
@@ -2400,44 +3872,111 @@ const file_peer_proto_rawDesc = "" +
 	"\x06reason\x18\n" +
 	" \x01(\tR\x06reason\x12\x1a\n" +
 	"\bfraction\x18\v \x01(\x01R\bfraction\x12\x18\n" +
-	"\amachine\x18\f \x01(\tR\amachine\"\x9f\x01\n" +
+	"\amachine\x18\f \x01(\tR\amachine\"\xd1\x01\n" +
 	"\rReportRequest\x12)\n" +
 	"\x05facts\x18\x01 \x03(\v2\x13.aloft.peer.v1.FactR\x05facts\x125\n" +
 	"\x06states\x18\x02 \x03(\v2\x1d.aloft.peer.v1.ComponentStateR\x06states\x12,\n" +
-	"\x06events\x18\x03 \x03(\v2\x14.aloft.peer.v1.EventR\x06events\"\r\n" +
-	"\vReportReply\"(\n" +
+	"\x06events\x18\x03 \x03(\v2\x14.aloft.peer.v1.EventR\x06events\x12\x18\n" +
+	"\amachine\x18\x04 \x01(\tR\amachine\x12\x16\n" +
+	"\x06number\x18\x05 \x01(\x03R\x06number\"\r\n" +
+	"\vReportReply\"A\n" +
+	"\vHoldRequest\x12\x18\n" +
+	"\asystems\x18\x01 \x03(\tR\asystems\x12\x18\n" +
+	"\amachine\x18\x02 \x01(\tR\amachine\"U\n" +
+	"\tHoldReply\x12\x18\n" +
+	"\asystems\x18\x01 \x03(\tR\asystems\x12.\n" +
+	"\x06silent\x18\x02 \x03(\v2\x16.aloft.peer.v1.SilenceR\x06silent\";\n" +
+	"\aSilence\x12\x16\n" +
+	"\x06system\x18\x01 \x01(\tR\x06system\x12\x18\n" +
+	"\amachine\x18\x02 \x01(\tR\amachine\",\n" +
+	"\x0eReachedRequest\x12\x1a\n" +
+	"\bmachines\x18\x01 \x03(\tR\bmachines\"*\n" +
+	"\fReachedReply\x12\x1a\n" +
+	"\bmachines\x18\x01 \x03(\tR\bmachines\":\n" +
+	"\fCheckRequest\x12\x16\n" +
+	"\x06system\x18\x01 \x01(\tR\x06system\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\"P\n" +
+	"\n" +
+	"CheckReply\x12,\n" +
+	"\x06drifts\x18\x01 \x03(\v2\x14.aloft.peer.v1.DriftR\x06drifts\x12\x14\n" +
+	"\x05asked\x18\x02 \x03(\tR\x05asked\"/\n" +
+	"\x05Drift\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04what\x18\x02 \x01(\tR\x04what\"(\n" +
 	"\x0eInspectRequest\x12\x16\n" +
-	"\x06system\x18\x01 \x01(\tR\x06system\"\xb6\x01\n" +
+	"\x06system\x18\x01 \x01(\tR\x06system\":\n" +
+	"\fSpareRequest\x12\x16\n" +
+	"\x06system\x18\x01 \x01(\tR\x06system\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\"4\n" +
+	"\n" +
+	"SpareReply\x12\x14\n" +
+	"\x05spare\x18\x01 \x01(\bR\x05spare\x12\x10\n" +
+	"\x03why\x18\x02 \x01(\tR\x03why\"\xfc\x01\n" +
+	"\rRereadRequest\x12\x16\n" +
+	"\x06system\x18\x01 \x01(\tR\x06system\x12L\n" +
+	"\n" +
+	"components\x18\x02 \x03(\v2,.aloft.peer.v1.RereadRequest.ComponentsEntryR\n" +
+	"components\x12*\n" +
+	"\x05fence\x18\x03 \x01(\v2\x14.aloft.peer.v1.FenceR\x05fence\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\x03R\brevision\x1a=\n" +
+	"\x0fComponentsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\r\n" +
+	"\vRereadReply\"\xb6\x01\n" +
 	"\fInspectReply\x125\n" +
 	"\x06states\x18\x01 \x03(\v2\x1d.aloft.peer.v1.ComponentStateR\x06states\x12)\n" +
 	"\x05facts\x18\x02 \x03(\v2\x13.aloft.peer.v1.FactR\x05facts\x12%\n" +
 	"\x0edaemon_version\x18\x03 \x01(\tR\rdaemonVersion\x12\x1d\n" +
 	"\n" +
-	"daemon_pid\x18\x04 \x01(\x03R\tdaemonPid\"\xb4\x01\n" +
+	"daemon_pid\x18\x04 \x01(\x03R\tdaemonPid\"\xce\x01\n" +
 	"\vReadRequest\x12\x16\n" +
 	"\x06system\x18\x01 \x01(\tR\x06system\x12\x14\n" +
 	"\x05names\x18\x02 \x03(\tR\x05names\x12\x16\n" +
 	"\x06reader\x18\x03 \x01(\tR\x06reader\x12-\n" +
 	"\x06action\x18\x04 \x01(\x0e2\x15.aloft.peer.v1.ActionR\x06action\x12\x18\n" +
 	"\arunning\x18\x05 \x01(\bR\arunning\x12\x16\n" +
-	"\x06cached\x18\x06 \x01(\bR\x06cached\"]\n" +
+	"\x06cached\x18\x06 \x01(\bR\x06cached\x12\x18\n" +
+	"\amachine\x18\a \x01(\tR\amachine\"]\n" +
 	"\tReadReply\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\fR\x05value\x12 \n" +
 	"\vunavailable\x18\x02 \x01(\tR\vunavailable\x12\x18\n" +
-	"\apending\x18\x03 \x01(\bR\apending\"&\n" +
+	"\apending\x18\x03 \x01(\bR\apending\"o\n" +
+	"\rSecretRequest\x12\x16\n" +
+	"\x06system\x18\x01 \x01(\tR\x06system\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x03R\aversion\x12\x18\n" +
+	"\amachine\x18\x04 \x01(\tR\amachine\"A\n" +
+	"\vSecretReply\x12\x18\n" +
+	"\acontent\x18\x01 \x01(\fR\acontent\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\"\x87\x01\n" +
+	"\x0eCertifyRequest\x12\x16\n" +
+	"\x06system\x18\x01 \x01(\tR\x06system\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12/\n" +
+	"\x13certificate_request\x18\x03 \x01(\fR\x12certificateRequest\x12\x18\n" +
+	"\amachine\x18\x04 \x01(\tR\amachine\"$\n" +
+	"\fCertifyReply\x12\x14\n" +
+	"\x05chain\x18\x01 \x03(\fR\x05chain\":\n" +
 	"\fFetchRequest\x12\x16\n" +
-	"\x06digest\x18\x01 \x01(\tR\x06digest\"\x1b\n" +
+	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x12\n" +
+	"\x04here\x18\x02 \x01(\bR\x04here\"\v\n" +
+	"\tKeepReply\"\r\n" +
+	"\vHeldRequest\"%\n" +
+	"\tHeldReply\x12\x18\n" +
+	"\adigests\x18\x01 \x03(\tR\adigests\"3\n" +
 	"\x05Chunk\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"e\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\"\x97\x01\n" +
 	"\vLogsRequest\x12\x16\n" +
 	"\x06system\x18\x01 \x01(\tR\x06system\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x16\n" +
 	"\x06follow\x18\x03 \x01(\bR\x06follow\x12\x12\n" +
-	"\x04tail\x18\x04 \x01(\x05R\x04tail\"a\n" +
+	"\x04tail\x18\x04 \x01(\x05R\x04tail\x120\n" +
+	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"u\n" +
 	"\aLogLine\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\xbe\x01\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12\x12\n" +
+	"\x04live\x18\x04 \x01(\bR\x04live\"\xbe\x01\n" +
 	"\tExecInput\x12\x18\n" +
 	"\acommand\x18\x01 \x03(\tR\acommand\x12\x1a\n" +
 	"\bterminal\x18\x02 \x01(\bR\bterminal\x12\x14\n" +
@@ -2468,18 +4007,37 @@ const file_peer_proto_rawDesc = "" +
 	"\x0fOUTCOME_SKIPPED\x10\x032\x91\x01\n" +
 	"\tEnrolment\x12A\n" +
 	"\x05Enrol\x12\x1b.aloft.peer.v1.EnrolRequest\x1a\x1b.aloft.peer.v1.Certificates\x12A\n" +
-	"\x05Renew\x12\x1b.aloft.peer.v1.RenewRequest\x1a\x1b.aloft.peer.v1.Certificates2\xc7\x01\n" +
+	"\x05Renew\x12\x1b.aloft.peer.v1.RenewRequest\x1a\x1b.aloft.peer.v1.Certificates2\xd1\x04\n" +
 	"\x05Owner\x12B\n" +
 	"\x06Report\x12\x1c.aloft.peer.v1.ReportRequest\x1a\x1a.aloft.peer.v1.ReportReply\x12<\n" +
+	"\x04Hold\x12\x1a.aloft.peer.v1.HoldRequest\x1a\x18.aloft.peer.v1.HoldReply\x12<\n" +
 	"\x05Fetch\x12\x1b.aloft.peer.v1.FetchRequest\x1a\x14.aloft.peer.v1.Chunk0\x01\x12<\n" +
-	"\x04Read\x12\x1a.aloft.peer.v1.ReadRequest\x1a\x18.aloft.peer.v1.ReadReply2\x98\x03\n" +
+	"\x04Read\x12\x1a.aloft.peer.v1.ReadRequest\x1a\x18.aloft.peer.v1.ReadReply\x12B\n" +
+	"\x06Secret\x12\x1c.aloft.peer.v1.SecretRequest\x1a\x1a.aloft.peer.v1.SecretReply\x12E\n" +
+	"\aCertify\x12\x1d.aloft.peer.v1.CertifyRequest\x1a\x1b.aloft.peer.v1.CertifyReply\x128\n" +
+	"\x04Keep\x12\x14.aloft.peer.v1.Chunk\x1a\x18.aloft.peer.v1.KeepReply(\x01\x12E\n" +
+	"\aReached\x12\x1d.aloft.peer.v1.ReachedRequest\x1a\x1b.aloft.peer.v1.ReachedReply\x12>\n" +
+	"\x04Held\x12\x1a.aloft.peer.v1.HeldRequest\x1a\x18.aloft.peer.v1.HeldReply0\x012\xde\x04\n" +
 	"\aMachine\x12<\n" +
 	"\aDeliver\x12\x19.aloft.peer.v1.SignedPart\x1a\x16.aloft.peer.v1.Receipt\x12<\n" +
 	"\x04Tell\x12\x1a.aloft.peer.v1.TellRequest\x1a\x18.aloft.peer.v1.TellReply\x12K\n" +
 	"\tInterrupt\x12\x1f.aloft.peer.v1.InterruptRequest\x1a\x1d.aloft.peer.v1.InterruptReply\x12E\n" +
-	"\aInspect\x12\x1d.aloft.peer.v1.InspectRequest\x1a\x1b.aloft.peer.v1.InspectReply\x12<\n" +
+	"\aInspect\x12\x1d.aloft.peer.v1.InspectRequest\x1a\x1b.aloft.peer.v1.InspectReply\x12?\n" +
+	"\x05Check\x12\x1b.aloft.peer.v1.CheckRequest\x1a\x19.aloft.peer.v1.CheckReply\x12?\n" +
+	"\x05Spare\x12\x1b.aloft.peer.v1.SpareRequest\x1a\x19.aloft.peer.v1.SpareReply\x12B\n" +
+	"\x06Reread\x12\x1c.aloft.peer.v1.RereadRequest\x1a\x1a.aloft.peer.v1.RereadReply\x12<\n" +
 	"\x04Logs\x12\x1a.aloft.peer.v1.LogsRequest\x1a\x16.aloft.peer.v1.LogLine0\x01\x12?\n" +
-	"\x04Exec\x12\x18.aloft.peer.v1.ExecInput\x1a\x19.aloft.peer.v1.ExecOutput(\x010\x01B\x12Z\x10aloft/api/peerpbb\x06proto3"
+	"\x04Exec\x12\x18.aloft.peer.v1.ExecInput\x1a\x19.aloft.peer.v1.ExecOutput(\x010\x012S\n" +
+	"\vObservation\x12D\n" +
+	"\x06Follow\x12\x1c.aloft.peer.v1.FollowRequest\x1a\x1a.aloft.peer.v1.FollowReply0\x012I\n" +
+	"\n" +
+	"Membership\x12;\n" +
+	"\x06Update\x12\x15.aloft.peer.v1.Roster\x1a\x1a.aloft.peer.v1.RosterReply2D\n" +
+	"\x06Tunnel\x12:\n" +
+	"\x04Open\x12\x16.aloft.peer.v1.Segment\x1a\x16.aloft.peer.v1.Segment(\x010\x012\x81\x01\n" +
+	"\x05Relay\x12:\n" +
+	"\x04Open\x12\x16.aloft.peer.v1.Segment\x1a\x16.aloft.peer.v1.Segment(\x010\x01\x12<\n" +
+	"\x06Accept\x12\x16.aloft.peer.v1.Segment\x1a\x16.aloft.peer.v1.Segment(\x010\x01B\x12Z\x10aloft/api/peerpbb\x06proto3"
 
 var (
 	file_peer_proto_rawDescOnce sync.Once
@@ -2494,92 +4052,155 @@ func file_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_peer_proto_goTypes = []any{
 	(Action)(0),                   // 0: aloft.peer.v1.Action
 	(Outcome)(0),                  // 1: aloft.peer.v1.Outcome
-	(*EnrolRequest)(nil),          // 2: aloft.peer.v1.EnrolRequest
-	(*RenewRequest)(nil),          // 3: aloft.peer.v1.RenewRequest
-	(*Certificates)(nil),          // 4: aloft.peer.v1.Certificates
-	(*Versions)(nil),              // 5: aloft.peer.v1.Versions
-	(*Fence)(nil),                 // 6: aloft.peer.v1.Fence
-	(*Step)(nil),                  // 7: aloft.peer.v1.Step
-	(*Await)(nil),                 // 8: aloft.peer.v1.Await
-	(*Component)(nil),             // 9: aloft.peer.v1.Component
-	(*Part)(nil),                  // 10: aloft.peer.v1.Part
-	(*SignedPart)(nil),            // 11: aloft.peer.v1.SignedPart
-	(*Receipt)(nil),               // 12: aloft.peer.v1.Receipt
-	(*Record)(nil),                // 13: aloft.peer.v1.Record
-	(*Fact)(nil),                  // 14: aloft.peer.v1.Fact
-	(*TellRequest)(nil),           // 15: aloft.peer.v1.TellRequest
-	(*TellReply)(nil),             // 16: aloft.peer.v1.TellReply
-	(*InterruptRequest)(nil),      // 17: aloft.peer.v1.InterruptRequest
-	(*InterruptReply)(nil),        // 18: aloft.peer.v1.InterruptReply
-	(*ComponentState)(nil),        // 19: aloft.peer.v1.ComponentState
-	(*Event)(nil),                 // 20: aloft.peer.v1.Event
-	(*ReportRequest)(nil),         // 21: aloft.peer.v1.ReportRequest
-	(*ReportReply)(nil),           // 22: aloft.peer.v1.ReportReply
-	(*InspectRequest)(nil),        // 23: aloft.peer.v1.InspectRequest
-	(*InspectReply)(nil),          // 24: aloft.peer.v1.InspectReply
-	(*ReadRequest)(nil),           // 25: aloft.peer.v1.ReadRequest
-	(*ReadReply)(nil),             // 26: aloft.peer.v1.ReadReply
-	(*FetchRequest)(nil),          // 27: aloft.peer.v1.FetchRequest
-	(*Chunk)(nil),                 // 28: aloft.peer.v1.Chunk
-	(*LogsRequest)(nil),           // 29: aloft.peer.v1.LogsRequest
-	(*LogLine)(nil),               // 30: aloft.peer.v1.LogLine
-	(*ExecInput)(nil),             // 31: aloft.peer.v1.ExecInput
-	(*ExecOutput)(nil),            // 32: aloft.peer.v1.ExecOutput
-	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
+	(*FollowRequest)(nil),         // 2: aloft.peer.v1.FollowRequest
+	(*FollowReply)(nil),           // 3: aloft.peer.v1.FollowReply
+	(*EnrolRequest)(nil),          // 4: aloft.peer.v1.EnrolRequest
+	(*RenewRequest)(nil),          // 5: aloft.peer.v1.RenewRequest
+	(*Certificates)(nil),          // 6: aloft.peer.v1.Certificates
+	(*Versions)(nil),              // 7: aloft.peer.v1.Versions
+	(*Roster)(nil),                // 8: aloft.peer.v1.Roster
+	(*RosterReply)(nil),           // 9: aloft.peer.v1.RosterReply
+	(*Segment)(nil),               // 10: aloft.peer.v1.Segment
+	(*Opening)(nil),               // 11: aloft.peer.v1.Opening
+	(*Fence)(nil),                 // 12: aloft.peer.v1.Fence
+	(*Step)(nil),                  // 13: aloft.peer.v1.Step
+	(*Await)(nil),                 // 14: aloft.peer.v1.Await
+	(*Component)(nil),             // 15: aloft.peer.v1.Component
+	(*Part)(nil),                  // 16: aloft.peer.v1.Part
+	(*SignedPart)(nil),            // 17: aloft.peer.v1.SignedPart
+	(*Receipt)(nil),               // 18: aloft.peer.v1.Receipt
+	(*Record)(nil),                // 19: aloft.peer.v1.Record
+	(*Fact)(nil),                  // 20: aloft.peer.v1.Fact
+	(*TellRequest)(nil),           // 21: aloft.peer.v1.TellRequest
+	(*TellReply)(nil),             // 22: aloft.peer.v1.TellReply
+	(*InterruptRequest)(nil),      // 23: aloft.peer.v1.InterruptRequest
+	(*InterruptReply)(nil),        // 24: aloft.peer.v1.InterruptReply
+	(*ComponentState)(nil),        // 25: aloft.peer.v1.ComponentState
+	(*Event)(nil),                 // 26: aloft.peer.v1.Event
+	(*ReportRequest)(nil),         // 27: aloft.peer.v1.ReportRequest
+	(*ReportReply)(nil),           // 28: aloft.peer.v1.ReportReply
+	(*HoldRequest)(nil),           // 29: aloft.peer.v1.HoldRequest
+	(*HoldReply)(nil),             // 30: aloft.peer.v1.HoldReply
+	(*Silence)(nil),               // 31: aloft.peer.v1.Silence
+	(*ReachedRequest)(nil),        // 32: aloft.peer.v1.ReachedRequest
+	(*ReachedReply)(nil),          // 33: aloft.peer.v1.ReachedReply
+	(*CheckRequest)(nil),          // 34: aloft.peer.v1.CheckRequest
+	(*CheckReply)(nil),            // 35: aloft.peer.v1.CheckReply
+	(*Drift)(nil),                 // 36: aloft.peer.v1.Drift
+	(*InspectRequest)(nil),        // 37: aloft.peer.v1.InspectRequest
+	(*SpareRequest)(nil),          // 38: aloft.peer.v1.SpareRequest
+	(*SpareReply)(nil),            // 39: aloft.peer.v1.SpareReply
+	(*RereadRequest)(nil),         // 40: aloft.peer.v1.RereadRequest
+	(*RereadReply)(nil),           // 41: aloft.peer.v1.RereadReply
+	(*InspectReply)(nil),          // 42: aloft.peer.v1.InspectReply
+	(*ReadRequest)(nil),           // 43: aloft.peer.v1.ReadRequest
+	(*ReadReply)(nil),             // 44: aloft.peer.v1.ReadReply
+	(*SecretRequest)(nil),         // 45: aloft.peer.v1.SecretRequest
+	(*SecretReply)(nil),           // 46: aloft.peer.v1.SecretReply
+	(*CertifyRequest)(nil),        // 47: aloft.peer.v1.CertifyRequest
+	(*CertifyReply)(nil),          // 48: aloft.peer.v1.CertifyReply
+	(*FetchRequest)(nil),          // 49: aloft.peer.v1.FetchRequest
+	(*KeepReply)(nil),             // 50: aloft.peer.v1.KeepReply
+	(*HeldRequest)(nil),           // 51: aloft.peer.v1.HeldRequest
+	(*HeldReply)(nil),             // 52: aloft.peer.v1.HeldReply
+	(*Chunk)(nil),                 // 53: aloft.peer.v1.Chunk
+	(*LogsRequest)(nil),           // 54: aloft.peer.v1.LogsRequest
+	(*LogLine)(nil),               // 55: aloft.peer.v1.LogLine
+	(*ExecInput)(nil),             // 56: aloft.peer.v1.ExecInput
+	(*ExecOutput)(nil),            // 57: aloft.peer.v1.ExecOutput
+	nil,                           // 58: aloft.peer.v1.FollowRequest.AfterEntry
+	nil,                           // 59: aloft.peer.v1.RereadRequest.ComponentsEntry
+	(*timestamppb.Timestamp)(nil), // 60: google.protobuf.Timestamp
 }
 var file_peer_proto_depIdxs = []int32{
-	5,  // 0: aloft.peer.v1.EnrolRequest.versions:type_name -> aloft.peer.v1.Versions
-	0,  // 1: aloft.peer.v1.Step.action:type_name -> aloft.peer.v1.Action
-	8,  // 2: aloft.peer.v1.Step.awaits:type_name -> aloft.peer.v1.Await
-	6,  // 3: aloft.peer.v1.Part.fence:type_name -> aloft.peer.v1.Fence
-	9,  // 4: aloft.peer.v1.Part.components:type_name -> aloft.peer.v1.Component
-	7,  // 5: aloft.peer.v1.Part.steps:type_name -> aloft.peer.v1.Step
-	33, // 6: aloft.peer.v1.Record.time:type_name -> google.protobuf.Timestamp
-	1,  // 7: aloft.peer.v1.Fact.outcome:type_name -> aloft.peer.v1.Outcome
-	13, // 8: aloft.peer.v1.Fact.record:type_name -> aloft.peer.v1.Record
-	6,  // 9: aloft.peer.v1.TellRequest.fence:type_name -> aloft.peer.v1.Fence
-	14, // 10: aloft.peer.v1.TellRequest.facts:type_name -> aloft.peer.v1.Fact
-	6,  // 11: aloft.peer.v1.InterruptRequest.fence:type_name -> aloft.peer.v1.Fence
-	13, // 12: aloft.peer.v1.ComponentState.record:type_name -> aloft.peer.v1.Record
-	33, // 13: aloft.peer.v1.Event.time:type_name -> google.protobuf.Timestamp
-	14, // 14: aloft.peer.v1.ReportRequest.facts:type_name -> aloft.peer.v1.Fact
-	19, // 15: aloft.peer.v1.ReportRequest.states:type_name -> aloft.peer.v1.ComponentState
-	20, // 16: aloft.peer.v1.ReportRequest.events:type_name -> aloft.peer.v1.Event
-	19, // 17: aloft.peer.v1.InspectReply.states:type_name -> aloft.peer.v1.ComponentState
-	14, // 18: aloft.peer.v1.InspectReply.facts:type_name -> aloft.peer.v1.Fact
-	0,  // 19: aloft.peer.v1.ReadRequest.action:type_name -> aloft.peer.v1.Action
-	33, // 20: aloft.peer.v1.LogLine.time:type_name -> google.protobuf.Timestamp
-	2,  // 21: aloft.peer.v1.Enrolment.Enrol:input_type -> aloft.peer.v1.EnrolRequest
-	3,  // 22: aloft.peer.v1.Enrolment.Renew:input_type -> aloft.peer.v1.RenewRequest
-	21, // 23: aloft.peer.v1.Owner.Report:input_type -> aloft.peer.v1.ReportRequest
-	27, // 24: aloft.peer.v1.Owner.Fetch:input_type -> aloft.peer.v1.FetchRequest
-	25, // 25: aloft.peer.v1.Owner.Read:input_type -> aloft.peer.v1.ReadRequest
-	11, // 26: aloft.peer.v1.Machine.Deliver:input_type -> aloft.peer.v1.SignedPart
-	15, // 27: aloft.peer.v1.Machine.Tell:input_type -> aloft.peer.v1.TellRequest
-	17, // 28: aloft.peer.v1.Machine.Interrupt:input_type -> aloft.peer.v1.InterruptRequest
-	23, // 29: aloft.peer.v1.Machine.Inspect:input_type -> aloft.peer.v1.InspectRequest
-	29, // 30: aloft.peer.v1.Machine.Logs:input_type -> aloft.peer.v1.LogsRequest
-	31, // 31: aloft.peer.v1.Machine.Exec:input_type -> aloft.peer.v1.ExecInput
-	4,  // 32: aloft.peer.v1.Enrolment.Enrol:output_type -> aloft.peer.v1.Certificates
-	4,  // 33: aloft.peer.v1.Enrolment.Renew:output_type -> aloft.peer.v1.Certificates
-	22, // 34: aloft.peer.v1.Owner.Report:output_type -> aloft.peer.v1.ReportReply
-	28, // 35: aloft.peer.v1.Owner.Fetch:output_type -> aloft.peer.v1.Chunk
-	26, // 36: aloft.peer.v1.Owner.Read:output_type -> aloft.peer.v1.ReadReply
-	12, // 37: aloft.peer.v1.Machine.Deliver:output_type -> aloft.peer.v1.Receipt
-	16, // 38: aloft.peer.v1.Machine.Tell:output_type -> aloft.peer.v1.TellReply
-	18, // 39: aloft.peer.v1.Machine.Interrupt:output_type -> aloft.peer.v1.InterruptReply
-	24, // 40: aloft.peer.v1.Machine.Inspect:output_type -> aloft.peer.v1.InspectReply
-	30, // 41: aloft.peer.v1.Machine.Logs:output_type -> aloft.peer.v1.LogLine
-	32, // 42: aloft.peer.v1.Machine.Exec:output_type -> aloft.peer.v1.ExecOutput
-	32, // [32:43] is the sub-list for method output_type
-	21, // [21:32] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	58, // 0: aloft.peer.v1.FollowRequest.after:type_name -> aloft.peer.v1.FollowRequest.AfterEntry
+	26, // 1: aloft.peer.v1.FollowReply.events:type_name -> aloft.peer.v1.Event
+	7,  // 2: aloft.peer.v1.EnrolRequest.versions:type_name -> aloft.peer.v1.Versions
+	11, // 3: aloft.peer.v1.Segment.opening:type_name -> aloft.peer.v1.Opening
+	0,  // 4: aloft.peer.v1.Step.action:type_name -> aloft.peer.v1.Action
+	14, // 5: aloft.peer.v1.Step.awaits:type_name -> aloft.peer.v1.Await
+	12, // 6: aloft.peer.v1.Part.fence:type_name -> aloft.peer.v1.Fence
+	15, // 7: aloft.peer.v1.Part.components:type_name -> aloft.peer.v1.Component
+	13, // 8: aloft.peer.v1.Part.steps:type_name -> aloft.peer.v1.Step
+	60, // 9: aloft.peer.v1.Record.time:type_name -> google.protobuf.Timestamp
+	1,  // 10: aloft.peer.v1.Fact.outcome:type_name -> aloft.peer.v1.Outcome
+	19, // 11: aloft.peer.v1.Fact.record:type_name -> aloft.peer.v1.Record
+	12, // 12: aloft.peer.v1.TellRequest.fence:type_name -> aloft.peer.v1.Fence
+	20, // 13: aloft.peer.v1.TellRequest.facts:type_name -> aloft.peer.v1.Fact
+	12, // 14: aloft.peer.v1.InterruptRequest.fence:type_name -> aloft.peer.v1.Fence
+	19, // 15: aloft.peer.v1.ComponentState.record:type_name -> aloft.peer.v1.Record
+	60, // 16: aloft.peer.v1.Event.time:type_name -> google.protobuf.Timestamp
+	20, // 17: aloft.peer.v1.ReportRequest.facts:type_name -> aloft.peer.v1.Fact
+	25, // 18: aloft.peer.v1.ReportRequest.states:type_name -> aloft.peer.v1.ComponentState
+	26, // 19: aloft.peer.v1.ReportRequest.events:type_name -> aloft.peer.v1.Event
+	31, // 20: aloft.peer.v1.HoldReply.silent:type_name -> aloft.peer.v1.Silence
+	36, // 21: aloft.peer.v1.CheckReply.drifts:type_name -> aloft.peer.v1.Drift
+	59, // 22: aloft.peer.v1.RereadRequest.components:type_name -> aloft.peer.v1.RereadRequest.ComponentsEntry
+	12, // 23: aloft.peer.v1.RereadRequest.fence:type_name -> aloft.peer.v1.Fence
+	25, // 24: aloft.peer.v1.InspectReply.states:type_name -> aloft.peer.v1.ComponentState
+	20, // 25: aloft.peer.v1.InspectReply.facts:type_name -> aloft.peer.v1.Fact
+	0,  // 26: aloft.peer.v1.ReadRequest.action:type_name -> aloft.peer.v1.Action
+	60, // 27: aloft.peer.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
+	60, // 28: aloft.peer.v1.LogLine.time:type_name -> google.protobuf.Timestamp
+	4,  // 29: aloft.peer.v1.Enrolment.Enrol:input_type -> aloft.peer.v1.EnrolRequest
+	5,  // 30: aloft.peer.v1.Enrolment.Renew:input_type -> aloft.peer.v1.RenewRequest
+	27, // 31: aloft.peer.v1.Owner.Report:input_type -> aloft.peer.v1.ReportRequest
+	29, // 32: aloft.peer.v1.Owner.Hold:input_type -> aloft.peer.v1.HoldRequest
+	49, // 33: aloft.peer.v1.Owner.Fetch:input_type -> aloft.peer.v1.FetchRequest
+	43, // 34: aloft.peer.v1.Owner.Read:input_type -> aloft.peer.v1.ReadRequest
+	45, // 35: aloft.peer.v1.Owner.Secret:input_type -> aloft.peer.v1.SecretRequest
+	47, // 36: aloft.peer.v1.Owner.Certify:input_type -> aloft.peer.v1.CertifyRequest
+	53, // 37: aloft.peer.v1.Owner.Keep:input_type -> aloft.peer.v1.Chunk
+	32, // 38: aloft.peer.v1.Owner.Reached:input_type -> aloft.peer.v1.ReachedRequest
+	51, // 39: aloft.peer.v1.Owner.Held:input_type -> aloft.peer.v1.HeldRequest
+	17, // 40: aloft.peer.v1.Machine.Deliver:input_type -> aloft.peer.v1.SignedPart
+	21, // 41: aloft.peer.v1.Machine.Tell:input_type -> aloft.peer.v1.TellRequest
+	23, // 42: aloft.peer.v1.Machine.Interrupt:input_type -> aloft.peer.v1.InterruptRequest
+	37, // 43: aloft.peer.v1.Machine.Inspect:input_type -> aloft.peer.v1.InspectRequest
+	34, // 44: aloft.peer.v1.Machine.Check:input_type -> aloft.peer.v1.CheckRequest
+	38, // 45: aloft.peer.v1.Machine.Spare:input_type -> aloft.peer.v1.SpareRequest
+	40, // 46: aloft.peer.v1.Machine.Reread:input_type -> aloft.peer.v1.RereadRequest
+	54, // 47: aloft.peer.v1.Machine.Logs:input_type -> aloft.peer.v1.LogsRequest
+	56, // 48: aloft.peer.v1.Machine.Exec:input_type -> aloft.peer.v1.ExecInput
+	2,  // 49: aloft.peer.v1.Observation.Follow:input_type -> aloft.peer.v1.FollowRequest
+	8,  // 50: aloft.peer.v1.Membership.Update:input_type -> aloft.peer.v1.Roster
+	10, // 51: aloft.peer.v1.Tunnel.Open:input_type -> aloft.peer.v1.Segment
+	10, // 52: aloft.peer.v1.Relay.Open:input_type -> aloft.peer.v1.Segment
+	10, // 53: aloft.peer.v1.Relay.Accept:input_type -> aloft.peer.v1.Segment
+	6,  // 54: aloft.peer.v1.Enrolment.Enrol:output_type -> aloft.peer.v1.Certificates
+	6,  // 55: aloft.peer.v1.Enrolment.Renew:output_type -> aloft.peer.v1.Certificates
+	28, // 56: aloft.peer.v1.Owner.Report:output_type -> aloft.peer.v1.ReportReply
+	30, // 57: aloft.peer.v1.Owner.Hold:output_type -> aloft.peer.v1.HoldReply
+	53, // 58: aloft.peer.v1.Owner.Fetch:output_type -> aloft.peer.v1.Chunk
+	44, // 59: aloft.peer.v1.Owner.Read:output_type -> aloft.peer.v1.ReadReply
+	46, // 60: aloft.peer.v1.Owner.Secret:output_type -> aloft.peer.v1.SecretReply
+	48, // 61: aloft.peer.v1.Owner.Certify:output_type -> aloft.peer.v1.CertifyReply
+	50, // 62: aloft.peer.v1.Owner.Keep:output_type -> aloft.peer.v1.KeepReply
+	33, // 63: aloft.peer.v1.Owner.Reached:output_type -> aloft.peer.v1.ReachedReply
+	52, // 64: aloft.peer.v1.Owner.Held:output_type -> aloft.peer.v1.HeldReply
+	18, // 65: aloft.peer.v1.Machine.Deliver:output_type -> aloft.peer.v1.Receipt
+	22, // 66: aloft.peer.v1.Machine.Tell:output_type -> aloft.peer.v1.TellReply
+	24, // 67: aloft.peer.v1.Machine.Interrupt:output_type -> aloft.peer.v1.InterruptReply
+	42, // 68: aloft.peer.v1.Machine.Inspect:output_type -> aloft.peer.v1.InspectReply
+	35, // 69: aloft.peer.v1.Machine.Check:output_type -> aloft.peer.v1.CheckReply
+	39, // 70: aloft.peer.v1.Machine.Spare:output_type -> aloft.peer.v1.SpareReply
+	41, // 71: aloft.peer.v1.Machine.Reread:output_type -> aloft.peer.v1.RereadReply
+	55, // 72: aloft.peer.v1.Machine.Logs:output_type -> aloft.peer.v1.LogLine
+	57, // 73: aloft.peer.v1.Machine.Exec:output_type -> aloft.peer.v1.ExecOutput
+	3,  // 74: aloft.peer.v1.Observation.Follow:output_type -> aloft.peer.v1.FollowReply
+	9,  // 75: aloft.peer.v1.Membership.Update:output_type -> aloft.peer.v1.RosterReply
+	10, // 76: aloft.peer.v1.Tunnel.Open:output_type -> aloft.peer.v1.Segment
+	10, // 77: aloft.peer.v1.Relay.Open:output_type -> aloft.peer.v1.Segment
+	10, // 78: aloft.peer.v1.Relay.Accept:output_type -> aloft.peer.v1.Segment
+	54, // [54:79] is the sub-list for method output_type
+	29, // [29:54] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_peer_proto_init() }
@@ -2593,9 +4214,9 @@ func file_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peer_proto_rawDesc), len(file_peer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   31,
+			NumMessages:   58,
 			NumExtensions: 0,
-			NumServices:   3,
+			NumServices:   7,
 		},
 		GoTypes:           file_peer_proto_goTypes,
 		DependencyIndexes: file_peer_proto_depIdxs,

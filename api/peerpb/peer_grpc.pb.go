@@ -170,9 +170,15 @@ var Enrolment_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Owner_Report_FullMethodName = "/aloft.peer.v1.Owner/Report"
-	Owner_Fetch_FullMethodName  = "/aloft.peer.v1.Owner/Fetch"
-	Owner_Read_FullMethodName   = "/aloft.peer.v1.Owner/Read"
+	Owner_Report_FullMethodName  = "/aloft.peer.v1.Owner/Report"
+	Owner_Hold_FullMethodName    = "/aloft.peer.v1.Owner/Hold"
+	Owner_Fetch_FullMethodName   = "/aloft.peer.v1.Owner/Fetch"
+	Owner_Read_FullMethodName    = "/aloft.peer.v1.Owner/Read"
+	Owner_Secret_FullMethodName  = "/aloft.peer.v1.Owner/Secret"
+	Owner_Certify_FullMethodName = "/aloft.peer.v1.Owner/Certify"
+	Owner_Keep_FullMethodName    = "/aloft.peer.v1.Owner/Keep"
+	Owner_Reached_FullMethodName = "/aloft.peer.v1.Owner/Reached"
+	Owner_Held_FullMethodName    = "/aloft.peer.v1.Owner/Held"
 )
 
 // OwnerClient is the client API for Owner service.
@@ -183,11 +189,29 @@ const (
 type OwnerClient interface {
 	// Report delivers facts, states and events; each is idempotent by its key.
 	Report(ctx context.Context, in *ReportRequest, opts ...grpc.CallOption) (*ReportReply, error)
+	// Hold asks whether the machine may go on running what has a tenure: only the
+	// present owner of a system grants that. It has no other effect.
+	Hold(ctx context.Context, in *HoldRequest, opts ...grpc.CallOption) (*HoldReply, error)
 	// Fetch streams shipped content by digest.
 	Fetch(ctx context.Context, in *FetchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error)
 	// Read answers a reference that leads to a component elsewhere, as soon as
 	// it can be read. It has no effect.
 	Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (*ReadReply, error)
+	// Secret gives the content of a secret to a machine with a component that
+	// refers to it. It has no effect.
+	Secret(ctx context.Context, in *SecretRequest, opts ...grpc.CallOption) (*SecretReply, error)
+	// Certify gives a machine a certificate for a component there that is to have
+	// one, by the cluster's issuer of services: for names that the component's
+	// description gives, and no others. It has no effect on components.
+	Certify(ctx context.Context, in *CertifyRequest, opts ...grpc.CallOption) (*CertifyReply, error)
+	// Keep has a manager keep content that another one is about to refer to. The
+	// answer comes when it is on disk.
+	Keep(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[Chunk, KeepReply], error)
+	// Reached tells another manager with which of these machines this one has a
+	// session. It has no effect.
+	Reached(ctx context.Context, in *ReachedRequest, opts ...grpc.CallOption) (*ReachedReply, error)
+	// Held lists the content that the manager has on its own disk.
+	Held(ctx context.Context, in *HeldRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[HeldReply], error)
 }
 
 type ownerClient struct {
@@ -202,6 +226,16 @@ func (c *ownerClient) Report(ctx context.Context, in *ReportRequest, opts ...grp
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReportReply)
 	err := c.cc.Invoke(ctx, Owner_Report_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ownerClient) Hold(ctx context.Context, in *HoldRequest, opts ...grpc.CallOption) (*HoldReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HoldReply)
+	err := c.cc.Invoke(ctx, Owner_Hold_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -237,6 +271,68 @@ func (c *ownerClient) Read(ctx context.Context, in *ReadRequest, opts ...grpc.Ca
 	return out, nil
 }
 
+func (c *ownerClient) Secret(ctx context.Context, in *SecretRequest, opts ...grpc.CallOption) (*SecretReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SecretReply)
+	err := c.cc.Invoke(ctx, Owner_Secret_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ownerClient) Certify(ctx context.Context, in *CertifyRequest, opts ...grpc.CallOption) (*CertifyReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CertifyReply)
+	err := c.cc.Invoke(ctx, Owner_Certify_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ownerClient) Keep(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[Chunk, KeepReply], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Owner_ServiceDesc.Streams[1], Owner_Keep_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[Chunk, KeepReply]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Owner_KeepClient = grpc.ClientStreamingClient[Chunk, KeepReply]
+
+func (c *ownerClient) Reached(ctx context.Context, in *ReachedRequest, opts ...grpc.CallOption) (*ReachedReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReachedReply)
+	err := c.cc.Invoke(ctx, Owner_Reached_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ownerClient) Held(ctx context.Context, in *HeldRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[HeldReply], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Owner_ServiceDesc.Streams[2], Owner_Held_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[HeldRequest, HeldReply]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Owner_HeldClient = grpc.ServerStreamingClient[HeldReply]
+
 // OwnerServer is the server API for Owner service.
 // All implementations must embed UnimplementedOwnerServer
 // for forward compatibility.
@@ -245,11 +341,29 @@ func (c *ownerClient) Read(ctx context.Context, in *ReadRequest, opts ...grpc.Ca
 type OwnerServer interface {
 	// Report delivers facts, states and events; each is idempotent by its key.
 	Report(context.Context, *ReportRequest) (*ReportReply, error)
+	// Hold asks whether the machine may go on running what has a tenure: only the
+	// present owner of a system grants that. It has no other effect.
+	Hold(context.Context, *HoldRequest) (*HoldReply, error)
 	// Fetch streams shipped content by digest.
 	Fetch(*FetchRequest, grpc.ServerStreamingServer[Chunk]) error
 	// Read answers a reference that leads to a component elsewhere, as soon as
 	// it can be read. It has no effect.
 	Read(context.Context, *ReadRequest) (*ReadReply, error)
+	// Secret gives the content of a secret to a machine with a component that
+	// refers to it. It has no effect.
+	Secret(context.Context, *SecretRequest) (*SecretReply, error)
+	// Certify gives a machine a certificate for a component there that is to have
+	// one, by the cluster's issuer of services: for names that the component's
+	// description gives, and no others. It has no effect on components.
+	Certify(context.Context, *CertifyRequest) (*CertifyReply, error)
+	// Keep has a manager keep content that another one is about to refer to. The
+	// answer comes when it is on disk.
+	Keep(grpc.ClientStreamingServer[Chunk, KeepReply]) error
+	// Reached tells another manager with which of these machines this one has a
+	// session. It has no effect.
+	Reached(context.Context, *ReachedRequest) (*ReachedReply, error)
+	// Held lists the content that the manager has on its own disk.
+	Held(*HeldRequest, grpc.ServerStreamingServer[HeldReply]) error
 	mustEmbedUnimplementedOwnerServer()
 }
 
@@ -263,11 +377,29 @@ type UnimplementedOwnerServer struct{}
 func (UnimplementedOwnerServer) Report(context.Context, *ReportRequest) (*ReportReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Report not implemented")
 }
+func (UnimplementedOwnerServer) Hold(context.Context, *HoldRequest) (*HoldReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Hold not implemented")
+}
 func (UnimplementedOwnerServer) Fetch(*FetchRequest, grpc.ServerStreamingServer[Chunk]) error {
 	return status.Error(codes.Unimplemented, "method Fetch not implemented")
 }
 func (UnimplementedOwnerServer) Read(context.Context, *ReadRequest) (*ReadReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Read not implemented")
+}
+func (UnimplementedOwnerServer) Secret(context.Context, *SecretRequest) (*SecretReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Secret not implemented")
+}
+func (UnimplementedOwnerServer) Certify(context.Context, *CertifyRequest) (*CertifyReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Certify not implemented")
+}
+func (UnimplementedOwnerServer) Keep(grpc.ClientStreamingServer[Chunk, KeepReply]) error {
+	return status.Error(codes.Unimplemented, "method Keep not implemented")
+}
+func (UnimplementedOwnerServer) Reached(context.Context, *ReachedRequest) (*ReachedReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Reached not implemented")
+}
+func (UnimplementedOwnerServer) Held(*HeldRequest, grpc.ServerStreamingServer[HeldReply]) error {
+	return status.Error(codes.Unimplemented, "method Held not implemented")
 }
 func (UnimplementedOwnerServer) mustEmbedUnimplementedOwnerServer() {}
 func (UnimplementedOwnerServer) testEmbeddedByValue()               {}
@@ -308,6 +440,24 @@ func _Owner_Report_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Owner_Hold_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HoldRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OwnerServer).Hold(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Owner_Hold_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OwnerServer).Hold(ctx, req.(*HoldRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Owner_Fetch_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(FetchRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -337,6 +487,78 @@ func _Owner_Read_Handler(srv interface{}, ctx context.Context, dec func(interfac
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Owner_Secret_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SecretRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OwnerServer).Secret(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Owner_Secret_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OwnerServer).Secret(ctx, req.(*SecretRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Owner_Certify_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CertifyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OwnerServer).Certify(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Owner_Certify_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OwnerServer).Certify(ctx, req.(*CertifyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Owner_Keep_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(OwnerServer).Keep(&grpc.GenericServerStream[Chunk, KeepReply]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Owner_KeepServer = grpc.ClientStreamingServer[Chunk, KeepReply]
+
+func _Owner_Reached_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReachedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OwnerServer).Reached(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Owner_Reached_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OwnerServer).Reached(ctx, req.(*ReachedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Owner_Held_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(HeldRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(OwnerServer).Held(m, &grpc.GenericServerStream[HeldRequest, HeldReply]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Owner_HeldServer = grpc.ServerStreamingServer[HeldReply]
+
 // Owner_ServiceDesc is the grpc.ServiceDesc for Owner service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -349,14 +571,40 @@ var Owner_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Owner_Report_Handler,
 		},
 		{
+			MethodName: "Hold",
+			Handler:    _Owner_Hold_Handler,
+		},
+		{
 			MethodName: "Read",
 			Handler:    _Owner_Read_Handler,
+		},
+		{
+			MethodName: "Secret",
+			Handler:    _Owner_Secret_Handler,
+		},
+		{
+			MethodName: "Certify",
+			Handler:    _Owner_Certify_Handler,
+		},
+		{
+			MethodName: "Reached",
+			Handler:    _Owner_Reached_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Fetch",
 			Handler:       _Owner_Fetch_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Keep",
+			Handler:       _Owner_Keep_Handler,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "Held",
+			Handler:       _Owner_Held_Handler,
 			ServerStreams: true,
 		},
 	},
@@ -368,6 +616,9 @@ const (
 	Machine_Tell_FullMethodName      = "/aloft.peer.v1.Machine/Tell"
 	Machine_Interrupt_FullMethodName = "/aloft.peer.v1.Machine/Interrupt"
 	Machine_Inspect_FullMethodName   = "/aloft.peer.v1.Machine/Inspect"
+	Machine_Check_FullMethodName     = "/aloft.peer.v1.Machine/Check"
+	Machine_Spare_FullMethodName     = "/aloft.peer.v1.Machine/Spare"
+	Machine_Reread_FullMethodName    = "/aloft.peer.v1.Machine/Reread"
 	Machine_Logs_FullMethodName      = "/aloft.peer.v1.Machine/Logs"
 	Machine_Exec_FullMethodName      = "/aloft.peer.v1.Machine/Exec"
 )
@@ -386,6 +637,15 @@ type MachineClient interface {
 	Interrupt(ctx context.Context, in *InterruptRequest, opts ...grpc.CallOption) (*InterruptReply, error)
 	// Inspect tells what the machine holds: its components and their states.
 	Inspect(ctx context.Context, in *InspectRequest, opts ...grpc.CallOption) (*InspectReply, error)
+	// Check asks the components of a system that run on the machine whether they
+	// still are what their last operation has made of them, and tells of those
+	// that are not, and who was asked. It repairs nothing.
+	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckReply, error)
+	// Spare asks whether all that a component has is elsewhere too.
+	Spare(ctx context.Context, in *SpareRequest, opts ...grpc.CallOption) (*SpareReply, error)
+	// Reread tells what others may read by now of components elsewhere, and has
+	// those that refer to them read their attributes anew.
+	Reread(ctx context.Context, in *RereadRequest, opts ...grpc.CallOption) (*RereadReply, error)
 	// Logs streams a component's log.
 	Logs(ctx context.Context, in *LogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogLine], error)
 	// Exec runs a command on the machine: first message the command, then input.
@@ -440,6 +700,36 @@ func (c *machineClient) Inspect(ctx context.Context, in *InspectRequest, opts ..
 	return out, nil
 }
 
+func (c *machineClient) Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckReply)
+	err := c.cc.Invoke(ctx, Machine_Check_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *machineClient) Spare(ctx context.Context, in *SpareRequest, opts ...grpc.CallOption) (*SpareReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SpareReply)
+	err := c.cc.Invoke(ctx, Machine_Spare_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *machineClient) Reread(ctx context.Context, in *RereadRequest, opts ...grpc.CallOption) (*RereadReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RereadReply)
+	err := c.cc.Invoke(ctx, Machine_Reread_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *machineClient) Logs(ctx context.Context, in *LogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogLine], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Machine_ServiceDesc.Streams[0], Machine_Logs_FullMethodName, cOpts...)
@@ -486,6 +776,15 @@ type MachineServer interface {
 	Interrupt(context.Context, *InterruptRequest) (*InterruptReply, error)
 	// Inspect tells what the machine holds: its components and their states.
 	Inspect(context.Context, *InspectRequest) (*InspectReply, error)
+	// Check asks the components of a system that run on the machine whether they
+	// still are what their last operation has made of them, and tells of those
+	// that are not, and who was asked. It repairs nothing.
+	Check(context.Context, *CheckRequest) (*CheckReply, error)
+	// Spare asks whether all that a component has is elsewhere too.
+	Spare(context.Context, *SpareRequest) (*SpareReply, error)
+	// Reread tells what others may read by now of components elsewhere, and has
+	// those that refer to them read their attributes anew.
+	Reread(context.Context, *RereadRequest) (*RereadReply, error)
 	// Logs streams a component's log.
 	Logs(*LogsRequest, grpc.ServerStreamingServer[LogLine]) error
 	// Exec runs a command on the machine: first message the command, then input.
@@ -511,6 +810,15 @@ func (UnimplementedMachineServer) Interrupt(context.Context, *InterruptRequest) 
 }
 func (UnimplementedMachineServer) Inspect(context.Context, *InspectRequest) (*InspectReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Inspect not implemented")
+}
+func (UnimplementedMachineServer) Check(context.Context, *CheckRequest) (*CheckReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Check not implemented")
+}
+func (UnimplementedMachineServer) Spare(context.Context, *SpareRequest) (*SpareReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Spare not implemented")
+}
+func (UnimplementedMachineServer) Reread(context.Context, *RereadRequest) (*RereadReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Reread not implemented")
 }
 func (UnimplementedMachineServer) Logs(*LogsRequest, grpc.ServerStreamingServer[LogLine]) error {
 	return status.Error(codes.Unimplemented, "method Logs not implemented")
@@ -611,6 +919,60 @@ func _Machine_Inspect_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Machine_Check_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MachineServer).Check(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Machine_Check_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MachineServer).Check(ctx, req.(*CheckRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Machine_Spare_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SpareRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MachineServer).Spare(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Machine_Spare_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MachineServer).Spare(ctx, req.(*SpareRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Machine_Reread_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RereadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MachineServer).Reread(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Machine_Reread_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MachineServer).Reread(ctx, req.(*RereadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Machine_Logs_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(LogsRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -652,6 +1014,18 @@ var Machine_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "Inspect",
 			Handler:    _Machine_Inspect_Handler,
 		},
+		{
+			MethodName: "Check",
+			Handler:    _Machine_Check_Handler,
+		},
+		{
+			MethodName: "Spare",
+			Handler:    _Machine_Spare_Handler,
+		},
+		{
+			MethodName: "Reread",
+			Handler:    _Machine_Reread_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
@@ -662,6 +1036,473 @@ var Machine_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Exec",
 			Handler:       _Machine_Exec_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+	},
+	Metadata: "peer.proto",
+}
+
+const (
+	Observation_Follow_FullMethodName = "/aloft.peer.v1.Observation/Follow"
+)
+
+// ObservationClient is the client API for Observation service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Observation is answered by managers, to managers.
+type ObservationClient interface {
+	// Follow streams what has happened as this manager knows it, from a place
+	// on, so that what one manager saw is not lost with it. It has no effect.
+	Follow(ctx context.Context, in *FollowRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FollowReply], error)
+}
+
+type observationClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewObservationClient(cc grpc.ClientConnInterface) ObservationClient {
+	return &observationClient{cc}
+}
+
+func (c *observationClient) Follow(ctx context.Context, in *FollowRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FollowReply], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Observation_ServiceDesc.Streams[0], Observation_Follow_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[FollowRequest, FollowReply]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Observation_FollowClient = grpc.ServerStreamingClient[FollowReply]
+
+// ObservationServer is the server API for Observation service.
+// All implementations must embed UnimplementedObservationServer
+// for forward compatibility.
+//
+// Observation is answered by managers, to managers.
+type ObservationServer interface {
+	// Follow streams what has happened as this manager knows it, from a place
+	// on, so that what one manager saw is not lost with it. It has no effect.
+	Follow(*FollowRequest, grpc.ServerStreamingServer[FollowReply]) error
+	mustEmbedUnimplementedObservationServer()
+}
+
+// UnimplementedObservationServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedObservationServer struct{}
+
+func (UnimplementedObservationServer) Follow(*FollowRequest, grpc.ServerStreamingServer[FollowReply]) error {
+	return status.Error(codes.Unimplemented, "method Follow not implemented")
+}
+func (UnimplementedObservationServer) mustEmbedUnimplementedObservationServer() {}
+func (UnimplementedObservationServer) testEmbeddedByValue()                     {}
+
+// UnsafeObservationServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to ObservationServer will
+// result in compilation errors.
+type UnsafeObservationServer interface {
+	mustEmbedUnimplementedObservationServer()
+}
+
+func RegisterObservationServer(s grpc.ServiceRegistrar, srv ObservationServer) {
+	// If the following call panics, it indicates UnimplementedObservationServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Observation_ServiceDesc, srv)
+}
+
+func _Observation_Follow_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(FollowRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ObservationServer).Follow(m, &grpc.GenericServerStream[FollowRequest, FollowReply]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Observation_FollowServer = grpc.ServerStreamingServer[FollowReply]
+
+// Observation_ServiceDesc is the grpc.ServiceDesc for Observation service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Observation_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "aloft.peer.v1.Observation",
+	HandlerType: (*ObservationServer)(nil),
+	Methods:     []grpc.MethodDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Follow",
+			Handler:       _Observation_Follow_Handler,
+			ServerStreams: true,
+		},
+	},
+	Metadata: "peer.proto",
+}
+
+const (
+	Membership_Update_FullMethodName = "/aloft.peer.v1.Membership/Update"
+)
+
+// MembershipClient is the client API for Membership service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Membership is answered by every daemon, to managers.
+type MembershipClient interface {
+	// Update tells the newest list of managers. A session begins with it, and
+	// each change of the list is told over every session.
+	Update(ctx context.Context, in *Roster, opts ...grpc.CallOption) (*RosterReply, error)
+}
+
+type membershipClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewMembershipClient(cc grpc.ClientConnInterface) MembershipClient {
+	return &membershipClient{cc}
+}
+
+func (c *membershipClient) Update(ctx context.Context, in *Roster, opts ...grpc.CallOption) (*RosterReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RosterReply)
+	err := c.cc.Invoke(ctx, Membership_Update_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// MembershipServer is the server API for Membership service.
+// All implementations must embed UnimplementedMembershipServer
+// for forward compatibility.
+//
+// Membership is answered by every daemon, to managers.
+type MembershipServer interface {
+	// Update tells the newest list of managers. A session begins with it, and
+	// each change of the list is told over every session.
+	Update(context.Context, *Roster) (*RosterReply, error)
+	mustEmbedUnimplementedMembershipServer()
+}
+
+// UnimplementedMembershipServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedMembershipServer struct{}
+
+func (UnimplementedMembershipServer) Update(context.Context, *Roster) (*RosterReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Update not implemented")
+}
+func (UnimplementedMembershipServer) mustEmbedUnimplementedMembershipServer() {}
+func (UnimplementedMembershipServer) testEmbeddedByValue()                    {}
+
+// UnsafeMembershipServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to MembershipServer will
+// result in compilation errors.
+type UnsafeMembershipServer interface {
+	mustEmbedUnimplementedMembershipServer()
+}
+
+func RegisterMembershipServer(s grpc.ServiceRegistrar, srv MembershipServer) {
+	// If the following call panics, it indicates UnimplementedMembershipServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Membership_ServiceDesc, srv)
+}
+
+func _Membership_Update_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(Roster)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MembershipServer).Update(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Membership_Update_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MembershipServer).Update(ctx, req.(*Roster))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Membership_ServiceDesc is the grpc.ServiceDesc for Membership service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Membership_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "aloft.peer.v1.Membership",
+	HandlerType: (*MembershipServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Update",
+			Handler:    _Membership_Update_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "peer.proto",
+}
+
+const (
+	Tunnel_Open_FullMethodName = "/aloft.peer.v1.Tunnel/Open"
+)
+
+// TunnelClient is the client API for Tunnel service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Tunnel is answered by managers, to managers.
+type TunnelClient interface {
+	// Open connects to what listens at this daemon under a name. Each end's first
+	// segment has an opening: the caller's names it, the answer's is empty.
+	Open(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Segment, Segment], error)
+}
+
+type tunnelClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewTunnelClient(cc grpc.ClientConnInterface) TunnelClient {
+	return &tunnelClient{cc}
+}
+
+func (c *tunnelClient) Open(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Segment, Segment], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Tunnel_ServiceDesc.Streams[0], Tunnel_Open_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[Segment, Segment]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Tunnel_OpenClient = grpc.BidiStreamingClient[Segment, Segment]
+
+// TunnelServer is the server API for Tunnel service.
+// All implementations must embed UnimplementedTunnelServer
+// for forward compatibility.
+//
+// Tunnel is answered by managers, to managers.
+type TunnelServer interface {
+	// Open connects to what listens at this daemon under a name. Each end's first
+	// segment has an opening: the caller's names it, the answer's is empty.
+	Open(grpc.BidiStreamingServer[Segment, Segment]) error
+	mustEmbedUnimplementedTunnelServer()
+}
+
+// UnimplementedTunnelServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedTunnelServer struct{}
+
+func (UnimplementedTunnelServer) Open(grpc.BidiStreamingServer[Segment, Segment]) error {
+	return status.Error(codes.Unimplemented, "method Open not implemented")
+}
+func (UnimplementedTunnelServer) mustEmbedUnimplementedTunnelServer() {}
+func (UnimplementedTunnelServer) testEmbeddedByValue()                {}
+
+// UnsafeTunnelServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to TunnelServer will
+// result in compilation errors.
+type UnsafeTunnelServer interface {
+	mustEmbedUnimplementedTunnelServer()
+}
+
+func RegisterTunnelServer(s grpc.ServiceRegistrar, srv TunnelServer) {
+	// If the following call panics, it indicates UnimplementedTunnelServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Tunnel_ServiceDesc, srv)
+}
+
+func _Tunnel_Open_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(TunnelServer).Open(&grpc.GenericServerStream[Segment, Segment]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Tunnel_OpenServer = grpc.BidiStreamingServer[Segment, Segment]
+
+// Tunnel_ServiceDesc is the grpc.ServiceDesc for Tunnel service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Tunnel_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "aloft.peer.v1.Tunnel",
+	HandlerType: (*TunnelServer)(nil),
+	Methods:     []grpc.MethodDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Open",
+			Handler:       _Tunnel_Open_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+	},
+	Metadata: "peer.proto",
+}
+
+const (
+	Relay_Open_FullMethodName   = "/aloft.peer.v1.Relay/Open"
+	Relay_Accept_FullMethodName = "/aloft.peer.v1.Relay/Accept"
+)
+
+// RelayClient is the client API for Relay service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Relay is answered by every daemon: Open by hosts and managers, to those who
+// look for somebody they cannot dial; Accept by whoever is looked for.
+type RelayClient interface {
+	// Open connects to the session port of another daemon, over a session with
+	// it. What is carried is TLS between the two ends.
+	Open(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Segment, Segment], error)
+	// Accept takes a connection that somebody opened at the calling relay.
+	Accept(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Segment, Segment], error)
+}
+
+type relayClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewRelayClient(cc grpc.ClientConnInterface) RelayClient {
+	return &relayClient{cc}
+}
+
+func (c *relayClient) Open(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Segment, Segment], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Relay_ServiceDesc.Streams[0], Relay_Open_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[Segment, Segment]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Relay_OpenClient = grpc.BidiStreamingClient[Segment, Segment]
+
+func (c *relayClient) Accept(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Segment, Segment], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Relay_ServiceDesc.Streams[1], Relay_Accept_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[Segment, Segment]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Relay_AcceptClient = grpc.BidiStreamingClient[Segment, Segment]
+
+// RelayServer is the server API for Relay service.
+// All implementations must embed UnimplementedRelayServer
+// for forward compatibility.
+//
+// Relay is answered by every daemon: Open by hosts and managers, to those who
+// look for somebody they cannot dial; Accept by whoever is looked for.
+type RelayServer interface {
+	// Open connects to the session port of another daemon, over a session with
+	// it. What is carried is TLS between the two ends.
+	Open(grpc.BidiStreamingServer[Segment, Segment]) error
+	// Accept takes a connection that somebody opened at the calling relay.
+	Accept(grpc.BidiStreamingServer[Segment, Segment]) error
+	mustEmbedUnimplementedRelayServer()
+}
+
+// UnimplementedRelayServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedRelayServer struct{}
+
+func (UnimplementedRelayServer) Open(grpc.BidiStreamingServer[Segment, Segment]) error {
+	return status.Error(codes.Unimplemented, "method Open not implemented")
+}
+func (UnimplementedRelayServer) Accept(grpc.BidiStreamingServer[Segment, Segment]) error {
+	return status.Error(codes.Unimplemented, "method Accept not implemented")
+}
+func (UnimplementedRelayServer) mustEmbedUnimplementedRelayServer() {}
+func (UnimplementedRelayServer) testEmbeddedByValue()               {}
+
+// UnsafeRelayServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to RelayServer will
+// result in compilation errors.
+type UnsafeRelayServer interface {
+	mustEmbedUnimplementedRelayServer()
+}
+
+func RegisterRelayServer(s grpc.ServiceRegistrar, srv RelayServer) {
+	// If the following call panics, it indicates UnimplementedRelayServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Relay_ServiceDesc, srv)
+}
+
+func _Relay_Open_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(RelayServer).Open(&grpc.GenericServerStream[Segment, Segment]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Relay_OpenServer = grpc.BidiStreamingServer[Segment, Segment]
+
+func _Relay_Accept_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(RelayServer).Accept(&grpc.GenericServerStream[Segment, Segment]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Relay_AcceptServer = grpc.BidiStreamingServer[Segment, Segment]
+
+// Relay_ServiceDesc is the grpc.ServiceDesc for Relay service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Relay_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "aloft.peer.v1.Relay",
+	HandlerType: (*RelayServer)(nil),
+	Methods:     []grpc.MethodDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Open",
+			Handler:       _Relay_Open_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "Accept",
+			Handler:       _Relay_Accept_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
 		},

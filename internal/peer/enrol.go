@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"time"
@@ -61,8 +62,10 @@ type Credentials interface {
 	Identity
 	// Enrolled reports whether there is a certificate, expired or not.
 	Enrolled() bool
-	// RenewAt says when to renew it.
+	// RenewAt says when to renew it. Changed returns a channel that is closed when
+	// it may say something else.
 	RenewAt() time.Time
+	Changed() <-chan struct{}
 	// Request makes a certificate request, PKCS#10 in DER.
 	Request() ([]byte, error)
 	// Install takes up the answer to the last Request, durably.
@@ -86,15 +89,38 @@ type Enrolment struct {
 // not good, or the machine is a member no more.
 func (e *Enrolment) Run(ctx context.Context) error {
 	for {
-		if e.Credentials.Enrolled() {
-			pause(ctx, time.Until(e.Credentials.RenewAt()))
-		}
+		e.untilDue(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err := e.obtain(ctx); err != nil {
 			return err
 		}
+		if !e.Node.cfg.Now().Before(e.Credentials.RenewAt()) {
+			e.Node.cfg.Log.Warn("the certificate just given is to be renewed already: is this machine's clock right?")
+			pause(ctx, lastRetry) // a wrong clock makes no storm of renewals
+		}
+	}
+}
+
+// untilDue waits until there is a certificate to ask for, or ctx ends.
+func (e *Enrolment) untilDue(ctx context.Context) {
+	for e.Credentials.Enrolled() {
+		changed := e.Credentials.Changed()
+		wait := e.Credentials.RenewAt().Sub(e.Node.cfg.Now())
+		if wait <= 0 {
+			return
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-changed:
+		case <-e.Node.clockSet():
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+		timer.Stop()
 	}
 }
 
@@ -137,14 +163,33 @@ func (e *Enrolment) ask(ctx context.Context) (*peerpb.Certificates, error) {
 }
 
 func (e *Enrolment) install(certs *peerpb.Certificates) error {
+	good := e.good()
 	if err := e.Credentials.Install(certs.Chain, certs.Roots); err != nil {
 		return fmt.Errorf("certificate for machine %s: %w", e.Machine, err)
 	}
 	if e.Contacts != nil {
 		e.Contacts(certs.Contacts)
 	}
-	e.Node.dropLowly()
+	e.Node.dropLowly(good)
 	return nil
+}
+
+// good reports whether the other ends have no reason to refuse the certificate
+// that there is: it has not expired, nor was whoever signed it removed.
+func (e *Enrolment) good() bool {
+	if !e.Credentials.Enrolled() {
+		return false
+	}
+	var chain []*x509.Certificate
+	for _, der := range e.Credentials.Certificate().Certificate {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return false
+		}
+		chain = append(chain, c)
+	}
+	_, expires, err := e.Credentials.Verify(chain)
+	return err == nil && e.Node.cfg.Now().Before(expires)
 }
 
 // AnyManager returns a session with a manager as soon as there is one.
@@ -159,9 +204,12 @@ func (n *Node) AnyManager(ctx context.Context) (Session, error) {
 // anyManager returns a session with a manager as soon as there is one, be this
 // node enrolled or not.
 func (n *Node) anyManager(ctx context.Context) (*session, error) {
+	v, stop := n.view("")
+	defer stop()
 	for {
+		v.take()
 		n.mu.Lock()
-		closed, changed := n.closed, n.changed
+		closed := n.closed
 		var found *session
 		for l, s := range n.links {
 			if l.remote.Kind == Manager && s.current() == l && (found == nil || l.fresh()) {
@@ -176,7 +224,7 @@ func (n *Node) anyManager(ctx context.Context) (*session, error) {
 			return found, nil
 		}
 		select {
-		case <-changed:
+		case <-v.wake:
 		case <-ctx.Done():
 			return nil, errors.Join(errors.New("no session with a manager"), ctx.Err())
 		}
@@ -184,12 +232,13 @@ func (n *Node) anyManager(ctx context.Context) (*session, error) {
 }
 
 // dropLowly closes the links on which this node is not known as a member in
-// good standing, so that they are made anew now that it is one.
-func (n *Node) dropLowly() {
+// good standing, so that they are made anew now that it is one: all of them, if
+// the certificate it had was not good.
+func (n *Node) dropLowly(good bool) {
 	n.mu.Lock()
 	var lowly []*link
 	for l := range n.links {
-		if !l.fresh() && !l.self {
+		if !l.self && !(good && l.fresh()) {
 			lowly = append(lowly, l)
 		}
 	}

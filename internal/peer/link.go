@@ -31,19 +31,21 @@ var errBroken = status.Error(codes.Unavailable, "connection broke")
 // link is one authenticated connection between two daemons, whichever of them
 // dialled.
 type link struct {
-	node    *Node
-	local   Peer      // who we were when it was made
-	remote  Peer      // who is at the other end; zero: an unenrolled machine
-	expires time.Time // of the other end's certificate
-	ours    time.Time // when our own certificate expires that it was made with
-	refresh time.Time // when whoever dialled should replace it by one with fresh certificates
-	boot    uint64    // of the other end's process
-	order   uint64    // later links between the same two processes have higher ones, at both ends
-	dialled string    // the address, when we dialled
-	self    bool      // both ends are this very node
-	wire    wire
-	done    chan struct{}
-	once    sync.Once
+	node     *Node
+	local    Peer                // who we were when it was made
+	remote   Peer                // who is at the other end; zero: an unenrolled machine
+	expires  time.Time           // of the other end's certificate
+	ours     time.Time           // when our own certificate expires that it was made with
+	refresh  time.Time           // when whoever dialled should replace it by one with fresh certificates
+	boot     uint64              // of the other end's process
+	order    uint64              // later links between the same two processes have higher ones, at both ends
+	way                          // that the connection took
+	chain    []*x509.Certificate // of the other end
+	begun    uint64              // later links of this node have higher ones
+	stranger bool                // no session that others may find; set when it is adopted
+	wire     wire
+	done     chan struct{}
+	once     sync.Once
 
 	mu sync.Mutex
 	// guarded by mu
@@ -51,6 +53,14 @@ type link struct {
 	retired       bool
 	told          bool // we said that we are retired and have no calls
 	remoteRetired bool // the other end said so
+}
+
+// way is how a connection came about.
+type way struct {
+	dialled string // for people: what we dialled; "" when the other end did
+	self    bool   // both ends are this very node
+	hops    int    // relays between the ends
+	over    *link  // the connection with the nearest of them
 }
 
 // tabled reports whether the link makes a session that others may find by its
@@ -63,7 +73,18 @@ func (l *link) tabled() bool {
 }
 
 // fresh reports whether our own certificate, as the other end knows it, is good.
-func (l *link) fresh() bool { return l.local != Peer{} && time.Now().Before(l.ours) }
+func (l *link) fresh() bool { return l.local != Peer{} && l.node.cfg.Now().Before(l.ours) }
+
+// until says how long to wait before a link is to be replaced by one with fresh
+// certificates, where that was tried last at tried.
+func (l *link) until(tried time.Time) time.Duration {
+	pace := time.Minute
+	now := l.node.cfg.Now()
+	if now.After(l.expires) || now.After(l.ours) {
+		pace = lastRetry // somebody may call nothing over it
+	}
+	return max(l.refresh.Sub(now), pace-time.Since(tried))
+}
 
 // begin counts a call in, unless the link is retired.
 func (l *link) begin() bool {
@@ -134,7 +155,9 @@ type hello struct {
 const maxHello = 64 << 10
 
 func (n *Node) hello() hello {
-	return hello{boot: n.boot, counter: n.counter.Add(1), versions: n.versions()}
+	v := n.versions()
+	v.ProbeMilliseconds = int32(n.wantedProbes().Milliseconds())
+	return hello{boot: n.boot, counter: n.counter.Add(1), versions: v}
 }
 
 // write sends: length of the rest (4 bytes), boot (8), counter (8), Versions.

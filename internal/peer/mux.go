@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -23,9 +24,8 @@ const ALPN = "aloft-peer/1"
 
 const (
 	handshakeTime = 10 * time.Second
-	keepAlive     = 15 * time.Second // between probes of a quiet connection; a dead one is noticed in twice that
-	windowSize    = 1 << 20          // bytes under way in one stream; memory only when they are
-	bufferSize    = 4 << 10          // of gRPC, per connection; yamux has its own
+	windowSize    = 1 << 20 // bytes under way in one stream; memory only when they are
+	bufferSize    = 4 << 10 // of gRPC, per connection; yamux has its own
 	maxMessage    = 16 << 20
 	maxCalls      = 4096 // under way from one end of a session; more have to wait there
 )
@@ -39,18 +39,19 @@ const (
 // muxWire is a real connection: yamux over TLS, and in it a gRPC connection for
 // our calls, opened with the first of them.
 type muxWire struct {
-	mux   *yamux.Session
-	calls *grpc.ClientConn
+	mux    *yamux.Session
+	calls  *grpc.ClientConn
+	heard  *heard
+	probes time.Duration // between looks for a sign of life
 }
 
-func newMuxWire(conn net.Conn, dialled bool, log *slog.Logger) (*muxWire, error) {
+func newMuxWire(conn net.Conn, dialled bool, probes time.Duration, log *slog.Logger) (*muxWire, error) {
 	cfg := &yamux.Config{
 		AcceptBacklog:          64,
-		EnableKeepAlive:        true,
-		KeepAliveInterval:      keepAlive,
-		ConnectionWriteTimeout: keepAlive,
+		KeepAliveInterval:      stuckTime, // must be given; watch does what it is for
+		ConnectionWriteTimeout: stuckTime,
 		MaxStreamWindowSize:    windowSize,
-		StreamOpenTimeout:      2 * keepAlive,
+		StreamOpenTimeout:      stuckTime,
 		StreamCloseTimeout:     time.Minute,
 		Logger:                 yamuxLog{log},
 	}
@@ -58,11 +59,12 @@ func newMuxWire(conn net.Conn, dialled bool, log *slog.Logger) (*muxWire, error)
 	if dialled {
 		open = yamux.Client
 	}
-	mux, err := open(conn, cfg)
+	w := &muxWire{heard: &heard{Conn: conn}, probes: probes}
+	mux, err := open(w.heard, cfg)
 	if err != nil {
 		return nil, err
 	}
-	w := &muxWire{mux: mux}
+	w.mux = mux
 	w.calls, err = grpc.NewClient("passthrough:///peer",
 		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) { return w.open(streamCalls) }),
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // the connection beneath is TLS
@@ -138,6 +140,7 @@ func (w *muxWire) shut() {
 // serve takes the streams that the other end opens, until the connection ends.
 func (w *muxWire) serve(l *link) {
 	defer l.close()
+	w.watch(l)
 	for {
 		stream, err := w.mux.Accept()
 		if err != nil {
@@ -171,13 +174,19 @@ func (w *muxWire) take(l *link, stream net.Conn) {
 	}
 }
 
-// connect makes a session of a TCP connection, or closes it.
-func (n *Node) connect(ctx context.Context, conn net.Conn, dialled string, self bool) (*session, error) {
+// connect makes a session of a connection, or closes it. The session is nil
+// when what came is not one, and was given to whom it is for.
+func (n *Node) connect(ctx context.Context, conn net.Conn, by way) (*session, error) {
+	if n.cfg.Host != nil {
+		return n.cfg.Host.meet(ctx, n, conn.(*streamConn), by) // what else comes to a simulated host has its own ways
+	}
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	l, err := n.handshake(conn, dialled, self)
-	if err != nil {
+	l, err := n.handshake(ctx, conn, by)
+	if l == nil {
 		stop()
-		conn.Close()
+		if err != nil {
+			conn.Close()
+		}
 		return nil, err
 	}
 	if !stop() {
@@ -198,50 +207,48 @@ func (n *Node) connect(ctx context.Context, conn net.Conn, dialled string, self 
 
 // handshake is TLS, then a hello each way: the dialler's first. The hello also
 // tells the dialler that its certificate was accepted, which TLS 1.3 does not.
-func (n *Node) handshake(raw net.Conn, dialled string, self bool) (*link, error) {
+func (n *Node) handshake(ctx context.Context, raw net.Conn, by way) (*link, error) {
 	raw.SetDeadline(time.Now().Add(handshakeTime))
 	own := n.cfg.Identity.Certificate()
-	l := &link{node: n, dialled: dialled, self: self, ours: own.Leaf.NotAfter, done: make(chan struct{})}
+	l := &link{node: n, way: by, ours: own.Leaf.NotAfter, done: make(chan struct{})}
 	var err error
 	if l.local, err = peerOf(own); err != nil {
 		return nil, err
 	}
 	var peerName string
-	cfg := &tls.Config{
-		MinVersion:             tls.VersionTLS13,
-		NextProtos:             []string{ALPN},
-		Certificates:           []tls.Certificate{*own},
-		SessionTicketsDisabled: true, // every session is judged by certificates
-		ClientAuth:             tls.RequireAnyClientCert,
-		InsecureSkipVerify:     true, // names are URIs, not hosts: VerifyConnection judges
-		VerifyConnection: func(state tls.ConnectionState) (err error) {
-			peerName, l.expires, err = n.cfg.Identity.Verify(state.PeerCertificates)
-			return err
-		},
-	}
-	dialler := dialled != ""
-	conn := tls.Server(raw, cfg)
+	cfg := sessionTLS(own, func(chain []*x509.Certificate) (err error) {
+		peerName, l.expires, err = n.cfg.Identity.Verify(chain)
+		return err
+	})
+	dialler := by.dialled != ""
+	var conn *tls.Conn
 	if dialler {
 		conn = tls.Client(raw, cfg)
+	} else {
+		conn = tls.Server(raw, n.parting(own, cfg))
 	}
 	if err := conn.Handshake(); err != nil {
 		return nil, fmt.Errorf("TLS: %w", err)
 	}
 	state := conn.ConnectionState()
-	// The same port will take the Service API, as h2 and http/1.1: this is where
-	// connections part.
 	if state.NegotiatedProtocol != ALPN {
+		if !dialler {
+			return nil, n.toWeb(ctx, conn)
+		}
 		return nil, fmt.Errorf("the other end does not speak %s", ALPN)
 	}
+	l.chain = state.PeerCertificates
 	if l.remote, err = parsePeer(peerName); err != nil {
 		return nil, err
 	}
-	if err := n.greet(conn, l, dialler); err != nil {
+	ours := n.hello()
+	theirs, err := n.greet(conn, l, ours, dialler)
+	if err != nil {
 		return nil, err
 	}
 	l.refresh = earlier(refreshAt(own.Leaf), refreshAt(state.PeerCertificates[0]))
 	raw.SetDeadline(time.Time{})
-	wire, err := newMuxWire(conn, dialler, n.cfg.Log)
+	wire, err := newMuxWire(conn, dialler, probeTime(ours, theirs), n.cfg.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -249,23 +256,35 @@ func (n *Node) handshake(raw net.Conn, dialled string, self bool) (*link, error)
 	return l, nil
 }
 
-func (n *Node) greet(conn net.Conn, l *link, first bool) error {
-	ours := n.hello()
+// sessionTLS is how sessions prove themselves, either end.
+func sessionTLS(own *tls.Certificate, judge func([]*x509.Certificate) error) *tls.Config {
+	return &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		NextProtos:             []string{ALPN},
+		Certificates:           []tls.Certificate{*own},
+		SessionTicketsDisabled: true, // every session is judged by certificates
+		ClientAuth:             tls.RequireAnyClientCert,
+		InsecureSkipVerify:     true, // names are URIs, not hosts: VerifyConnection judges
+		VerifyConnection:       func(state tls.ConnectionState) error { return judge(state.PeerCertificates) },
+	}
+}
+
+func (n *Node) greet(conn net.Conn, l *link, ours hello, first bool) (theirs hello, err error) {
 	if first {
 		if err := ours.write(conn); err != nil {
-			return fmt.Errorf("greet %s: %w", l.remote, err)
+			return hello{}, fmt.Errorf("greet %s: %w", l.remote, err)
 		}
 	}
-	theirs, err := readHello(conn)
+	theirs, err = readHello(conn)
 	if err != nil {
-		return fmt.Errorf("%s did not accept this daemon: %w", l.remote, err)
+		return hello{}, fmt.Errorf("%s did not accept this daemon: %w", l.remote, err)
 	}
 	if !first {
 		if err := ours.write(conn); err != nil {
-			return fmt.Errorf("greet %s: %w", l.remote, err)
+			return hello{}, fmt.Errorf("greet %s: %w", l.remote, err)
 		}
 	}
-	return l.agree(ours, theirs)
+	return theirs, l.agree(ours, theirs)
 }
 
 // agree completes a link from what both ends said, or refuses it.
@@ -279,8 +298,11 @@ func (l *link) agree(ours, theirs hello) error {
 	if !l.self && l.remote == l.local && l.local != (Peer{}) {
 		return fmt.Errorf("another daemon runs under this one's name %s", l.local)
 	}
-	if l.remote.Kind != Machine && time.Now().After(l.expires) && l.remote != (Peer{}) {
-		return fmt.Errorf("the certificate of %s expired at %s; it has to renew it itself", l.remote, l.expires.Format(time.RFC3339))
+	if l.remote != (Peer{}) && l.remote.Kind != Manager && l.remote.Kind != Machine {
+		return fmt.Errorf("%s is no daemon", l.remote)
+	}
+	if l.remote.Kind != Machine && l.node.cfg.Now().After(l.expires) && l.remote != (Peer{}) {
+		return fmt.Errorf("the certificate of %s %s; it has to renew it itself", l.remote, l.age())
 	}
 	l.boot = theirs.boot
 	l.order = order(l.local, l.remote, ours, theirs)

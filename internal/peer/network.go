@@ -9,6 +9,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,15 +33,24 @@ type Network struct {
 	gates    map[*gate]struct{}
 	min, max time.Duration
 	loss     float64
+	twice    float64
+	holds    []*hold
+	offers   map[uint64]*offer // of connections by relays
+	offered  uint64
 }
 
 // road is one direction between two hosts.
 type road struct{ from, to string }
 
-// gate holds up the messages on some roads until it opens.
-type gate struct {
-	blocks func(road) bool
-	open   chan struct{}
+// route is the roads from one end of a connection to the other: several, with
+// relays in between.
+type route []road
+
+func (r route) back() (back route) {
+	for _, leg := range slices.Backward(r) {
+		back = append(back, road{leg.to, leg.from})
+	}
+	return back
 }
 
 // NewNetwork makes a network without hosts, on which messages take no time.
@@ -51,81 +61,19 @@ func NewNetwork(seed uint64) *Network {
 		conns: map[*simConn]struct{}{},
 		sent:  map[road]uint64{},
 		gates: map[*gate]struct{}{},
+
+		offers: map[uint64]*offer{},
 	}
 }
 
-// Delay makes every message take between min and max from now on.
-func (w *Network) Delay(min, max time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.min, w.max = min, max
-}
-
-// Loss makes this share of messages, 0 to 1, be lost from now on, and the
-// connection they are sent on break: a call whose question is lost has had no
-// effect, one whose answer is lost has.
-func (w *Network) Loss(share float64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.loss = share
-}
-
-// Hold keeps back what one host sends another until release is called.
-func (w *Network) Hold(from, to string) (release func()) {
-	return w.block(func(r road) bool { return r == road{from, to} })
-}
-
-// Cut severs two hosts from each other until heal is called. Connections that
-// are cut for longer than probes take to notice break.
-func (w *Network) Cut(a, b string) (heal func()) {
-	return w.sever(func(r road) bool { return r == road{a, b} || r == road{b, a} })
-}
-
-// Isolate severs a host from all others until heal is called.
-func (w *Network) Isolate(host string) (heal func()) {
-	return w.sever(func(r road) bool { return r.from != r.to && (r.from == host || r.to == host) })
-}
-
-// Break breaks every connection between two hosts at once, as a router that
-// forgets them does.
-func (w *Network) Break(a, b string) {
-	w.breakWhere(func(r road) bool { return r == road{a, b} || r == road{b, a} })
-}
-
-func (w *Network) block(blocks func(road) bool) (open func()) {
-	g := &gate{blocks: blocks, open: make(chan struct{})}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.gates[g] = struct{}{}
-	return sync.OnceFunc(func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		delete(w.gates, g)
-		close(g.open)
-	})
-}
-
-func (w *Network) sever(blocks func(road) bool) (heal func()) {
-	open := w.block(blocks)
-	timer := time.AfterFunc(2*keepAlive, func() { w.breakWhere(blocks) })
-	return func() {
-		timer.Stop()
-		open()
-	}
-}
-
-func (w *Network) breakWhere(match func(road) bool) {
-	w.mu.Lock()
-	var broken []*simConn
-	for c := range w.conns {
-		if match(c.ends[0].road) || match(c.ends[1].road) {
-			broken = append(broken, c)
+// travel is carry along a route.
+func (w *Network) travel(ctx context.Context, r route) error {
+	for _, leg := range r {
+		if err := w.carry(ctx, leg); err != nil {
+			return err
 		}
 	}
-	w.mu.Unlock()
-	for _, c := range broken {
-		c.sever()
-	}
+	return nil
 }
 
 // carry takes the time that one message on a road needs. It returns errBroken
@@ -133,9 +81,7 @@ func (w *Network) breakWhere(match func(road) bool) {
 func (w *Network) carry(ctx context.Context, r road) error {
 	w.mu.Lock()
 	w.sent[r]++
-	h := fnv.New64a()
-	fmt.Fprintf(h, "%s\x00%s", r.from, r.to)
-	dice := rand.New(rand.NewPCG(w.seed^h.Sum64(), w.sent[r]))
+	dice := w.dice(r, 0)
 	lost := dice.Float64() < w.loss
 	delay := w.min
 	if w.max > w.min {
@@ -161,6 +107,13 @@ func (w *Network) carry(ctx context.Context, r road) error {
 	return status.FromContextError(ctx.Err()).Err()
 }
 
+// dice are those of the message sent last on a road. w.mu is held.
+func (w *Network) dice(r road, what uint64) *rand.Rand {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s\x00%s", r.from, r.to)
+	return rand.New(rand.NewPCG(w.seed^h.Sum64()^what, w.sent[r]))
+}
+
 func (w *Network) gate(r road) *gate {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -180,7 +133,34 @@ type Host struct {
 
 	mu sync.Mutex
 	// guarded by mu
-	node *Node // that listens here
+	node    *Node // that listens here
+	newest  *Node // that was made here
+	filters int   // that let nobody dial
+}
+
+func (h *Host) filter(more int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.filters += more
+}
+
+func (h *Host) filtered() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.filters > 0
+}
+
+// inhabit notes a node that was made here.
+func (h *Host) inhabit(n *Node) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.newest = n
+}
+
+func (h *Host) latest() *Node {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.newest
 }
 
 // Host returns the host of this name; it is made when there is none.
@@ -254,17 +234,22 @@ func (h *Host) connect(ctx context.Context, n *Node, name, address string) (*ses
 		return nil, err
 	}
 	other := h.net.Host(name).listening()
+	if h.net.Host(name).filtered() {
+		<-ctx.Done() // nobody answers
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
 	if err := h.net.carry(ctx, back); err != nil {
 		return nil, err
 	}
 	if other == nil {
 		return nil, errors.New("connection refused")
 	}
-	return h.net.join(n, other, there, address)
+	s, _, err := h.net.join(n, other, route{there}, way{dialled: address})
+	return s, err
 }
 
 func (h *Host) dialSelf(n *Node) (Session, error) {
-	s, err := h.net.join(n, n, road{h.name, h.name}, self)
+	s, _, err := h.net.join(n, n, route{{h.name, h.name}}, way{dialled: self, self: true})
 	if err != nil {
 		return nil, fmt.Errorf("session with itself: %w", err)
 	}
@@ -272,43 +257,44 @@ func (h *Host) dialSelf(n *Node) (Session, error) {
 }
 
 // join connects two nodes: the dialler is told last, as in the real handshake.
-func (w *Network) join(dialler, listener *Node, there road, address string) (*session, error) {
-	near, hello, err := dialler.simLink(address, address == self)
+// It returns the end of the connection at the dialler too.
+func (w *Network) join(dialler, listener *Node, there route, by way) (*session, *simEnd, error) {
+	near, hello, err := dialler.simLink(by)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	far, answer, err := listener.simLink("", address == self)
+	far, answer, err := listener.simLink(way{self: by.self, hops: by.hops})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := far.judge(dialler.cfg.Identity.Certificate(), answer, hello); err != nil {
-		listener.cfg.Log.Info("refused a session", "address", there.from, "error", err)
-		return nil, fmt.Errorf("the other end refuses this daemon: %w", err)
+		listener.cfg.Log.Info("refused a session", "address", there[0].from, "error", err)
+		return nil, nil, fmt.Errorf("the other end refuses this daemon: %w", err)
 	}
 	if err := near.judge(listener.cfg.Identity.Certificate(), hello, answer); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	w.wire(near, far, there)
 	if _, err := listener.adoptSim(far); err != nil {
-		return nil, fmt.Errorf("the other end is closing: %w", err)
+		return nil, nil, fmt.Errorf("the other end is closing: %w", err)
 	}
 	s, err := dialler.adoptSim(near)
 	if err != nil {
 		far.close()
-		return nil, err
+		return nil, nil, err
 	}
-	return s, nil
+	return s, near.wire.(*simEnd), nil
 }
 
 // simLink begins one end of a simulated connection.
-func (n *Node) simLink(dialled string, own bool) (*link, hello, error) {
+func (n *Node) simLink(by way) (*link, hello, error) {
 	cert := n.cfg.Identity.Certificate()
 	local, err := peerOf(cert)
 	if err != nil {
 		return nil, hello{}, err
 	}
 	return &link{
-		node: n, dialled: dialled, self: own, local: local,
+		node: n, way: by, local: local,
 		ours: cert.Leaf.NotAfter, refresh: refreshAt(cert.Leaf), done: make(chan struct{}),
 	}, n.hello(), nil
 }
@@ -328,6 +314,7 @@ func (l *link) judge(presented *tls.Certificate, ours, theirs hello) error {
 		return err
 	}
 	l.expires = expires
+	l.chain = chain
 	l.refresh = earlier(l.refresh, refreshAt(chain[0]))
 	if l.remote, err = parsePeer(name); err != nil {
 		return err

@@ -63,6 +63,13 @@ func (p Peer) String() string {
 	if p == (Peer{}) {
 		return "an unenrolled machine"
 	}
+	return p.name()
+}
+
+func (p Peer) name() string {
+	if p == (Peer{}) {
+		return ""
+	}
 	return "aloft://" + p.Cluster + "/" + p.Kind + "/" + p.ID
 }
 
@@ -113,6 +120,14 @@ type Config struct {
 	// Dial connects to host:port; nil means TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 
+	// Relay, if given, makes the node a relay: it connects daemons that cannot
+	// dial each other. It returns the addresses (host:port) at which a daemon with
+	// which there is no session may be dialled, if any.
+	Relay func(id string) []string
+
+	// Now tells the time that certificates are measured by; nil: package time's.
+	Now func() time.Time
+
 	// Host puts the node on a simulated Network instead of a real one.
 	Host *Host
 }
@@ -128,15 +143,24 @@ type Node struct {
 	counter  atomic.Uint64 // of connections, to order those between the same two daemons
 	services map[string]service
 	incoming *incoming     // gRPC connections inside links
+	shaking  *shaking      // connections that are not links yet
+	relayed  relayed       // what is carried for others
 	begun    chan struct{} // closed when Run begins; services may not be added then
+	ended    chan struct{} // closed when Run begins to end
 	wg       sync.WaitGroup
 
 	mu sync.Mutex
 	// guarded by mu
-	closed   bool
-	changed  chan struct{} // closed and replaced whenever the rest changes
-	sessions map[string]*session
-	links    map[*link]*session
+	closed    bool
+	views     map[string]map[*view]bool // who follows the rest, by the daemon it is about
+	clock     chan struct{}             // closed and replaced when the clock was set
+	sessions  map[string]*session
+	links     map[*link]*session
+	expired   map[*link]*session // those of links on which only what a machine needs for a new certificate is answered
+	entered   uint64             // links so far
+	strangers int                // links to nobody
+	tunnels   map[string]*queue  // listeners, by name
+	web       *web               // what takes HTTP; nil: nothing does
 }
 
 type service struct {
@@ -152,18 +176,32 @@ func NewNode(cfg Config) *Node {
 			return dialer.DialContext(ctx, "tcp", address)
 		}
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	var boot [8]byte
 	rand.Read(boot[:])
-	return &Node{
+	n := &Node{
 		cfg:      cfg,
 		boot:     binary.BigEndian.Uint64(boot[:]),
 		services: map[string]service{},
 		incoming: newIncoming(),
 		begun:    make(chan struct{}),
-		changed:  make(chan struct{}),
+		ended:    make(chan struct{}),
+		views:    map[string]map[*view]bool{},
+		expired:  map[*link]*session{},
+		clock:    make(chan struct{}),
 		sessions: map[string]*session{},
 		links:    map[*link]*session{},
+		tunnels:  map[string]*queue{},
+		shaking:  newShaking(),
 	}
+	if cfg.Host != nil {
+		cfg.Host.inhabit(n)
+	}
+	peerpb.RegisterTunnelServer(n, tunnels{node: n})
+	peerpb.RegisterRelayServer(n, relay{node: n})
+	return n
 }
 
 // RegisterService implements grpc.ServiceRegistrar. It must be called before
@@ -193,6 +231,7 @@ func (n *Node) Run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(n.incoming) }()
 	<-ctx.Done()
+	close(n.ended)
 
 	n.mu.Lock()
 	n.closed = true
@@ -205,6 +244,7 @@ func (n *Node) Run(ctx context.Context) error {
 		l.close()
 	}
 	server.Stop()
+	n.shaking.end()
 	<-served
 	n.wg.Wait()
 	return ctx.Err()

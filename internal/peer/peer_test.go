@@ -45,13 +45,33 @@ type answers struct {
 	mu sync.Mutex
 	// guarded by mu
 	callers []Peer
-	hold    chan struct{} // Inspect answers when it is closed, if it is not nil
+	roster  func(signed []byte) // is given what managers tell, if it is not nil
+	hold    chan struct{}       // Inspect answers when it is closed, if it is not nil
 }
 
 func (a *answers) note(ctx context.Context) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.callers = append(a.callers, Caller(ctx))
+}
+
+func (d *daemon) takeRoster(_ context.Context, _ Peer, signed []byte) ([]byte, error) {
+	d.mu.Lock()
+	f := d.roster
+	d.mu.Unlock()
+	if f != nil {
+		f(signed)
+		return signed, nil
+	}
+	m, ok := d.node.cfg.Identity.(interface{ AcceptRoster([]byte) (bool, error) })
+	if !ok {
+		return signed, nil
+	}
+	newer, err := m.AcceptRoster(signed)
+	if newer {
+		d.node.Recheck()
+	}
+	return signed, err
 }
 
 // called returns who called so far.
@@ -126,7 +146,8 @@ type world struct {
 	t   testing.TB
 	sim *Network // nil: real
 
-	quiet bool // without log
+	quiet  bool        // without log
+	before func(*Node) // is given each node before it runs
 }
 
 // inBothWorlds runs a scenario over TCP and on the simulated twin.
@@ -155,6 +176,10 @@ func (w *world) daemon(id string, who Identity, issuer Issuer, configure ...func
 	peerpb.RegisterOwnerServer(d.node, d.answers)
 	if issuer != nil {
 		peerpb.RegisterEnrolmentServer(d.node, NewEnrolment(issuer, func() []string { return []string{d.address} }))
+	}
+	peerpb.RegisterMembershipServer(d.node, NewMembership(d.takeRoster))
+	if w.before != nil {
+		w.before(d.node)
 	}
 	d.stop = background(w.t, d.node.Run)
 	return d
@@ -196,47 +221,111 @@ type manager struct {
 	world    *world
 	identity *identity.Manager
 	dir      string
+	shared   shared
+	reach    *Reach
+}
+
+// relays makes a manager a relay to what it reaches.
+func (m *manager) relays(cfg *Config) {
+	cfg.Relay = func(id string) []string { return m.reach.Addresses(id) }
 }
 
 func (w *world) manager(configure ...func(*identity.ManagerConfig)) *manager {
 	w.t.Helper()
+	return w.managerWith(shared{&identity.MemoryTokens{}, &identity.MemoryVault{}}, configure...)
+}
+
+// shared is what the managers of a cluster have in their store.
+type shared struct {
+	tokens identity.Tokens
+	vault  identity.Vault
+}
+
+func (w *world) managerWith(s shared, configure ...func(*identity.ManagerConfig)) *manager {
+	w.t.Helper()
 	cfg := identity.ManagerConfig{
-		Dir: filepath.Join(w.t.TempDir(), "identity"), ID: uuid.NewString(), Tokens: &identity.MemoryTokens{},
+		Dir: filepath.Join(w.t.TempDir(), "identity"), ID: uuid.NewString(), Tokens: s.tokens, Vault: s.vault,
 		Log: slog.New(slog.DiscardHandler),
 	}
 	for _, c := range configure {
 		c(&cfg)
 	}
 	who, err := identity.OpenManager(cfg)
+	if err == nil {
+		err = who.Sync(w.t.Context())
+	}
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return &manager{w.daemon(cfg.ID, who, who), w, who, cfg.Dir}
+	m := &manager{world: w, identity: who, dir: cfg.Dir, shared: s}
+	m.daemon = w.daemon(cfg.ID, who, who, m.relays)
+	m.reach = m.node.NewReach()
+	background(w.t, m.reach.Run)
+	return m
+}
+
+// colleague is another manager of the same cluster, which was let in as such. It
+// knows the same tokens.
+func (m *manager) colleague() *manager {
+	m.t.Helper()
+	dir, id := filepath.Join(m.t.TempDir(), "identity"), uuid.NewString()
+	token, err := m.identity.NewJoinToken(m.t.Context(), identity.RoleManage, time.Hour)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	joining, err := identity.OpenJoining(dir, id, identity.RoleManage, token.String())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	request, err := joining.Request()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	reply, _, err := m.identity.Admit(m.t.Context(), token.String(), id, identity.RoleManage, request)
+	if err == nil {
+		err = joining.Install(reply)
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return m.world.managerWith(m.shared, func(cfg *identity.ManagerConfig) { cfg.Dir, cfg.ID = dir, id })
 }
 
 type machine struct {
 	*daemon
 	identity *identity.Machine
 	token    string
+	contacts *Contacts // once contact was called
 }
 
 func (m *manager) machine() *machine {
 	m.t.Helper()
 	id := uuid.NewString()
-	token, err := m.identity.NewToken(m.t.Context(), id, time.Hour)
+	token, err := m.identity.NewToken(m.t.Context(), id, "", time.Hour)
 	if err != nil {
 		m.t.Fatal(err)
 	}
 	return m.machineWith(id, token.String())
 }
 
-func (m *manager) machineWith(id, token string) *machine {
+func (m *manager) machineWith(id, token string, configure ...func(*Config)) *machine {
 	m.t.Helper()
-	who, err := identity.OpenMachine(m.t.TempDir(), id, token)
+	who, err := identity.OpenMachine(m.t.TempDir(), id, token, nil)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	return &machine{m.world.daemon(id, who, nil), who, token}
+	return &machine{m.world.daemon(id, who, nil, configure...), who, token, nil}
+}
+
+// host is a machine that relays.
+func (m *manager) host() *machine {
+	m.t.Helper()
+	id := uuid.NewString()
+	token, err := m.identity.NewToken(m.t.Context(), id, "", time.Hour)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return m.machineWith(id, token.String(), func(cfg *Config) { cfg.Relay = func(string) []string { return nil } })
 }
 
 func (m *machine) enrol() {
@@ -245,7 +334,8 @@ func (m *machine) enrol() {
 }
 
 func (m *machine) contact(addresses ...string) {
-	background(m.t, m.node.NewContacts(addresses...).Run)
+	m.contacts = m.node.NewContacts(addresses...)
+	background(m.t, m.contacts.Run)
 }
 
 func TestMachineThatOnlyDialsEnrolsAndBothSidesCall(t *testing.T) {

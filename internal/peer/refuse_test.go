@@ -1,17 +1,23 @@
 package peer
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"aloft/api/peerpb"
 	"aloft/internal/identity"
@@ -19,15 +25,17 @@ import (
 
 func TestEveryMethodHasARowInTheRightsTable(t *testing.T) {
 	rows := len(rights)
-	services := peerpb.File_peer_proto.Services()
-	for i := range services.Len() {
-		methods := services.Get(i).Methods()
-		for j := range methods.Len() {
-			name := "/" + string(services.Get(i).FullName()) + "/" + string(methods.Get(j).Name())
-			if rights[name] == 0 {
-				t.Errorf("%s has no row", name)
+	for _, file := range []protoreflect.FileDescriptor{peerpb.File_peer_proto, peerpb.File_cluster_proto} {
+		services := file.Services()
+		for i := range services.Len() {
+			methods := services.Get(i).Methods()
+			for j := range methods.Len() {
+				name := "/" + string(services.Get(i).FullName()) + "/" + string(methods.Get(j).Name())
+				if rights[name] == 0 {
+					t.Errorf("%s has no row", name)
+				}
+				rows--
 			}
-			rows--
 		}
 	}
 	if rows != 0 {
@@ -149,7 +157,7 @@ func issueExpired(t *testing.T, boss *manager, m *machine) *peerpb.Certificates 
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := past.NewToken(t.Context(), m.id, time.Hour)
+	token, err := past.NewToken(t.Context(), m.id, "", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,6 +172,40 @@ func issueExpired(t *testing.T, boss *manager, m *machine) *peerpb.Certificates 
 	return &peerpb.Certificates{Chain: chain, Roots: roots}
 }
 
+// ahead is a machine whose clock is so far ahead that what it is given is to be
+// renewed already.
+type ahead struct{ *identity.Machine }
+
+func (ahead) RenewAt() time.Time { return time.Now().Add(-time.Hour) }
+
+// counted counts what it renews.
+type counted struct {
+	Issuer
+	renewed atomic.Int64
+}
+
+func (c *counted) Renew(ctx context.Context, name string, request []byte) (chain, roots [][]byte, err error) {
+	c.renewed.Add(1)
+	return c.Issuer.Renew(ctx, name, request)
+}
+
+func TestAMachineWithAWrongClockMakesNoStormOfRenewals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, sim: NewNetwork(1)}
+		boss := w.manager()
+		issuer := &counted{Issuer: boss.identity}
+		lord := w.daemon(uuid.NewString(), boss.identity, issuer)
+		lord.listen()
+		m := boss.machine()
+		background(t, (&Enrolment{Node: m.node, Credentials: ahead{m.identity}, Machine: m.id, Token: m.token}).Run)
+		m.contact(lord.address)
+		time.Sleep(time.Minute)
+		if n := issuer.renewed.Load(); n < 3 || n > 30 {
+			t.Errorf("%d renewals in a minute", n)
+		}
+	})
+}
+
 func install(t testing.TB, certs *peerpb.Certificates, m *machine) {
 	t.Helper()
 	if err := m.identity.Install(certs.Chain, certs.Roots); err != nil {
@@ -173,23 +215,15 @@ func install(t testing.TB, certs *peerpb.Certificates, m *machine) {
 
 func TestRevokedMachineIsRefused(t *testing.T) {
 	inBothWorlds(t, func(t *testing.T, w *world) {
-		revoked := make(chan struct{})
-		boss := w.manager(func(cfg *identity.ManagerConfig) {
-			cfg.Revoked = func(string) bool {
-				select {
-				case <-revoked:
-					return true
-				default:
-					return false
-				}
-			}
-		})
+		boss := w.manager()
 		boss.listen()
 		m := boss.machine()
 		m.enrol()
 		m.contact(boss.address)
 		s := boss.session(m.id)
-		close(revoked)
+		if err := boss.identity.Remove(t.Context(), identity.KindMachine, m.id); err != nil {
+			t.Fatal(err)
+		}
 		s.Close()
 		if _, err := m.node.Dial(t.Context(), boss.address); err == nil {
 			t.Error("a revoked machine got a session")
@@ -226,21 +260,24 @@ func TestOtherProtocolsAtThePortAreRefused(t *testing.T) {
 	}
 }
 
-func TestMachineIsNotAContact(t *testing.T) {
-	inBothWorlds(t, func(t *testing.T, w *world) {
-		boss := w.manager()
-		boss.listen()
-		a, b := boss.machine(), boss.machine()
-		for _, m := range []*machine{a, b} {
-			m.enrol()
-			m.contact(boss.address)
-			boss.session(m.id)
+func TestOnlyTLS13IsSpokenAtThePort(t *testing.T) {
+	w := &world{t: t}
+	boss := w.manager()
+	web := boss.node.HTTP(&tls.Config{})
+	t.Cleanup(func() { web.Close() })
+	boss.listen()
+	for _, protocol := range []string{ALPN, "h2", "http/1.1"} {
+		for version, want := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: false, tls.VersionTLS13: true} {
+			cfg := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}, MinVersion: tls.VersionTLS10, MaxVersion: version}
+			conn, err := tls.Dial("tcp", boss.address, cfg)
+			if got := err == nil; got != want {
+				t.Errorf("%s over %s: %v", protocol, tls.VersionName(version), err)
+			}
+			if err == nil {
+				conn.Close()
+			}
 		}
-		b.listen()
-		if _, err := a.node.NewContacts().dial(t.Context(), b.address); err == nil || !strings.Contains(err.Error(), "not a manager") {
-			t.Errorf("got %v", err)
-		}
-	})
+	}
 }
 
 func TestDialOfOneselfIsRefused(t *testing.T) {

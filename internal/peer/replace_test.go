@@ -284,7 +284,7 @@ func TestCutSessionIsNoticedAndComesBack(t *testing.T) {
 		m.contact("nowhere:7400", boss.address, boss.address)
 		m.session(boss.id)
 		heal := w.sim.Cut(m.id, boss.id)
-		time.Sleep(2*keepAlive + time.Second)
+		time.Sleep(silence + time.Second)
 		if _, ok := m.node.Session(boss.id); ok {
 			t.Error("a cut session was not noticed")
 		}

@@ -6,19 +6,16 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	grpcpeer "google.golang.org/grpc/peer"
 )
-
-// maxHandshakes bounds what strangers can make us do at a time.
-const maxHandshakes = 256
 
 // Serve accepts sessions at ln until ctx ends; the sessions go on. It closes ln.
 func (n *Node) Serve(ctx context.Context, ln net.Listener) error {
@@ -28,9 +25,6 @@ func (n *Node) Serve(ctx context.Context, ln net.Listener) error {
 	if sim, ok := ln.(*simListener); ok {
 		return sim.serve(ctx, n)
 	}
-	var shaking sync.WaitGroup
-	defer shaking.Wait()
-	slots := make(chan struct{}, maxHandshakes)
 	for {
 		conn, err := ln.Accept()
 		switch {
@@ -46,18 +40,7 @@ func (n *Node) Serve(ctx context.Context, ln net.Listener) error {
 			pause(ctx, 100*time.Millisecond)
 			continue
 		}
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			conn.Close()
-			return ctx.Err()
-		}
-		shaking.Go(func() {
-			defer func() { <-slots }()
-			if _, err := n.connect(ctx, conn, "", false); err != nil && ctx.Err() == nil {
-				n.cfg.Log.Info("refused a session", "address", conn.RemoteAddr().String(), "error", err)
-			}
-		})
+		n.shake(ctx, conn, way{})
 	}
 }
 
@@ -80,7 +63,7 @@ func (n *Node) dial(ctx context.Context, address string) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("session with %s: %w", address, err)
 	}
-	s, err := n.connect(ctx, conn, address, false)
+	s, err := n.connect(ctx, conn, way{dialled: address})
 	if err != nil {
 		return nil, fmt.Errorf("session with %s: %w", address, err)
 	}
@@ -96,10 +79,10 @@ func (n *Node) Self(ctx context.Context) (Session, error) {
 	near, far := net.Pipe()
 	answered := make(chan error, 1)
 	go func() {
-		_, err := n.connect(ctx, far, "", true)
+		_, err := n.connect(ctx, far, way{self: true})
 		answered <- err
 	}()
-	s, err := n.connect(ctx, near, self, true)
+	s, err := n.connect(ctx, near, way{dialled: self, self: true})
 	if err := errors.Join(err, <-answered); err != nil {
 		return nil, fmt.Errorf("session with itself: %w", err)
 	}
@@ -125,6 +108,9 @@ func Proxy(proxy *url.URL) func(ctx context.Context, address string) (net.Conn, 
 	}
 }
 
+// maxAnswer is how many bytes of a proxy's answer to CONNECT are read.
+const maxAnswer = 64 << 10
+
 func tunnel(conn net.Conn, user *url.Userinfo, address string) error {
 	request := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: address}, Host: address, Header: http.Header{}}
 	if user != nil {
@@ -136,7 +122,7 @@ func tunnel(conn net.Conn, user *url.Userinfo, address string) error {
 	}
 	// The other end of the tunnel is silent until we speak, so nothing of it can
 	// be caught in this buffer.
-	response, err := http.ReadResponse(bufio.NewReader(conn), request)
+	response, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxAnswer)), request)
 	if err != nil {
 		return err
 	}
@@ -159,7 +145,7 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 func serverOptions(n *Node) []grpc.ServerOption {
-	linkOf := func(ctx context.Context) *link {
+	of := func(ctx context.Context) *link {
 		p, _ := grpcpeer.FromContext(ctx)
 		return p.AuthInfo.(callInfo).link
 	}
@@ -174,14 +160,14 @@ func serverOptions(n *Node) []grpc.ServerOption {
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxSendMsgSize(maxMessage),
 		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-			ctx, err := linkOf(ctx).admit(ctx, info.FullMethod)
+			ctx, err := of(ctx).admit(ctx, info.FullMethod)
 			if err != nil {
 				return nil, err
 			}
 			return handler(ctx, req)
 		}),
 		grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-			ctx, err := linkOf(stream.Context()).admit(stream.Context(), info.FullMethod)
+			ctx, err := of(stream.Context()).admit(stream.Context(), info.FullMethod)
 			if err != nil {
 				return err
 			}

@@ -23,18 +23,19 @@ type simEnd struct {
 	conn  *simConn
 	other *simEnd
 	link  *link
-	road  road            // to the other end
-	ctx   context.Context // of the connection, as far as this end knows
-	cut   context.CancelFunc
+	route route // to the other end
+
+	ctx context.Context // of the connection, as far as this end knows
+	cut context.CancelFunc
 }
 
 // wire puts a connection under two links.
-func (w *Network) wire(near, far *link, there road) {
+func (w *Network) wire(near, far *link, there route) {
 	c := &simConn{}
 	for i, l := range []*link{near, far} {
-		e := &simEnd{net: w, conn: c, link: l, road: there}
+		e := &simEnd{net: w, conn: c, link: l, route: there}
 		e.ctx, e.cut = context.WithCancel(context.Background())
-		there.from, there.to = there.to, there.from
+		there = there.back()
 		l.wire = e
 		c.ends[i] = e
 	}
@@ -58,7 +59,7 @@ func (e *simEnd) shut() {
 	e.net.mu.Unlock()
 	far := e.other
 	far.link.node.start(func() {
-		if err := e.net.carry(far.ctx, e.road); err == nil || errors.Is(err, errBroken) {
+		if err := e.net.travel(far.ctx, e.route); err == nil || errors.Is(err, errBroken) {
 			far.cut()
 		}
 	})
@@ -69,7 +70,7 @@ func (e *simEnd) send(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(e.ctx, cancel)()
-	err := e.net.carry(ctx, e.road)
+	err := e.net.travel(ctx, e.route)
 	switch {
 	case errors.Is(err, errBroken):
 		e.conn.sever()
@@ -117,34 +118,44 @@ func (n *Node) find(ctx context.Context, method string) (service, string, error)
 	return s, short, nil
 }
 
+// simCall is a call on its way.
+type simCall struct {
+	ctx     context.Context // of the caller
+	method  string
+	request []byte
+	answers chan simAnswer // has room for all that may come
+}
+
+type simAnswer struct {
+	body []byte
+	err  error
+}
+
 // Invoke implements grpc.ClientConnInterface by calling the other node's handler.
 func (e *simEnd) Invoke(ctx context.Context, method string, args, reply any, _ ...grpc.CallOption) error {
 	request, err := proto.Marshal(args.(proto.Message))
 	if err != nil {
 		return status.Error(codes.Internal, err.Error())
 	}
-	if err := e.send(ctx); err != nil {
-		return err
-	}
-	answering, cancel := e.other.answering(ctx)
-	type answer struct {
-		body []byte
-		err  error
-	}
-	answers := make(chan answer, 1)
-	started := e.other.link.node.start(func() {
-		defer cancel()
-		body, err := e.other.handle(answering, method, request)
-		if lost := e.other.send(e.other.ctx); lost == nil {
-			answers <- answer{body, err}
+	c := simCall{ctx, method, request, make(chan simAnswer, 2)}
+	if !e.net.park(e.route, method, func() { e.deliverLate(c) }) {
+		if err := e.send(ctx); err != nil {
+			return err
 		}
-	})
-	if !started {
-		cancel()
-		return errBroken
+		answering, cancel := e.other.answering(ctx)
+		if !e.deliver(c, e.other.link, answering, cancel) {
+			return errBroken
+		}
+		if e.net.again(e.route) {
+			e.other.link.node.start(func() {
+				if e.net.travel(e.other.ctx, e.route) == nil {
+					e.deliverLate(c)
+				}
+			})
+		}
 	}
 	select {
-	case a := <-answers:
+	case a := <-c.answers:
 		if a.err != nil {
 			return a.err
 		}
@@ -156,12 +167,46 @@ func (e *simEnd) Invoke(ctx context.Context, method string, args, reply any, _ .
 	}
 }
 
-func (e *simEnd) handle(ctx context.Context, method string, request []byte) ([]byte, error) {
-	ctx, err := e.link.admit(ctx, method)
+// deliver has a call handled at the end l, and sends the answer.
+func (e *simEnd) deliver(c simCall, l *link, ctx context.Context, cancel context.CancelFunc) bool {
+	started := l.node.start(func() {
+		defer cancel()
+		body, err := l.handle(ctx, c.method, c.request)
+		if lost := e.other.send(e.other.ctx); lost == nil {
+			c.answers <- simAnswer{body, err}
+		}
+	})
+	if !started {
+		cancel()
+	}
+	return started
+}
+
+// deliverLate has a call handled by the daemon that is at the other end's host
+// now, though caller and connection may be gone.
+func (e *simEnd) deliverLate(c simCall) {
+	l := e.other.link
+	if node := l.node.cfg.Host.latest(); node != l.node {
+		l = &link{node: node, way: l.way, local: l.local, remote: l.remote, expires: l.expires}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	if e.deliver(c, l, ctx, cancel) {
+		l.node.start(func() {
+			select {
+			case <-l.node.ended:
+				cancel()
+			case <-ctx.Done():
+			}
+		})
+	}
+}
+
+func (l *link) handle(ctx context.Context, method string, request []byte) ([]byte, error) {
+	ctx, err := l.admit(ctx, method)
 	if err != nil {
 		return nil, err
 	}
-	s, name, err := e.link.node.find(ctx, method)
+	s, name, err := l.node.find(ctx, method)
 	if err != nil {
 		return nil, err
 	}
@@ -276,10 +321,12 @@ func (simServerStream) SetTrailer(metadata.MD)       {}
 type simClientStream struct {
 	*simStream
 	desc     *grpc.StreamDesc
+	lasting  context.Context // as long as the stream
 	closeOut func()
 	finish   context.CancelFunc
 }
 
+func (c *simClientStream) Context() context.Context     { return c.lasting }
 func (c *simClientStream) Header() (metadata.MD, error) { return nil, nil }
 func (c *simClientStream) Trailer() metadata.MD         { return nil }
 
@@ -318,8 +365,10 @@ func (e *simEnd) NewStream(ctx context.Context, desc *grpc.StreamDesc, method st
 		defer cancel()
 		err := e.other.handleStream(server, method)
 		close(finished)
-		server.ctx = ctx // the handler's own may have ended; the caller still waits for the status
-		server.put(frame{last: true, err: overWire(err)})
+		// The handler's own context may have ended, and what it began may read
+		// still; the caller waits for the status.
+		last := &simStream{end: e.other, ctx: ctx, out: down}
+		last.put(frame{last: true, err: overWire(err)})
 	})
 	if !started {
 		cancel()
@@ -327,8 +376,10 @@ func (e *simEnd) NewStream(ctx context.Context, desc *grpc.StreamDesc, method st
 	}
 	over, finish := context.WithCancel(e.ctx)
 	forget := context.AfterFunc(ctx, finish)
+	lasting, end := context.WithCancel(ctx)
 	context.AfterFunc(over, func() {
 		forget()
+		end()
 		for _, o := range opts {
 			if o, ok := o.(grpc.OnFinishCallOption); ok {
 				o.OnFinish(nil)
@@ -337,7 +388,7 @@ func (e *simEnd) NewStream(ctx context.Context, desc *grpc.StreamDesc, method st
 	})
 	return &simClientStream{
 		simStream: &simStream{end: e, ctx: ctx, in: down, out: up, finished: finished},
-		desc:      desc, closeOut: sync.OnceFunc(func() { close(up) }), finish: finish,
+		desc:      desc, lasting: lasting, closeOut: sync.OnceFunc(func() { close(up) }), finish: finish,
 	}, nil
 }
 

@@ -2,7 +2,6 @@ package peer
 
 import (
 	"context"
-	"maps"
 	"sync"
 	"time"
 
@@ -24,24 +23,22 @@ func (n *Node) Session(id string) (Session, bool) {
 
 // Wait returns the session with a daemon as soon as there is one.
 func (n *Node) Wait(ctx context.Context, id string) (Session, error) {
+	v, stop := n.view(id)
+	defer stop()
 	for {
-		n.mu.Lock()
-		s, ok := n.sessions[id]
-		changed := n.changed
-		n.mu.Unlock()
-		if ok {
+		if s, ok := n.Session(id); ok {
 			return s, nil
 		}
 		select {
-		case <-changed:
+		case <-v.wake:
 		case <-ctx.Done():
 			return nil, status.Errorf(codes.Unavailable, "no session with %s: %v", id, context.Cause(ctx))
 		}
 	}
 }
 
-// strangerTime is how long somebody who is not enrolled may keep a connection.
-// A machine that could not enrol in that time comes again.
+// strangerTime is how long a connection may last while one of its ends has no
+// valid certificate. A machine that could not get one in that time comes again.
 const strangerTime = time.Minute
 
 // Change says that a session began or ended.
@@ -54,36 +51,88 @@ type Change struct {
 // a time, until ctx ends. A session that ends and begins anew between two calls
 // is told as both; one that begins and ends between them may not be told.
 func (n *Node) Watch(ctx context.Context, f func(Change)) error {
+	v, stop := n.view("")
+	defer stop()
 	known := map[string]*session{}
 	for {
-		n.mu.Lock()
-		now := maps.Clone(n.sessions)
-		changed := n.changed
-		n.mu.Unlock()
-
-		for id, s := range known {
-			if now[id] != s {
-				f(Change{Peer: s.peer})
+		for id := range v.take() {
+			n.mu.Lock()
+			now, was := n.sessions[id], known[id]
+			n.mu.Unlock()
+			if now == was {
+				continue
+			}
+			if was != nil {
+				delete(known, id)
+				f(Change{Peer: was.peer})
+			}
+			if now != nil {
+				known[id] = now
+				f(Change{Peer: now.peer, Session: now})
 			}
 		}
-		for id, s := range now {
-			if known[id] != s {
-				f(Change{Peer: s.peer, Session: s})
-			}
-		}
-		known = now
 		select {
-		case <-changed:
+		case <-v.wake:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// announce wakes everybody who waits for a change. n.mu is held.
-func (n *Node) announce() {
-	close(n.changed)
-	n.changed = make(chan struct{})
+// view is somebody who follows the table.
+type view struct {
+	node *Node
+	of   string          // the daemon it is about; "": all
+	wake chan struct{}   // holds one when something changed
+	seen map[string]bool // daemons with changes not taken yet; guarded by node.mu
+}
+
+// view follows what changes of a daemon, or, with "", of all, of which those
+// that have a session count as changed at first.
+func (n *Node) view(of string) (v *view, stop func()) {
+	v = &view{node: n, of: of, wake: make(chan struct{}, 1), seen: map[string]bool{}}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if of == "" {
+		for id := range n.sessions {
+			v.seen[id] = true
+		}
+	}
+	if n.views[of] == nil {
+		n.views[of] = map[*view]bool{}
+	}
+	n.views[of][v] = true
+	return v, func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if delete(n.views[of], v); len(n.views[of]) == 0 {
+			delete(n.views, of)
+		}
+	}
+}
+
+// take returns the daemons that have changed since it was asked last.
+func (v *view) take() map[string]bool {
+	v.node.mu.Lock()
+	defer v.node.mu.Unlock()
+	seen := v.seen
+	v.seen = map[string]bool{}
+	return seen
+}
+
+// announce tells those who follow the daemon with an id that its links or its
+// session changed. n.mu is held. What one daemon does concerns few: who waited
+// for another would else be woken by each of ten thousand.
+func (n *Node) announce(id string) {
+	for _, of := range []string{id, ""} {
+		for v := range n.views[of] {
+			v.seen[id] = true
+			select {
+			case v.wake <- struct{}{}:
+			default:
+			}
+		}
+	}
 }
 
 // adopt takes a new link into the table and returns the session it serves.
@@ -92,7 +141,8 @@ func (n *Node) announce() {
 // the same one. A link whose other end is another process than that of the
 // link there was replaces it at once: the old process is gone. Between the same
 // two processes the link that the daemon with the lower id began later wins,
-// and the other is retired: it carries no new calls and closes when both ends
+// and the other
+// is retired: it carries no new calls and closes when both ends
 // have said that their calls on it are over.
 func (n *Node) adopt(l *link) (*session, error) {
 	s, loser, gone, err := n.enter(l)
@@ -102,7 +152,7 @@ func (n *Node) adopt(l *link) (*session, error) {
 	if gone != nil {
 		n.start(gone.close)
 	}
-	if err == nil && l.remote == (Peer{}) {
+	if err == nil && l.stranger {
 		time.AfterFunc(strangerTime, l.close)
 	}
 	return s, err
@@ -116,11 +166,20 @@ func (n *Node) enter(l *link) (s *session, loser, gone *link, err error) {
 	if n.closed {
 		return nil, nil, nil, ErrClosed
 	}
-	defer n.announce()
+	defer n.announce(l.remote.ID)
 	s = &session{node: n, peer: l.remote, link: l, done: make(chan struct{})}
+	if l.stranger = !l.self && !l.tabled(); l.stranger {
+		gone = n.crowded()
+		n.strangers++
+	}
+	n.entered++
+	l.begun = n.entered
 	n.links[l] = s
 	if !l.tabled() {
-		return s, nil, nil, nil
+		if l.standing() == asExpired {
+			n.expired[l] = s
+		}
+		return s, nil, gone, nil
 	}
 	old := n.sessions[l.remote.ID]
 	if old == nil {
@@ -134,7 +193,7 @@ func (n *Node) enter(l *link) (s *session, loser, gone *link, err error) {
 		return s, nil, was, nil
 	}
 	n.links[l] = old
-	if l.order < was.order {
+	if l.hops > was.hops || l.hops == was.hops && l.order < was.order {
 		return old, l, nil, nil
 	}
 	old.replace(l)
@@ -156,6 +215,10 @@ func (n *Node) remove(l *link) (left []*link) {
 	defer n.mu.Unlock()
 	s := n.links[l]
 	delete(n.links, l)
+	delete(n.expired, l)
+	if s != nil && l.stranger {
+		n.strangers--
+	}
 	if s == nil || s.current() != l {
 		return nil
 	}
@@ -168,7 +231,7 @@ func (n *Node) remove(l *link) (left []*link) {
 		delete(n.sessions, s.peer.ID)
 	}
 	s.end()
-	n.announce()
+	n.announce(l.remote.ID)
 	return left
 }
 
