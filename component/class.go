@@ -37,16 +37,36 @@ type Class struct {
 	// OpenAttributes accepts attributes that nothing knows (compounds).
 	OpenAttributes bool
 	Outputs        []Output
+	// OpenOutputs lets the manager add strings under names that nothing knows
+	// before.
+	OpenOutputs bool
 
 	// Children reports whether components may stand inside.
 	Children bool
+	// Workflow is set where children are not deployed with the tree: the
+	// component creates them while it runs (runtime.md section 8).
+	Workflow bool
 	// Reconfigures is false where a changed attribute means replacement.
 	Reconfigures bool
+	// Repairs is set where nothing runs, and where a Reconfigure that changes
+	// nothing puts right what Ping finds wrong: what has drifted is repaired in
+	// place. All others are ended and begun anew.
+	Repairs bool
 	// Isolation is set where deploying needs a root file system of its own.
 	Isolation bool
 	// KeepsData is set where Terminate leaves things unless told (K in the
 	// library): keepOnTerminate is true by default.
 	KeepsData bool
+	// DataElsewhere is set where what it keeps is in another component, which
+	// may be on another machine: losing its own machine loses none of it.
+	DataElsewhere bool
+	// Disposable is set where what Terminate leaves can be had again, as the
+	// packages of a machine: ending it loses nothing.
+	Disposable bool
+
+	// Spares is set where what a component has may be on another one too, which
+	// can be asked whether it is: Call.Spare.
+	Spares bool
 
 	// Limits of the operations; zero means the daemon's (600 s, 120 s).
 	DeployTimeout, StartTimeout time.Duration
@@ -82,6 +102,9 @@ type Attribute struct {
 	Source bool // names a file or folder beside the description, shipped with it
 	// Whole: the attribute is a reference to a component, read as a whole.
 	Whole bool
+	// Around: where it is not given it refers, as a whole, to the nearest
+	// component around this one that has the output called so.
+	Around string
 	// Reference: the manager gets the reference, not what it leads to.
 	Reference bool
 }
@@ -134,8 +157,11 @@ func (c *Class) Attribute(name string) (Attribute, bool) {
 	return Attribute{Name: name}, c.Schema != nil && !strings.HasPrefix(name, "sf") && c.Schema.Has(name)
 }
 
-// HasOutput reports whether the class declares the output called name.
+// HasOutput reports whether its manager may add the output called name.
 func (c *Class) HasOutput(name string) bool {
+	if c.OpenOutputs && !strings.HasPrefix(name, "sf") && (c.Schema == nil || !c.Schema.Has(name)) {
+		return true
+	}
 	for _, o := range c.Outputs {
 		if o.Name == name {
 			return true

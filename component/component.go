@@ -6,6 +6,7 @@ package component
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"time"
@@ -31,7 +32,8 @@ type Manager interface {
 	Start(ctx context.Context, c *Call) error
 
 	// Reconfigure applies the difference between c.Old and c.Attrs to a
-	// running component. On error the component must be as it was.
+	// running component. On error the component must be as it was. Where its
+	// class Repairs, c.Old and c.Attrs may be equal.
 	Reconfigure(ctx context.Context, c *Call) error
 
 	// Terminate ends it and undoes what Deploy made. It succeeds when there is
@@ -61,6 +63,16 @@ func (Keep) Terminate(context.Context, *Call) error { return nil }
 // Ping does nothing.
 func (Keep) Ping(context.Context, *Call) error { return nil }
 
+// ErrNoEnd is in what a Ping returns where the component does not answer and has
+// not ended: its own supervision brings it back, or what fails is another
+// component. To end it would mend nothing.
+var ErrNoEnd = errors.New("it has not ended")
+
+// ErrOnlyAsked is in what a Ping returns where the component is not what it was
+// made to be, and is not brought back unasked: what it was made of may be in
+// somebody's hands. It is shown, and counts as no end; a plan brings it back.
+var ErrOnlyAsked = errors.New("only up brings it back")
+
 // Call is one operation on one component.
 type Call struct {
 	System  string
@@ -69,8 +81,15 @@ type Call struct {
 	Old     *value.Component       // for Reconfigure: the attributes applied before
 	Outputs map[string]value.Value // what the manager put out so far; read only
 	Record  Record                 // for Terminate: why
-	Machine Machine                // where the component is processed
-	WorkDir string                 // the component's own folder, made before Deploy and removed after Terminate
+	// Returns is set for a Terminate after which the component is to be brought
+	// back: data that it has stay, whatever its attributes say of its end.
+	Returns bool
+	// Spare is set where the component may go, with what it has, only if all of
+	// that is elsewhere: a Ping fails unless who has it confirms that now, and so
+	// does a Terminate, before it has ended anything. Only of a class that Spares.
+	Spare   bool
+	Machine Machine // where the component is processed
+	WorkDir string  // the component's own folder, made before Deploy and removed after Terminate
 	Env     Environment
 }
 
@@ -97,6 +116,18 @@ type Environment interface {
 	// Notify asks that the component that ref leads to reload its
 	// configuration, once, after this call has succeeded.
 	Notify(ref *value.Reference)
+	// Changed tells that outputs are others than those that were read of the
+	// component: components of the machine that refer to it are reconfigured, once,
+	// after this call has succeeded.
+	Changed()
+	// Remind asks that Reconfigure be called at a time, with c.Old and c.Attrs
+	// equal, for what why says. It is asked for anew by every operation after
+	// which it is still wanted; the last time asked for counts.
+	Remind(at time.Time, why string)
+	// Certify has the cluster certify the key in a request (PKCS#10, DER) for the
+	// host names and IP addresses in it, each of which the attribute names of the
+	// component gives. It returns the certificate, then its issuer's, DER.
+	Certify(ctx context.Context, request []byte) (chain [][]byte, err error)
 	// Progress reports how far the operation is, 0 to 1, and what it does.
 	Progress(fraction float64, text string)
 	// Log is the component's own log.

@@ -74,6 +74,9 @@ func Run(t *testing.T, factory Factory, cases ...Case) {
 			t.Run("terminated from any state", func(t *testing.T) { s.early(t) })
 			if tt.Break != nil {
 				t.Run("ping notices a break", func(t *testing.T) { s.broken(t) })
+				if class.Repairs {
+					t.Run("a break is repaired in place", func(t *testing.T) { s.repaired(t) })
+				}
 			}
 			t.Run("hostile strings", func(t *testing.T) { s.hostile(t) })
 		})
@@ -286,6 +289,25 @@ func (s suite) broken(t *testing.T) {
 	// that all is well while it is not.
 	if err := g.try(t.Context(), "ping"); err == nil && len(g.env.Restarts()) == 0 {
 		t.Error("ping says that all is well")
+	}
+	g.run("terminate")
+	g.gone()
+}
+
+// repaired breaks the component, and has it put right in place: it is then as it
+// was, and what Terminate gives back is what was there before Deploy.
+func (s suite) repaired(t *testing.T) {
+	g := s.stage(t)
+	g.run("deploy")
+	g.run("start")
+	g.look()
+	for range 2 {
+		g.Break(t, g.call)
+		g.change(g.call.Attrs)
+		g.run("reconfigure")
+		g.look()
+		g.renew()
+		g.run("start")
 	}
 	g.run("terminate")
 	g.gone()

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"sync"
 	"testing"
+	"time"
 
 	"aloft/component"
 	"aloft/value"
@@ -30,12 +31,16 @@ type Env struct {
 	notified []*value.Reference
 	ended    []component.Record
 	restarts []string
+	changed  int
+	reminder time.Time
+	issue    func(request []byte) ([][]byte, error)
 	closed   bool
 }
 
 // NewEnv returns an environment for a component of class.
 func NewEnv(t testing.TB, class component.Class) *Env {
 	e := &Env{t: t, class: class, outputs: map[string]value.Value{}, sources: map[string][]byte{}}
+	e.issue = func(request []byte) ([][]byte, error) { return Issue(request, 90*24*time.Hour) }
 	t.Cleanup(func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
@@ -104,7 +109,9 @@ func (e *Env) Output(name string, v value.Value) {
 			return
 		}
 	}
-	e.t.Errorf("output %s is not declared by the class", name)
+	if !e.class.OpenOutputs || v.Kind() != value.KindString {
+		e.t.Errorf("output %s is not declared by the class", name)
+	}
 }
 
 // Read knows no other components.
@@ -117,6 +124,53 @@ func (e *Env) Notify(ref *value.Reference) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.notified = append(e.notified, ref)
+}
+
+// Changed counts.
+func (e *Env) Changed() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.changed++
+}
+
+// Changes returns how often the manager has told of changed outputs.
+func (e *Env) Changes() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.changed
+}
+
+// Remind keeps the time.
+func (e *Env) Remind(at time.Time, why string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.reminder = at
+	if why == "" && !e.closed {
+		e.t.Error("a reminder of nothing")
+	}
+}
+
+// Reminder returns when the manager wants to be reminded; zero: never.
+func (e *Env) Reminder() time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.reminder
+}
+
+// Certify has the issuer of these tests certify for 90 days, or what IssueBy
+// has set.
+func (e *Env) Certify(_ context.Context, request []byte) ([][]byte, error) {
+	e.mu.Lock()
+	issue := e.issue
+	e.mu.Unlock()
+	return issue(request)
+}
+
+// IssueBy sets what answers Certify.
+func (e *Env) IssueBy(issue func(request []byte) ([][]byte, error)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.issue = issue
 }
 
 // Progress checks the fraction.

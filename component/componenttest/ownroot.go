@@ -16,14 +16,15 @@ import (
 const ownRootFolder = "COMPONENTTEST_OWN_ROOT"
 
 // ownRootTime bounds a test in a root of its own.
-const ownRootTime = 5 * time.Minute
+const ownRootTime = 15 * time.Minute
 
 // OwnRoot makes the rest of a test run, as root, on a copy-on-write clone of
 // the machine's root file system, with processes of its own: it may install
 // and break what it likes. In the process that go test started, it runs the
-// test again over there and returns false; over there it returns true.
-// TestMain must call EnterOwnRoot first.
-func OwnRoot(t *testing.T) bool {
+// test again over there and returns false; over there it returns true. more are
+// further namespaces of its own, such as syscall.CLONE_NEWNET. TestMain must
+// call EnterOwnRoot first.
+func OwnRoot(t *testing.T, more ...uintptr) bool {
 	t.Helper()
 	if os.Getenv(ownRootFolder) != "" {
 		return true
@@ -43,6 +44,9 @@ func OwnRoot(t *testing.T) bool {
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC,
 		Pdeathsig:  syscall.SIGKILL,
+	}
+	for _, namespace := range more {
+		cmd.SysProcAttr.Cloneflags |= namespace
 	}
 	out, err := cmd.CombinedOutput()
 	t.Logf("in a root of its own:\n%s", out)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -259,7 +260,7 @@ func (a apt) follow(r io.Reader) {
 	for sc := bufio.NewScanner(r); sc.Scan(); {
 		f := strings.SplitN(sc.Text(), ":", 4)
 		if len(f) == 4 && (f[0] == "pmstatus" || f[0] == "dlstatus") {
-			if percent, err := strconv.ParseFloat(f[2], 64); err == nil && f[3] != "" {
+			if percent, err := strconv.ParseFloat(f[2], 64); err == nil && !math.IsNaN(percent) && f[3] != "" {
 				a.env.Progress(min(max(percent/100, 0), 1), f[3])
 			}
 		}

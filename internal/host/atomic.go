@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -20,10 +21,22 @@ func writeAtomic(path string, content []byte, mode fs.FileMode, uid, gid int) er
 	if err != nil {
 		return explain(err)
 	}
-	if err := replace(f, path, content, mode, uid, gid, (*os.File).Sync); err != nil {
+	return replaceDurably(f, path, mode, uid, gid, bytesTo(content))
+}
+
+// replaceDurably is replace, on the disk when it returns.
+func replaceDurably(f *os.File, path string, mode fs.FileMode, uid, gid int, fill func(*os.File) error) error {
+	if err := replace(f, path, mode, uid, gid, fill, (*os.File).Sync); err != nil {
 		return err
 	}
 	return explain(syncDir(filepath.Dir(path)))
+}
+
+func bytesTo(content []byte) func(*os.File) error {
+	return func(f *os.File) error {
+		_, err := f.Write(content)
+		return err
+	}
 }
 
 // writeUnsynced writes content beside path and renames it over path. A crash of
@@ -35,11 +48,11 @@ func writeUnsynced(path string, content []byte, mode fs.FileMode) error {
 	}
 	// A name of its own: two daemons may tell of one process at the same time,
 	// one that ends it and one that sees it end.
-	return replace(f, path, content, mode, -1, -1, func(*os.File) error { return nil })
+	return replace(f, path, mode, -1, -1, bytesTo(content), func(*os.File) error { return nil })
 }
 
 // replace fills f and renames it over path; f goes if that fails.
-func replace(f *os.File, path string, content []byte, mode fs.FileMode, uid, gid int, sync func(*os.File) error) (err error) {
+func replace(f *os.File, path string, mode fs.FileMode, uid, gid int, fill, sync func(*os.File) error) (err error) {
 	defer func() {
 		if err != nil {
 			f.Close()
@@ -47,7 +60,7 @@ func replace(f *os.File, path string, content []byte, mode fs.FileMode, uid, gid
 			err = explain(err)
 		}
 	}()
-	if _, err := f.Write(content); err != nil {
+	if err := fill(f); err != nil {
 		return err
 	}
 	if uid >= 0 || gid >= 0 {
@@ -85,7 +98,7 @@ func createBeside(path string) (*os.File, error) {
 	if err := os.Remove(name); err != nil && !absent(err) {
 		return nil, err
 	}
-	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	return os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 }
 
 func syncDir(dir string) error {
@@ -135,4 +148,21 @@ func absent(err error) bool {
 // WriteFileFor is WriteFile for a file that belongs to somebody else.
 func WriteFileFor(path string, content []byte, mode fs.FileMode, uid, gid int) error {
 	return writeAtomic(path, content, mode, uid, gid)
+}
+
+// CopyFile is WriteFile with the content of another file.
+func CopyFile(from, to string, mode fs.FileMode) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return explain(err)
+	}
+	defer in.Close()
+	f, err := createBeside(to)
+	if err != nil {
+		return explain(err)
+	}
+	return replaceDurably(f, to, mode, -1, -1, func(f *os.File) error {
+		_, err := io.Copy(f, in)
+		return err
+	})
 }

@@ -3,6 +3,7 @@ package host
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -16,8 +17,8 @@ const claimsFile = "/var/lib/aloft-packages.json"
 
 type claims map[string][]string
 
-func readClaims() (claims, error) {
-	b, err := os.ReadFile(claimsFile)
+func readClaims(file string) (claims, error) {
+	b, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return claims{}, nil
 	}
@@ -25,11 +26,17 @@ func readClaims() (claims, error) {
 	if err == nil {
 		err = json.Unmarshal(b, &c)
 	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if c == nil { // the file says null
+		c = claims{}
+	}
 	maps.DeleteFunc(c, func(workDir string, _ []string) bool {
 		_, err := os.Stat(workDir)
 		return errors.Is(err, fs.ErrNotExist)
 	})
-	return c, err
+	return c, nil
 }
 
 func (c claims) write() error {
@@ -59,7 +66,7 @@ func (c claims) others(workDir string) []string {
 func (p *Packages) claim(workDir string, names []string) ([]string, error) {
 	p.claims.Lock()
 	defer p.claims.Unlock()
-	c, err := readClaims()
+	c, err := readClaims(claimsFile)
 	if err != nil {
 		return nil, err
 	}

@@ -114,7 +114,7 @@ func (k Kept) read() (*original, error) {
 	}
 	var o original
 	if err := json.Unmarshal(b, &o); err != nil {
-		return nil, fmt.Errorf("record of %s: %w", k.Path, err)
+		return nil, fmt.Errorf("record %s of %s: %w", k.record(), k.Path, err)
 	}
 	return &o, nil
 }
@@ -217,6 +217,25 @@ func (k Kept) Put(content []byte, o Owned) (changed bool, err error) {
 		return false, fmt.Errorf("write %s: %w", k.Path, err)
 	}
 	return true, nil
+}
+
+// Fill gives the file the content that fill writes, whatever it had before.
+func (k Kept) Fill(o Owned, fill func(*os.File) error) error {
+	if err := k.claim(); err != nil {
+		return err
+	}
+	uid, gid, err := o.ids()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(k.Path), 0o755); err != nil {
+		return explain(err)
+	}
+	f, err := createBeside(k.Path)
+	if err != nil {
+		return explain(err)
+	}
+	return replaceDurably(f, k.Path, o.Mode, uid, gid, fill)
 }
 
 // CheckDigest returns nil if the file has this content, owner and mode.
@@ -355,6 +374,23 @@ func (s Shipped) Fetch(ctx context.Context, env component.Environment) ([]byte, 
 		return nil, fmt.Errorf("source %s: its content has digest %s, want %s", s.Path, got, s.Digest)
 	}
 	return b, nil
+}
+
+// To copies the shipped content to the file w and checks it against its digest.
+func (s Shipped) To(ctx context.Context, w *os.File, env component.Environment) error {
+	r, err := env.Source(ctx, s.Digest)
+	if err != nil {
+		return fmt.Errorf("source %s: %w", s.Path, err)
+	}
+	defer r.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(w, sum), r); err != nil {
+		return fmt.Errorf("source %s: %w", s.Path, err)
+	}
+	if got := "sha256:" + hex.EncodeToString(sum.Sum(nil)); got != s.Digest {
+		return fmt.Errorf("source %s: its content has digest %s, want %s", s.Path, got, s.Digest)
+	}
+	return nil
 }
 
 // Digest returns the digest of content, in the form sources are named by.

@@ -33,7 +33,8 @@ type folderRecord struct {
 const folderFile = "folder.json"
 
 func readFolderRecord(workDir string) (*folderRecord, error) {
-	b, err := os.ReadFile(filepath.Join(workDir, folderFile))
+	path := filepath.Join(workDir, folderFile)
+	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -42,7 +43,7 @@ func readFolderRecord(workDir string) (*folderRecord, error) {
 	}
 	var r folderRecord
 	if err := json.Unmarshal(b, &r); err != nil {
-		return nil, fmt.Errorf("record of a folder: %w", err)
+		return nil, fmt.Errorf("record of a folder %s: %w", path, err)
 	}
 	return &r, nil
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -49,9 +50,20 @@ func (j *job) adopt(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	j.record = *rec
-	switch c, ok := rec.hold(); {
-	case rec.Phase == phaseEnded:
+	if rec.Phase == phaseEnded {
 		return false, nil
+	}
+	c, ok := rec.hold()
+	if !ok {
+		if c, ok = j.found(); ok {
+			j.record.Phase, j.record.Pid, j.record.Start = phaseRunning, c.pid, c.start
+			if err := j.record.write(j.folder); err != nil {
+				c.release()
+				return false, err
+			}
+		}
+	}
+	switch {
 	case ok && rec.Spec == j.spec.digest():
 		j.child = c
 		if err := j.limit(); err != nil {
@@ -63,6 +75,26 @@ func (j *job) adopt(ctx context.Context) (bool, error) {
 		c.release()
 	}
 	return false, j.stop(ctx)
+}
+
+// found takes hold of the process that a daemon made and died before it wrote
+// down its pid: the one that bears the mark and leads a session. Where that is
+// not sure there is none, and what bears the mark is ended.
+func (j *job) found() (*child, bool) {
+	boot, err := bootID()
+	if err != nil || j.record.Phase != phaseStarting || j.record.Boot != boot || j.record.Spec != j.spec.digest() {
+		return nil, false
+	}
+	var leaders []procStat
+	for _, st := range (family{mark: familyOf(j.folder).mark}).members() {
+		if st.session == st.pid && !launch.Waits(st.pid) {
+			leaders = append(leaders, st)
+		}
+	}
+	if len(leaders) != 1 {
+		return nil, false
+	}
+	return hold(leaders[0].pid, leaders[0].start)
 }
 
 // begin makes the process. The record comes first: were this daemon to die
@@ -283,6 +315,11 @@ type watch struct {
 	ctx    context.Context // ends with the watch; stored because Run, which starts it, is elsewhere
 	cancel context.CancelFunc
 	done   chan struct{}
+
+	// Run alone uses these two.
+	written  int64       // size of its output when it was last looked at
+	marks    int         // how often it was noted since it is watched
+	reviving atomic.Bool // the process has ended, and is started anew
 }
 
 // supervise answers the ends of a process by the restart policy, until the
@@ -295,7 +332,10 @@ func (p *Processes) supervise(w *watch) {
 			return
 		}
 		what := fmt.Sprintf("%s (pid %d) %s", w.spec.Command[0], w.child.pid, e)
-		if !p.revive(w, e, what) {
+		w.reviving.Store(true)
+		revived := p.revive(w, e, what)
+		w.reviving.Store(false)
+		if !revived {
 			return
 		}
 		w.Restarted(w.running(), what)
@@ -315,7 +355,7 @@ func (p *Processes) revive(w *watch, e exit, what string) bool {
 			w.Ended(component.Record{Type: end, Description: description, Cause: what, Output: output, Time: now})
 			return false
 		}
-		if sleep(w.ctx, p.pause(len(w.record.Restarts))) != nil {
+		if Sleep(w.ctx, p.pause(len(w.record.Restarts))) != nil {
 			return false
 		}
 		w.record.Restarts = append(w.record.Restarts, time.Now())

@@ -34,7 +34,7 @@ func TestOutputDoesNotFollowALinkOrWaitForAReader(t *testing.T) {
 			f.Close()
 			t.Errorf("%s is taken for an output file", path)
 		}
-		if err := rotate(path, 1); err == nil {
+		if err := rotate(t.TempDir(), path, 1); err == nil {
 			t.Errorf("%s is rotated", path)
 		}
 		if lines := tail(path, 0); lines != nil {

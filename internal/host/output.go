@@ -6,16 +6,22 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"aloft/component"
+	"aloft/internal/stamp"
 )
 
 // OutputFile is where a process's output goes in its work folder when the
 // description names no file.
 const OutputFile = "output.log"
+
+// TimesFile is where a component's work folder says when its output, wherever
+// that goes, was written: marks of package stamp.
+const TimesFile = "output.times"
 
 // Output is kept as three files of 10 MB. The process holds the first one open
 // itself, so it must stay the same file: rotation copies it and then truncates
@@ -105,8 +111,9 @@ func tail(path string, offset int64) []string {
 	return lines[max(0, len(lines)-tailLines):]
 }
 
-// rotate copies a file that has grown too large beside itself and empties it.
-func rotate(path string, limit int64) error {
+// rotate copies a file that has grown too large beside itself and empties it,
+// and lets the marks of folder follow.
+func rotate(folder, path string, limit int64) error {
 	f, err := openOwn(path, os.O_RDWR)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -128,14 +135,25 @@ func rotate(path string, limit int64) error {
 	if err := copyFile(f, path+".1", st.Mode().Perm()); err != nil {
 		return err
 	}
-	return f.Truncate(0)
+	return errors.Join(f.Truncate(0), stamp.Rotate(filepath.Join(folder, TimesFile), rotateTo))
+}
+
+// stampOutput notes when the output of folder was written last.
+func stampOutput(folder string, output fs.FileInfo) error {
+	return stamp.Append(filepath.Join(folder, TimesFile), stamp.Mark{At: output.ModTime(), Size: output.Size()})
 }
 
 // RemoveOutput deletes an output file and what was rotated from it.
 func RemoveOutput(path string) error {
+	files := []string{path}
+	if filepath.Base(path) == OutputFile {
+		files = append(files, filepath.Join(filepath.Dir(path), TimesFile))
+	}
 	var errs []error
-	for _, p := range []string{path, path + ".1", path + ".2"} {
-		errs = append(errs, RemoveFile(p))
+	for _, file := range files {
+		for n := range rotateTo + 1 {
+			errs = append(errs, RemoveFile(stamp.Name(file, n)))
+		}
 	}
 	return errors.Join(errs...)
 }

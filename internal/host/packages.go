@@ -56,14 +56,18 @@ type installRecord struct {
 
 func readInstallRecord(workDir string) (installRecord, error) {
 	var r installRecord
-	b, err := os.ReadFile(filepath.Join(workDir, installedFile))
+	path := filepath.Join(workDir, installedFile)
+	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, nil
 	}
-	if err == nil {
-		err = json.Unmarshal(b, &r)
+	if err != nil {
+		return r, err
 	}
-	return r, err
+	if err := json.Unmarshal(b, &r); err != nil {
+		return installRecord{}, fmt.Errorf("record of packages %s: %w", path, err)
+	}
+	return r, nil
 }
 
 func (r installRecord) write(workDir string) error {

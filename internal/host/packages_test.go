@@ -47,7 +47,7 @@ func TestPackagesAreLookedAtOneOperationAtATime(t *testing.T) {
 	if err := p.Remove(ctx, w.WorkDir, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("remove: %v", err)
 	}
-	if c, err := readClaims(); err != nil || c[w.WorkDir] != nil {
+	if c, err := readClaims(claimsFile); err != nil || c[w.WorkDir] != nil {
 		t.Errorf("claimed meanwhile: %v, %v", c, err)
 	}
 }

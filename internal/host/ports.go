@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -47,7 +48,13 @@ func HolderOf(address string, port int) (PortHolder, bool) {
 	}
 	want = want.Unmap()
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		for _, s := range listeners(table) {
+		f, err := os.Open(table)
+		if err != nil {
+			continue // a kernel without IPv6 has none of it
+		}
+		found := listeners(f)
+		f.Close()
+		for _, s := range found {
 			at := s.at.Addr().Unmap()
 			if int(s.at.Port()) != port || at != want && !at.IsUnspecified() && !want.IsUnspecified() {
 				continue
@@ -67,15 +74,9 @@ type listener struct {
 	inode string
 }
 
-// listeners reads the listening sockets of a table of /proc/net.
-func listeners(table string) []listener {
-	f, err := os.Open(table)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	var found []listener
-	for sc := bufio.NewScanner(f); sc.Scan(); {
+// listeners reads the listening sockets of a table of /proc/net/tcp or tcp6.
+func listeners(table io.Reader) (found []listener) {
+	for sc := bufio.NewScanner(table); sc.Scan(); {
 		fields := strings.Fields(sc.Text())
 		if len(fields) < 10 || fields[3] != "0A" {
 			continue

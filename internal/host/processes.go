@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -60,15 +63,23 @@ func NewProcesses(log *slog.Logger) *Processes {
 	}
 }
 
-// rotateEvery is how often the sizes of output files are looked at.
-const rotateEvery = 10 * time.Second
+// lookEvery is how often the sizes of output files are looked at: lines of
+// several are told apart in time by no less.
+const lookEvery = time.Second
+
+// A process that writes little at a time has this many times noted, and then one
+// for so many bytes: they take no more room than its output.
+const (
+	manyMarks = 50_000
+	coarse    = 4 << 10
+)
 
 // Run watches over processes until ctx ends and then leaves them running.
 func (p *Processes) Run(ctx context.Context) error {
 	defer close(p.stopped)
 	var watching sync.WaitGroup
 	defer watching.Wait()
-	tick := time.NewTicker(rotateEvery)
+	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -79,25 +90,57 @@ func (p *Processes) Run(ctx context.Context) error {
 				p.supervise(w)
 			})
 		case <-tick.C:
-			p.rotateAll()
+			p.look()
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-func (p *Processes) rotateAll() {
+// look notes when processes have written, and rotates what they write.
+func (p *Processes) look() {
 	p.mu.Lock()
-	var outputs []string
-	for _, w := range p.watched {
-		outputs = append(outputs, w.spec.Output)
-	}
+	folders := slices.Collect(maps.Keys(p.watched))
 	p.mu.Unlock()
-	for _, path := range outputs {
-		if err := rotate(path, rotateAt); err != nil {
+	for _, folder := range folders {
+		path, grown, err := p.lookAt(folder)
+		if err == nil && grown {
+			err = rotate(folder, path, rotateAt)
+		}
+		if err != nil {
 			p.log.Warn("output not rotated", "file", path, "error", err)
 		}
 	}
+}
+
+// lookAt notes whether the process of folder has written; grown says that it
+// should be rotated.
+func (p *Processes) lookAt(folder string) (path string, grown bool, err error) {
+	p.mu.Lock()
+	w := p.watched[folder]
+	p.mu.Unlock()
+	if w == nil {
+		return "", false, nil
+	}
+	path = w.spec.Output
+	st, err := os.Lstat(path) // may take long, where it is on a network
+	if err != nil || !st.Mode().IsRegular() || st.Size() == w.written {
+		return "", false, nil // it was removed, or is not ours to read, or nothing is new
+	}
+	p.mu.Lock() // so that nobody removes the folder meanwhile
+	defer p.mu.Unlock()
+	if p.watched[folder] != w {
+		return "", false, nil
+	}
+	switch grew := st.Size() - w.written; {
+	case grew < 0: // somebody else cuts it: what was noted is of what is gone
+		err = RemoveFile(filepath.Join(folder, TimesFile))
+	case w.marks > manyMarks && grew < coarse:
+		return path, false, nil
+	}
+	w.written = st.Size()
+	w.marks++
+	return path, st.Size() > rotateAt, errors.Join(err, stampOutput(folder, st))
 }
 
 // Start makes the process of folder run as spec says and returns when it is
@@ -138,12 +181,22 @@ func (p *Processes) Replace(ctx context.Context, folder string, old, next Prepar
 	if err == nil {
 		return r, nil
 	}
-	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 4*time.Second)
+	back, cancel := Outlive(ctx, 4*time.Second)
 	defer cancel()
 	if _, backErr := p.startPrepared(back, folder, old, watcher); backErr != nil {
 		err = errors.Join(err, fmt.Errorf("back to what it was: %w", backErr))
 	}
 	return Running{}, err
+}
+
+// Outlive returns a context that ends so long after ctx does.
+func Outlive(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		_ = Sleep(out, grace)
+		cancel()
+	})
+	return out, func() { stop(); cancel() }
 }
 
 // Prepared is a process with what has to be in place before it starts.
@@ -194,6 +247,19 @@ func (p *Processes) Alive(folder string) error {
 	}
 	c.release()
 	return nil
+}
+
+// Ping returns nil if the process of folder runs, and
+// component.ErrNoEnd while it is started anew: until it is ready it does not
+// answer.
+func (p *Processes) Ping(folder string) error {
+	p.mu.Lock()
+	w := p.watched[folder]
+	p.mu.Unlock()
+	if w != nil && w.reviving.Load() {
+		return fmt.Errorf("the process is being restarted: %w", component.ErrNoEnd)
+	}
+	return p.Alive(folder)
 }
 
 // Pid returns the process of folder, or 0 if none runs.

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"aloft/component"
+	"aloft/internal/stamp"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -124,28 +126,57 @@ func TestProcessWithAnotherSpecIsReplaced(t *testing.T) {
 }
 
 // The daemon may die between making a process and recording its pid.
-func TestProcessMadeJustBeforeACrashIsNotDoubled(t *testing.T) {
-	folder := t.TempDir()
-	_, w := newEvents()
-	first := newDaemon(t)
-	start(t, first, folder, shell("exec sleep 100"), w)
-	first.quit()
-	rec, err := readRecord(folder)
-	if err != nil {
-		t.Fatal(err)
+func TestProcessMadeJustBeforeACrashIsFoundAndNotBegunTwice(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		script string // that the next daemon wants
+		kept   bool
+	}{
+		{"the same", "echo begun >> effects; exec sleep 100", true},
+		{"another by now", "echo begun >> effects; exec sleep 101", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			folder := t.TempDir()
+			_, w := newEvents()
+			wanted := func(script string) Spec {
+				s := shell(untilTold + script)
+				s.Dir = folder
+				return s
+			}
+			first := newDaemon(t)
+			start(t, first, folder, wanted("echo begun >> effects; exec sleep 100"), w)
+			first.quit()
+			rec, err := readRecord(folder)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lost := rec.Pid
+			rec.Phase, rec.Pid, rec.Start, rec.Ready = phaseStarting, 0, 0, false
+			if err := rec.write(folder); err != nil {
+				t.Fatal(err)
+			}
+			second := newDaemon(t)
+			r := start(t, second, folder, wanted(tt.script), w)
+			if kept := r.Pid == lost; kept != tt.kept || r.Adopted != tt.kept {
+				t.Errorf("%+v after pid %d: kept %t, want %t", r, lost, kept, tt.kept)
+			}
+			tell(t, folder)
+			effects := filepath.Join(folder, "effects")
+			for { // until the one that is there has begun
+				if text, _ := os.ReadFile(effects); len(text) > 0 {
+					break
+				}
+				time.Sleep(time.Millisecond)
+			}
+			if text, err := os.ReadFile(effects); err != nil || string(text) != "begun\n" {
+				t.Errorf("%q, %v: want one beginning", text, err)
+			}
+			if err := second.Stop(t.Context(), folder, 0, 0); err != nil {
+				t.Error(err)
+			}
+			noneLeft(t, folder)
+		})
 	}
-	lost := rec.Pid
-	rec.Phase, rec.Pid, rec.Start = phaseStarting, 0, 0
-	if err := rec.write(folder); err != nil {
-		t.Fatal(err)
-	}
-	second := newDaemon(t)
-	r := start(t, second, folder, shell("exec sleep 100"), w)
-	if n := len(familyOf(folder).members()); n != 1 || r.Pid == lost {
-		t.Errorf("%d processes, pid %d after %d: want only a new one", n, r.Pid, lost)
-	}
-	second.Stop(t.Context(), folder, 0, 0)
-	noneLeft(t, folder)
 }
 
 func TestProcessIsRestartedByPolicy(t *testing.T) {
@@ -370,7 +401,8 @@ func TestProcessRunsWithItsEnvironmentUserAndFolder(t *testing.T) {
 }
 
 func TestOutputIsRotatedUnderTheProcess(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "out")
+	folder := t.TempDir()
+	path := filepath.Join(folder, OutputFile)
 	f, err := openOutput(path, User{UID: os.Getuid(), GID: os.Getgid()})
 	if err != nil {
 		t.Fatal(err)
@@ -378,8 +410,15 @@ func TestOutputIsRotatedUnderTheProcess(t *testing.T) {
 	defer f.Close()
 	for n := range 4 {
 		fmt.Fprintf(f, "generation %d\n", n)
-		if err := rotate(path, 5); err != nil {
+		st, err := f.Stat()
+		if err != nil {
 			t.Fatal(err)
+		}
+		if err := errors.Join(stampOutput(folder, st), rotate(folder, path, 5)); err != nil {
+			t.Fatal(err)
+		}
+		if marks, err := stamp.Read(filepath.Join(folder, TimesFile) + ".1"); err != nil || !marks.At(1).Equal(st.ModTime().Truncate(time.Millisecond)) {
+			t.Errorf("times: %v, %v", marks, err)
 		}
 	}
 	fmt.Fprintln(f, "now")
@@ -390,6 +429,12 @@ func TestOutputIsRotatedUnderTheProcess(t *testing.T) {
 	}
 	if _, err := os.Stat(path + ".3"); err == nil {
 		t.Error("a fourth file is kept")
+	}
+	if err := RemoveOutput(path); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }
 

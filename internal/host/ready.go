@@ -35,7 +35,7 @@ func (r Ready) none() bool {
 // when ctx ends. since is where the process's output begins.
 func (r Ready) await(ctx context.Context, s *Spec, output string, since int64) error {
 	if r.none() {
-		return sleep(ctx, aliveFor)
+		return Sleep(ctx, aliveFor)
 	}
 	pause := readyInterval
 	var lacks error
@@ -47,7 +47,7 @@ func (r Ready) await(ctx context.Context, s *Spec, output string, since int64) e
 		if ctx.Err() == nil || lacks == nil { // one that ctx cut off says nothing
 			lacks = err
 		}
-		if sleep(ctx, pause) != nil {
+		if Sleep(ctx, pause) != nil {
 			return lacks
 		}
 		pause = min(pause*5/4, 500*time.Millisecond)
@@ -141,7 +141,8 @@ func (s *Spec) probe(ctx context.Context, command []string) error {
 	return nil
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+// Sleep returns nil after d, or why ctx ended before.
+func Sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

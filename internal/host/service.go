@@ -5,10 +5,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"aloft/component"
@@ -24,12 +27,18 @@ func ServiceName(c *component.Call) string {
 
 var unplain = regexp.MustCompile(`[^A-Za-z0-9]+`)
 
-// Test runs a program that checks something, such as a configuration file. Its
-// output is in the error.
-func Test(ctx context.Context, command ...string) error {
+// Command runs a program of the machine to its end, without a shell. Its output
+// is in the error.
+func Command(ctx context.Context, command ...string) error {
+	_, err := Output(ctx, command...)
+	return err
+}
+
+// Output is Command, and returns all that the program said, also if it failed.
+func Output(ctx context.Context, command ...string) (string, error) {
 	path, err := FindProgram(command, "/", DefaultPath)
 	if err != nil {
-		return err
+		return "", err
 	}
 	cmd := exec.CommandContext(ctx, path, command[1:]...)
 	cmd.Env = []string{"PATH=" + DefaultPath, "LC_ALL=C"}
@@ -37,12 +46,12 @@ func Test(ctx context.Context, command ...string) error {
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-		return &component.Failure{
+		return string(out), &component.Failure{
 			Err:    fmt.Errorf("%s: %w: %s", strings.Join(command, " "), err, lines[0]),
 			Output: lines[max(0, len(lines)-tailLines):],
 		}
 	}
-	return nil
+	return string(out), nil
 }
 
 // Children returns the processes that the process of folder has started
@@ -63,6 +72,56 @@ func (p *Processes) Children(folder string) (map[int]string, error) {
 	return children, nil
 }
 
+// Held is a process that others look after, by a handle that cannot come to
+// mean another one.
+type Held struct{ *child }
+
+// Hold takes hold of the process pid; false if it has ended.
+func Hold(pid int) (Held, bool) {
+	c, err := grasp(pid)
+	if err != nil {
+		return Held{}, false
+	}
+	if c.dead() {
+		c.release()
+		return Held{}, false
+	}
+	return Held{c}, true
+}
+
+// Release lets go of the process.
+func (h Held) Release() { h.release() }
+
+// End waits for the end of a process that was told to end, and kills it if that
+// does not come within patience.
+func (h Held) End(ctx context.Context, patience time.Duration) error {
+	patient, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if _, err := h.wait(patient); err == nil || ctx.Err() != nil {
+		return err
+	}
+	if err := h.signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	_, err := h.wait(ctx)
+	return err
+}
+
+// URI returns the address of what a server has at a port, "" where the port is 0.
+func URI(scheme, address string, port int) string {
+	switch {
+	case port == 0:
+		return ""
+	case scheme == "http" && port == 80 || scheme == "https" && port == 443:
+		if strings.Contains(address, ":") {
+			address = "[" + address + "]"
+		}
+	default:
+		address = net.JoinHostPort(address, strconv.Itoa(port))
+	}
+	return scheme + "://" + address + "/"
+}
+
 // AwaitPorts waits until all addresses ("host:port") accept connections.
 func AwaitPorts(ctx context.Context, addresses []string) error {
 	for _, a := range addresses {
@@ -71,7 +130,7 @@ func AwaitPorts(ctx context.Context, addresses []string) error {
 			if err == nil {
 				break
 			}
-			if sleep(ctx, readyInterval) != nil {
+			if Sleep(ctx, readyInterval) != nil {
 				return err
 			}
 		}

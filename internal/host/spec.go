@@ -25,10 +25,13 @@ import (
 type Spec struct {
 	Command []string // program and arguments; no shell
 	User    string   // "": the daemon's
-	Dir     string   // "": the work folder
-	Env     map[string]string
-	Output  string // "": OutputFile in the work folder
-	Ready   Ready
+	// LowPorts lets a user other than root listen below 1024. Limits cannot be
+	// given with it.
+	LowPorts bool
+	Dir      string // "": the work folder
+	Env      map[string]string
+	Output   string // "": OutputFile in the work folder
+	Ready    Ready
 
 	StopSignal  syscall.Signal // 0: SIGTERM
 	StopTimeout time.Duration  // 0: 10 s
@@ -127,6 +130,7 @@ type program struct {
 	path string
 	user User
 	cred *syscall.Credential
+	caps []uintptr // rights of root that the user keeps
 	env  []string
 }
 
@@ -138,6 +142,12 @@ func (s *Spec) program(command []string) (program, error) {
 	l := program{user: u}
 	if l.cred, err = u.credential(); err != nil {
 		return program{}, err
+	}
+	if s.LowPorts && l.cred != nil {
+		if len(s.Limits) > 0 {
+			return program{}, errors.New("a process with limits cannot have ports below 1024")
+		}
+		l.caps = []uintptr{unix.CAP_NET_BIND_SERVICE}
 	}
 	env := map[string]string{
 		"PATH": DefaultPath, "HOME": u.Home, "USER": u.Name, "LOGNAME": u.Name, "LANG": "C.UTF-8", "PWD": s.Dir,
@@ -158,7 +168,7 @@ func (s *Spec) program(command []string) (program, error) {
 }
 
 func (l program) attr() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setsid: true, Credential: l.cred}
+	return &syscall.SysProcAttr{Setsid: true, Credential: l.cred, AmbientCaps: l.caps}
 }
 
 // FindProgram returns the file that command[0] names: itself if it is a path

@@ -145,6 +145,23 @@ func CheckEnv(attrs *value.Component, name string) []component.Problem {
 	return problems
 }
 
+// CheckNoSecret finds secrets in attributes that every user of the machine can
+// see: a process's arguments and environment.
+func CheckNoSecret(attrs *value.Component, names ...string) (problems []component.Problem) {
+	for _, name := range names {
+		v, _ := attrs.Get(name)
+		_, _ = value.ReplaceSecrets(v, func(s value.Secret) (value.Value, error) {
+			problems = append(problems, component.Problem{
+				Attr: name, Expected: "no secret", Found: "secret " + s.Name,
+				Message: "what is in " + name + " is seen by others on the machine, and secret " + s.Name + " would be",
+				Remedy:  "write it to a file that only the program's user can read (a File with mode \"0600\"), and tell the program the file's name",
+			})
+			return s.Value(), nil
+		})
+	}
+	return problems
+}
+
 // CheckMode finds a mode that is not one.
 func CheckMode(attrs *value.Component, name string) []component.Problem {
 	v, _ := attrs.Get(name)

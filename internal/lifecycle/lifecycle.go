@@ -115,7 +115,16 @@ func seconds(attrs *value.Component, name string) (time.Duration, bool) {
 // left alone and the operation counts as failed. A panic of the manager is its
 // error.
 func Do(ctx context.Context, m component.Manager, action plan.Action, call *component.Call, limit time.Duration) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%s took longer than its limit of %s", action, limit))
+	return bounded(ctx, m, operation(m, action), call, string(action), limit)
+}
+
+// Ping asks the manager whether its component lives, in the same way.
+func Ping(ctx context.Context, m component.Manager, call *component.Call, limit time.Duration) error {
+	return bounded(ctx, m, m.Ping, call, "ping", limit)
+}
+
+func bounded(ctx context.Context, m component.Manager, operation func(context.Context, *component.Call) error, call *component.Call, what string, limit time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%s took longer than its limit of %s", what, limit))
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
@@ -124,7 +133,7 @@ func Do(ctx context.Context, m component.Manager, action plan.Action, call *comp
 				done <- fmt.Errorf("the manager of %s crashed: %v\n%s", m.Class().Name, p, debug.Stack())
 			}
 		}()
-		done <- operation(m, action)(ctx, call)
+		done <- operation(ctx, call)
 	}()
 	select {
 	case err := <-done:
@@ -141,10 +150,14 @@ func Do(ctx context.Context, m component.Manager, action plan.Action, call *comp
 	}
 }
 
-// explain replaces the bare news that a context ended by why it did.
+// explain replaces the bare news that a context ended by why it did. What a ping
+// says of the component stays.
 func explain(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
 		if cause := context.Cause(ctx); cause != ctx.Err() {
+			if errors.Is(err, component.ErrNoEnd) {
+				cause = fmt.Errorf("%w: %w", cause, component.ErrNoEnd)
+			}
 			if f := new(component.Failure); errors.As(err, &f) {
 				return &component.Failure{Err: cause, Output: f.Output, Remedy: f.Remedy}
 			}

@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -18,12 +19,14 @@ import (
 // scripted is a manager whose deploy does what the test says.
 type scripted struct {
 	component.Keep
-	deploy func(context.Context) error
+	deploy, ping func(context.Context) error
 }
 
 func (scripted) Class() component.Class { return component.Class{Name: "Scripted"} }
 
 func (s scripted) Deploy(ctx context.Context, _ *component.Call) error { return s.deploy(ctx) }
+
+func (s scripted) Ping(ctx context.Context, _ *component.Call) error { return s.ping(ctx) }
 
 func do(t *testing.T, deploy func(context.Context) error, limit time.Duration) (time.Duration, error) {
 	t.Helper()
@@ -43,6 +46,25 @@ func TestStuckOperationIsCancelledAtItsLimit(t *testing.T) {
 		}
 		if output, _ := component.Detail(err); !slices.Equal(output, []string{"unpacking"}) {
 			t.Errorf("the output is lost: %v", output)
+		}
+	})
+}
+
+// TestLV2PingThatTakesTooLongStillSaysThatNothingHasEnded: what fails may be
+// slow, too.
+func TestLV2PingThatTakesTooLongStillSaysThatNothingHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for how, wrap := range map[string]func(error) error{
+			"bare":       func(err error) error { return fmt.Errorf("%w: %w", err, component.ErrNoEnd) },
+			"as failure": func(err error) error { return &component.Failure{Err: fmt.Errorf("%w: %w", err, component.ErrNoEnd)} },
+		} {
+			err := Ping(t.Context(), scripted{ping: func(ctx context.Context) error {
+				<-ctx.Done()
+				return wrap(ctx.Err())
+			}}, &component.Call{}, 10*time.Second)
+			if !errors.Is(err, component.ErrNoEnd) || !strings.Contains(err.Error(), "ping took longer than its limit of 10s") {
+				t.Errorf("%s: %v", how, err)
+			}
 		}
 	})
 }
@@ -72,10 +94,10 @@ func TestOwnErrorIsKeptWhenTheLimitIsNotReached(t *testing.T) {
 	}
 }
 
-// TestOnlyLegalMoves holds runtime.md LC1: what may follow what, besides the
+// TestLC1OnlyLegalMoves holds runtime.md LC1: what may follow what, besides the
 // repetition of what a crash cut off; a restart that did not succeed leaves its
 // component where it stopped, and is followed by a deploy.
-func TestOnlyLegalMoves(t *testing.T) {
+func TestLC1OnlyLegalMoves(t *testing.T) {
 	states := []inventory.State{
 		inventory.Instantiated, inventory.Deploying, inventory.Deployed, inventory.Starting, inventory.Running,
 		inventory.Reconfiguring, inventory.Terminating, inventory.Terminated, inventory.Failed,
@@ -111,8 +133,8 @@ func TestLimitsComeFromDescriptionThenClassThenTheirDefaults(t *testing.T) {
 	}
 }
 
-// TestRestartsPauseLongerAndAreGivenUp holds runtime.md TR3.
-func TestRestartsPauseLongerAndAreGivenUp(t *testing.T) {
+// TestTR3RestartsPauseLongerAndAreGivenUp holds runtime.md TR3.
+func TestTR3RestartsPauseLongerAndAreGivenUp(t *testing.T) {
 	p := Policy{OnEnd: Restart, MaxRestarts: 10, Window: time.Hour}
 	var r Restarts
 	now := time.Unix(0, 0)

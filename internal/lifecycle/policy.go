@@ -10,6 +10,7 @@ const (
 	Share   OnEnd = "share"   // siblings and compound end with the same record
 	Restart OnEnd = "restart" // an abnormal end is answered by terminate, deploy, start
 	Ignore  OnEnd = "ignore"  // the child is removed
+	Course  OnEnd = "course"  // the workflow component that created it decides (WF1)
 )
 
 // Policy is how a compound treats the ends of its children.

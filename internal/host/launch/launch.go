@@ -102,6 +102,12 @@ func (c *Child) Become(r Request) error {
 // Close lets go of the child.
 func (c *Child) Close() { c.conn.Close() }
 
+// Waits reports whether the process is a child that is not the program yet.
+func Waits(pid int) bool {
+	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && string(args) == name+"\x00"
+}
+
 // Set changes the limit of a process, 0 being the calling one, and returns the
 // most that it may be without a right. If root asks, the limit is hard; the
 // program of another user may raise it again up to that most.
@@ -130,18 +136,25 @@ func init() {
 // become never returns.
 func become(conn *os.File) {
 	unix.CloseOnExec(socket)
-	var r Request
-	if err := gob.NewDecoder(conn).Decode(&r); err != nil {
+	// What is sampled now and then would need memory beyond the limits.
+	runtime.MemProfileRate = 0
+	r, err := readRequest(conn)
+	if err != nil {
 		os.Exit(1) // the maker is gone
 	}
 	failed := &Failed{Limit: -1}
-	if err := r.exec(failed); !errors.As(err, &failed.Errno) {
+	if err = r.exec(failed); !errors.As(err, &failed.Errno) {
 		failed.Errno = unix.EINVAL
 	}
 	if err := gob.NewEncoder(conn).Encode(failed); err != nil {
 		fmt.Fprintln(os.Stderr, failed)
 	}
 	os.Exit(1)
+}
+
+func readRequest(from io.Reader) (r Request, err error) {
+	err = gob.NewDecoder(from).Decode(&r)
+	return r, err
 }
 
 // exec returns only if it cannot run the program.
