@@ -34,6 +34,23 @@ const (
 // whatever its state is meanwhile.
 const Restarting = "restarting"
 
+// Isolated is the reason of a component that its own machine has stopped,
+// because its owner has not let it go on within its tenure (runtime.md HL2).
+const Isolated = "isolated: its owner was silent for its tenure"
+
+// Orphaned is the reason of a component that has ended by itself, because
+// nothing was heard for too long of where its parent is processed (runtime.md
+// LV3), until that one answers its end.
+const Orphaned = "orphaned: its parent was not heard of for too long"
+
+// GivenUp begins the reason of a machine that its host cannot start any more. It
+// is still there, and is not destroyed before its owner has seen to what is on it.
+const GivenUp = "given up: "
+
+// Partly is the digest of a component of whose attributes of this digest not
+// all is applied: it is none that a description has.
+func Partly(digest string) string { return "partly " + digest }
+
 // MachineState is the state of a machine as its system sees it.
 type MachineState string
 
@@ -42,6 +59,7 @@ const (
 	MachineCreating   MachineState = "creating"
 	MachineRunning    MachineState = "running"
 	MachineLost       MachineState = "lost"
+	MachineUnknown    MachineState = "unknown"
 	MachineDestroying MachineState = "destroying"
 )
 
@@ -74,7 +92,13 @@ type Component struct {
 	Record   *component.Record
 	Restarts int64
 	Revision int64 // of the last change
+	// Flow is the workflow component in whose course it is created, as its path,
+	// the top as "ROOT"; "": none.
+	Flow string
 }
+
+// IsGivenUp reports whether a machine's host cannot start it any more.
+func (c Component) IsGivenUp() bool { return c.State == Failed && strings.HasPrefix(c.Reason, GivenUp) }
 
 // Machine is one machine of a system.
 type Machine struct {
@@ -84,6 +108,19 @@ type Machine struct {
 	Address  string
 	State    MachineState
 	Since    time.Time
+	Lost     string // why it was given up, and its components are placed again; "": it was not
+	// Renew is why a plan is to replace it, as if its restart were asked for; "":
+	// it is not. It is no row's.
+	Renew string
+	// Data are those that components which have ended have left on it.
+	Data []Data
+}
+
+// Data are what a component that has ended has left on its machine.
+type Data struct {
+	Path      value.Path // of the component
+	Class     string
+	Directory string // "": the component does not say
 }
 
 // System is everything held of one system.
@@ -95,6 +132,9 @@ type System struct {
 	OnFailure  string // keep or undo
 	Components map[value.Path]Component
 	Machines   map[value.Path]Machine
+	// Left are machines, by id, that were given up and placed elsewhere, and are
+	// not known to have ended.
+	Left map[string]Machine
 }
 
 // Ordered returns the components in definition order, the top first.
@@ -119,11 +159,15 @@ func (s *System) Clone() *System {
 	c := *s
 	c.Components = maps.Clone(s.Components)
 	c.Machines = maps.Clone(s.Machines)
+	c.Left = maps.Clone(s.Left)
 	if c.Components == nil {
 		c.Components = map[value.Path]Component{}
 	}
 	if c.Machines == nil {
 		c.Machines = map[value.Path]Machine{}
+	}
+	if c.Left == nil {
+		c.Left = map[string]Machine{}
 	}
 	return &c
 }

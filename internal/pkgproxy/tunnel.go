@@ -129,6 +129,9 @@ func (p *Proxy) reach(ctx context.Context, address string) (net.Conn, error) {
 	return c, nil
 }
 
+// maxAnswer is how many bytes of a proxy's answer to CONNECT are read.
+const maxAnswer = 64 << 10
+
 // ask has a proxy connect c to address.
 func ask(c net.Conn, address string, user *url.Userinfo) error {
 	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: address}, Host: address, Header: http.Header{}}
@@ -141,7 +144,7 @@ func ask(c net.Conn, address string, user *url.Userinfo) error {
 		return err
 	}
 	// The far end of TLS waits for us, so nothing of it can be in the buffer.
-	resp, err := http.ReadResponse(bufio.NewReaderSize(c, 16), req)
+	resp, err := http.ReadResponse(bufio.NewReaderSize(io.LimitReader(c, maxAnswer), 16), req)
 	if err != nil {
 		return err
 	}

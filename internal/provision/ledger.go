@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"aloft/internal/crash"
 	"aloft/provider"
 )
 
@@ -87,7 +88,10 @@ func (e *ledgerError) Error() string { return "ledger: " + e.err.Error() }
 func (e *ledgerError) Unwrap() error { return e.err }
 
 // rows reads and writes entries.
-type rows struct{ ledger Ledger }
+type rows struct {
+	ledger Ledger
+	now    func() time.Time
+}
 
 func (r rows) get(machineID string) (*Entry, error) {
 	row, err := r.ledger.Get(machineID)
@@ -112,14 +116,16 @@ func decode(key string, row []byte) (*Entry, error) {
 }
 
 func (r rows) put(e *Entry) error {
-	e.Schema, e.Changed = schema, time.Now()
+	e.Schema, e.Changed = schema, r.now()
 	row, err := json.Marshal(e)
 	if err != nil {
 		return &ledgerError{err}
 	}
+	crash.Here(fmt.Sprintf("before the row of %s: %s", e.Name, e.State))
 	if err := r.ledger.Put(e.Machine, row); err != nil {
 		return &ledgerError{fmt.Errorf("write machine %s: %w", e.Machine, err)}
 	}
+	crash.Here(fmt.Sprintf("after the row of %s: %s", e.Name, e.State))
 	return nil
 }
 

@@ -57,6 +57,8 @@ type Config struct {
 	Policies map[Task]Policy
 	// Limits are per module; what is not named gets the default of its site.
 	Limits map[string]Limit
+	// Now tells the time that rows are stamped with; nil: package time's.
+	Now func() time.Time
 }
 
 // Provisioner makes and ends resources. Its methods may be called
@@ -81,10 +83,13 @@ func New(cfg Config) (*Provisioner, error) {
 	if cfg.Home == "" {
 		return nil, errors.New("provision: no home id to mark resources with")
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	policies := DefaultPolicies()
 	maps.Copy(policies, cfg.Policies)
 	return &Provisioner{
-		home: cfg.Home, vendors: cfg.Vendors, rows: rows{cfg.Ledger}, log: cfg.Log,
+		home: cfg.Home, vendors: cfg.Vendors, rows: rows{cfg.Ledger, cfg.Now}, log: cfg.Log,
 		policies: policies, limits: cfg.Limits,
 		machines: locks{held: map[string]*turn{}},
 		gates:    map[AccountName]*gate{},
@@ -161,7 +166,7 @@ func (p *Provisioner) intend(w Want) (*Entry, error) {
 		e = &Entry{
 			Machine: w.MachineID, Token: w.Token, Name: w.Name, Spec: w.Proposal, State: Intended,
 			Mark:   provider.Mark{Home: p.home, System: w.System, Path: w.Path, Machine: w.MachineID},
-			Claims: []Claim{{Holder: holder}}, Intended: time.Now(),
+			Claims: []Claim{{Holder: holder}}, Intended: p.rows.now(),
 		}
 		e.Spec.Account = cmp.Or(e.Spec.Account, DefaultAccount)
 		return e, p.rows.put(e)
@@ -262,7 +267,9 @@ func (p *Provisioner) make(ctx context.Context, v *vendor, e *Entry, userData fu
 // adopt looks for what earlier requests with e's token made, records the one
 // to keep and destroys the others. e.Ref stays empty when there is none.
 func (p *Provisioner) adopt(ctx context.Context, v *vendor, e *Entry) (provider.Resource, error) {
-	again := v.caps.NativeTokens && time.Since(e.Intended) <= v.caps.TokenLife
+	// Of a token's life half counts: the clock may have been set meanwhile, by as
+	// much as the other half.
+	again := v.caps.NativeTokens && p.rows.now().Sub(e.Intended).Abs() <= v.caps.TokenLife/2
 	if !again {
 		// Only a list that is old enough tells that there is none, or more
 		// than one. With native tokens asking again is harmless.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -293,7 +294,7 @@ func agrees(t *testing.T, p *provision.Provisioner, cloud *sim.Cloud, inUse int)
 	if err := p.Resume(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	rep, err := p.Sweep(t.Context(), "", false)
+	rep, err := p.Sweep(t.Context(), "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,40 +309,111 @@ func agrees(t *testing.T, p *provision.Provisioner, cloud *sim.Cloud, inUse int)
 	}
 }
 
-func TestSweepReportsStrangersAndRemovesThemOnlyWhenTold(t *testing.T) {
+func TestSweepReportsStrangersAndTheirFateIsAsJudged(t *testing.T) {
+	always := func(fate provision.Fate) provision.Judge {
+		return func(context.Context, provision.Stray) (provision.Fate, error) { return fate, nil }
+	}
+	for _, tt := range []struct {
+		judge provision.Judge
+		fate  provision.Fate
+		left  []string // machines at the provider
+		again int      // strays of the next sweep
+		inUse int
+	}{
+		{nil, provision.Kept, []string{"machine-1", "machine-2"}, 1, 1},
+		{always(provision.Kept), provision.Kept, []string{"machine-1", "machine-2"}, 1, 1},
+		{provision.RemoveAll, provision.Removed, []string{"machine-1"}, 0, 1},
+		{always(provision.Adopted), provision.Adopted, []string{"machine-1", "machine-2"}, 0, 2},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			cloud := sim.NewCloud(sim.Config{})
+			p := open(t, &provision.Memory{}, cloud.Driver())
+			if _, err := p.Acquire(t.Context(), want(1)); err != nil {
+				t.Fatal(err)
+			}
+			// Another process with this home's id, whose ledger is lost.
+			lost := open(t, &provision.Memory{}, cloud.Driver())
+			if _, err := lost.Acquire(t.Context(), want(2)); err != nil {
+				t.Fatal(err)
+			}
+			rep, err := p.Sweep(t.Context(), "", tt.judge)
+			if err != nil || len(rep.Strays) != 1 || rep.Strays[0].Fate != tt.fate || rep.Strays[0].Mark.Machine != "machine-2" {
+				t.Fatalf("strays %+v, %v; want machine-2 %s", rep.Strays, err, tt.fate)
+			}
+			rep, err = p.Sweep(t.Context(), "", nil)
+			if err != nil || len(rep.Strays) != tt.again || rep.InUse != tt.inUse || len(rep.Missing) > 0 {
+				t.Errorf("then %+v, %v", rep, err)
+			}
+			var left []string
+			for _, r := range cloud.Resources() {
+				left = append(left, r.Mark.Machine)
+			}
+			if slices.Sort(left); !slices.Equal(left, tt.left) {
+				t.Errorf("left: %v, want %v", left, tt.left)
+			}
+			if tt.fate != provision.Adopted {
+				return
+			}
+			// It is a machine like any other: found by its token, and ended.
+			w := want(2)
+			if r, err := p.Acquire(t.Context(), w); err != nil || len(cloud.Resources()) != 2 {
+				t.Errorf("acquired %+v, %v", r, err)
+			}
+			if err := p.Release(t.Context(), w.MachineID, holder(w)); err != nil || len(cloud.Resources()) != 1 {
+				t.Errorf("release: %v; left %+v", err, cloud.Resources())
+			}
+		})
+	}
+}
+
+func TestRowsWhoseMachineIsGoneAreReportedAndCanBeAbandoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud := sim.NewCloud(sim.Config{})
 		p := open(t, &provision.Memory{}, cloud.Driver())
-		if _, err := p.Acquire(t.Context(), want(1)); err != nil {
+		r, err := p.Acquire(t.Context(), want(1))
+		if err != nil {
 			t.Fatal(err)
 		}
-		// Another process with this home's id, whose ledger is lost.
+		if err := cloud.Lose(r.Ref); err != nil {
+			t.Fatal(err)
+		}
+		rep, err := p.Sweep(t.Context(), "", nil)
+		if err != nil || len(rep.Missing) != 1 || rep.InUse != 1 {
+			t.Errorf("%+v, %v; want machine-1 missing", rep, err)
+		}
+		for range 2 { // and again after a crash
+			if err := p.Abandon(t.Context(), "machine-1", "nobody has it"); err != nil {
+				t.Error(err)
+			}
+		}
+		rep, err = p.Sweep(t.Context(), "", nil)
+		if e, _, _ := p.Entry("machine-1"); err != nil || len(rep.Missing) != 0 || rep.Destroyed != 1 || e.Reason != "nobody has it" {
+			t.Errorf("%+v, %v, row %+v; want it destroyed", rep, err, e)
+		}
+	})
+}
+
+// What was asked for again between the look and the decision is no stray.
+func TestSweepLeavesAloneWhatIsAdoptedMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cloud := sim.NewCloud(sim.Config{})
 		lost := open(t, &provision.Memory{}, cloud.Driver())
-		if _, err := lost.Acquire(t.Context(), want(2)); err != nil {
-			t.Fatal(err)
-		}
-		for i, step := range []struct {
-			remove bool
-			strays int
-		}{{false, 1}, {true, 1}, {false, 0}} {
-			rep, err := p.Sweep(t.Context(), "", step.remove)
-			if err != nil {
+		for n := 1; n <= 2; n++ {
+			if _, err := lost.Acquire(t.Context(), want(n)); err != nil {
 				t.Fatal(err)
 			}
-			if len(rep.Strays) != step.strays || step.strays == 1 && rep.Strays[0].Removed != step.remove {
-				t.Errorf("sweep %d: strays %+v", i, rep.Strays)
+		}
+		p := open(t, &provision.Memory{}, cloud.Driver())
+		rep, err := p.Sweep(t.Context(), "", func(ctx context.Context, s provision.Stray) (provision.Fate, error) {
+			// Whoever is judged first, the other one's component comes meanwhile.
+			other := map[string]int{"machine-1": 2, "machine-2": 1}[s.Mark.Machine]
+			if _, err := p.Acquire(ctx, want(other)); err != nil {
+				t.Error(err)
 			}
-		}
-		left := cloud.Resources()
-		if len(left) != 1 || left[0].Mark.Machine != "machine-1" {
-			t.Errorf("left: %+v", left)
-		}
-		if err := cloud.Lose(left[0].Ref); err != nil {
-			t.Fatal(err)
-		}
-		rep, err := p.Sweep(t.Context(), "", false)
-		if err != nil || len(rep.Missing) != 1 {
-			t.Errorf("missing %+v, %v; want machine-1", rep.Missing, err)
+			return provision.Removed, nil
+		})
+		if err != nil || len(rep.Strays) != 1 || len(cloud.Resources()) != 1 {
+			t.Errorf("%+v, %v; left %+v", rep, err, cloud.Resources())
 		}
 	})
 }

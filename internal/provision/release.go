@@ -3,6 +3,7 @@ package provision
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -66,6 +67,40 @@ func (p *Provisioner) Release(ctx context.Context, machineID, holder string) err
 	}
 	if err := p.end(ctx, v, e, "released by "+holder); err != nil {
 		return fmt.Errorf("destroy machine %s (%s) at %s: %w", e.Name, e.Machine, v.name, err)
+	}
+	return nil
+}
+
+// ReleaseHeld ends all claims of a holder who has lost what it knew of them, as
+// Release does.
+func (p *Provisioner) ReleaseHeld(ctx context.Context, holder string) error {
+	entries, err := p.Entries()
+	for _, e := range entries {
+		if e.held(holder) && e.State != Destroyed {
+			err = errors.Join(err, p.Release(ctx, e.Machine, holder))
+		}
+	}
+	return err
+}
+
+// Abandon ends a machine that no holder will release any more, for a reason
+// that the ledger keeps.
+func (p *Provisioner) Abandon(ctx context.Context, machineID, reason string) error {
+	done, err := p.machines.take(ctx, machineID)
+	if err != nil {
+		return err
+	}
+	defer done()
+	e, err := p.rows.get(machineID)
+	if err != nil || e == nil || e.State == Destroyed {
+		return err
+	}
+	v, err := p.vendor(e.Spec.Provider, e.Spec.Account)
+	if err != nil {
+		return err
+	}
+	if err := p.end(ctx, v, e, reason); err != nil {
+		return fmt.Errorf("end machine %s (%s) at %s: %w", e.Name, e.Machine, v.name, err)
 	}
 	return nil
 }

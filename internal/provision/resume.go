@@ -82,7 +82,7 @@ func (p *Provisioner) settle(ctx context.Context, machineID string, wanted func(
 		return err
 	}
 	if e.State == Destroyed {
-		if time.Since(e.Changed) > keepDestroyed {
+		if p.rows.now().Sub(e.Changed) > keepDestroyed {
 			return p.rows.ledger.Delete(e.Machine)
 		}
 		return nil

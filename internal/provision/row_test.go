@@ -12,7 +12,7 @@ import (
 
 func FuzzRow(f *testing.F) {
 	m := &Memory{}
-	r := rows{m}
+	r := rows{m, time.Now}
 	if err := r.put(&Entry{
 		Machine: "m", Token: "t", State: Running, Claims: []Claim{{Holder: "shop/web"}}, Intended: time.Unix(1, 0).UTC(),
 		Seen: provider.Resource{Ref: "r", State: provider.Running}, Asked: 1,

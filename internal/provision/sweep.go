@@ -23,14 +23,34 @@ type Report struct {
 type Stray struct {
 	AccountName
 	provider.Resource
-	Removed bool
+	// Second says that the ledger knows its machine by another resource, or as
+	// destroyed.
+	Second bool
+	Fate   Fate
+	Err    error // why what was to become of it did not
 }
 
+// Fate is what becomes of a stray.
+type Fate string
+
+// The fates. Only one that is no Second, of our own home, can be adopted.
+const (
+	Kept    Fate = "kept"
+	Adopted Fate = "adopted"
+	Removed Fate = "destroyed"
+)
+
+// Judge says what is to become of a stray. With an error it is kept.
+type Judge func(ctx context.Context, s Stray) (Fate, error)
+
+// RemoveAll has every stray destroyed.
+func RemoveAll(context.Context, Stray) (Fate, error) { return Removed, nil }
+
 // Sweep looks in every account for what bears the mark of home ("": our own)
-// and compares it with the ledger. Strays are reported, and destroyed when
-// remove is set. What another home's ledger knows cannot be seen from here, so
-// of another home everything is a stray.
-func (p *Provisioner) Sweep(ctx context.Context, home string, remove bool) (Report, error) {
+// and compares it with the ledger. Strays are reported, and judge says what
+// becomes of each; nil: they are kept. What another home's ledger knows cannot
+// be seen from here, so of another home everything is a stray.
+func (p *Provisioner) Sweep(ctx context.Context, home string, judge Judge) (Report, error) {
 	if home == "" {
 		home = p.home
 	}
@@ -71,13 +91,12 @@ func (p *Provisioner) Sweep(ctx context.Context, home string, remove bool) (Repo
 			if r.State == provider.Destroying || home == p.home && mine(known[r.Mark.Machine], r) {
 				continue
 			}
-			s := Stray{AccountName: a, Resource: r}
-			if remove {
-				if err := p.destroyRef(ctx, l.vendor, r.Ref); err != nil {
-					errs = append(errs, fmt.Errorf("remove %s at %s: %w", r.Ref, a.Provider, err))
-				} else {
-					s.Removed = true
-				}
+			s := Stray{AccountName: a, Resource: r, Fate: Kept}
+			if known, err := p.decide(ctx, l.vendor, &s, judge, home == p.home); err != nil {
+				s.Err = err
+				errs = append(errs, fmt.Errorf("%s at %s: %w", r.Ref, a.Provider, err))
+			} else if known {
+				continue
 			}
 			rep.Strays = append(rep.Strays, s)
 		}
@@ -94,6 +113,60 @@ func (p *Provisioner) Sweep(ctx context.Context, home string, remove bool) (Repo
 		}
 	}
 	return rep, errors.Join(errs...)
+}
+
+// decide has judge decide about a stray and does it. known says that it is none
+// any more: somebody asked for its machine meanwhile, and was given it.
+func (p *Provisioner) decide(ctx context.Context, v *vendor, s *Stray, judge Judge, ours bool) (known bool, err error) {
+	done, err := p.machines.take(ctx, s.Mark.Machine)
+	if err != nil {
+		return false, err
+	}
+	defer done()
+	if ours {
+		e, err := p.rows.get(s.Mark.Machine)
+		if err != nil || mine(e, s.Resource) {
+			return err == nil, err
+		}
+		s.Second = e != nil
+	}
+	if judge == nil {
+		return false, nil
+	}
+	fate, err := judge(ctx, *s)
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case fate == Removed:
+		err = p.destroyRef(ctx, v, s.Ref)
+	case fate != Adopted:
+	case !ours || s.Second:
+		err = errors.New("the ledger cannot have it")
+	default:
+		err = p.enter(*s)
+	}
+	if err == nil {
+		s.Fate = fate
+	}
+	return false, err
+}
+
+// enter writes the row that a stray would have if it had been made with this
+// ledger, held by the component in its mark.
+func (p *Provisioner) enter(s Stray) error {
+	r := s.Resource
+	e := &Entry{
+		Machine: r.Mark.Machine, Token: r.Token, Name: r.Name, Mark: r.Mark, State: Creating, Ref: r.Ref, Asked: 1, Seen: r,
+		Spec: provider.Proposal{
+			Provider: s.Provider, Account: s.Account, Region: r.Region, Template: r.Template, PerHour: r.PerHour,
+		},
+		Claims: []Claim{{Holder: Holder(r.Mark.System, r.Mark.Path)}}, Intended: r.Created,
+	}
+	if r.State == provider.Running {
+		e.State = Running
+	}
+	return p.rows.put(e)
 }
 
 // count returns the ledger's part of a report, and its rows by machine id.

@@ -170,7 +170,10 @@ func (d *Driver) load() error {
 }
 
 // Describe tells the module's capabilities.
-func (d *Driver) Describe() provider.Capabilities {
+func (d *Driver) Describe() provider.Capabilities { return Describe(d.config.Form) }
+
+// Describe tells what a host can do whose machines have a form.
+func Describe(form Form) provider.Capabilities {
 	return provider.Capabilities{
 		Name:            Name,
 		Doc:             "machines on this host: namespaces over a copy-on-write clone of its root, or processes with an address of their own",
@@ -179,7 +182,7 @@ func (d *Driver) Describe() provider.Capabilities {
 		Site:            provider.SiteHost,
 		NativeTokens:    true,
 		TokenLife:       math.MaxInt64, // as long as its machine
-		Isolation:       d.config.Form == Light,
+		Isolation:       form == Light,
 		DefaultTemplate: Template,
 	}
 }

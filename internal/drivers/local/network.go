@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -52,12 +53,8 @@ func (d *Driver) network(form Form) (network, error) {
 		kind = pool.Loopback
 	}
 	file := filepath.Join(d.config.Home, networksFile)
-	known := map[string]netip.Prefix{}
-	if b, err := os.ReadFile(file); err == nil {
-		if err := json.Unmarshal(b, &known); err != nil {
-			return network{}, err
-		}
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	known, err := readNetworks(file)
+	if err != nil {
 		return network{}, err
 	}
 	prefix, err := d.homes.Claim(kind, known[kind])
@@ -79,6 +76,25 @@ func (d *Driver) network(form Form) (network, error) {
 	n := network{prefix, pool.Nth(prefix, 1)}
 	d.networks[form] = n
 	return n, nil
+}
+
+// readNetworks returns the home's networks by kind; none if there is no file.
+func readNetworks(file string) (map[string]netip.Prefix, error) {
+	known := map[string]netip.Prefix{}
+	b, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return known, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(b, &known); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if known == nil { // the file says null
+		known = map[string]netip.Prefix{}
+	}
+	return known, nil
 }
 
 // net is the network as package light takes it.

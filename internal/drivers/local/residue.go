@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -203,15 +204,20 @@ func leftMounts(home names.Home, _ books) ([]Item, error) {
 		return nil, err
 	}
 	defer f.Close()
-	var found []Item
-	for lines := bufio.NewScanner(f); lines.Scan(); {
+	return mountsOf(home, f), nil
+}
+
+// mountsOf finds a home's mounts in the table of a namespace, the last first:
+// what is mounted in another goes first.
+func mountsOf(home names.Home, table io.Reader) (found []Item) {
+	for lines := bufio.NewScanner(table); lines.Scan(); {
 		fields := strings.Fields(lines.Text())
 		if len(fields) > 1 && fields[0] == home.Source() {
 			found = append(found, Item{Kind: ItemMount, Name: fields[1], Home: string(home)})
 		}
 	}
-	slices.Reverse(found) // what is mounted in another goes first
-	return found, nil
+	slices.Reverse(found)
+	return found
 }
 
 // leftFolders finds folders of machines that were not yet, or are no more, in

@@ -12,6 +12,7 @@ package sim
 
 import (
 	"cmp"
+	"container/heap"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -73,10 +74,12 @@ type Cloud struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	records map[string]*record // by ref
-	tokens  map[string]used    // native tokens
-	draws   map[string]uint64  // how often a fault was drawn for a key
-	windows map[string]window  // by account, for PerSecond
+	records map[string]*record  // by ref
+	due     turns               // when records turn; of those that are gone or stopped, too
+	asked   map[string][]string // refs made, in their order, by account and token
+	tokens  map[string]used     // native tokens
+	draws   map[string]uint64   // how often a fault was drawn for a key
+	windows map[string]window   // by account, for PerSecond
 	timers  map[*time.Timer]struct{}
 	lose    map[string]int // forced lost answers by operation
 	serial  int
@@ -119,6 +122,7 @@ func NewCloud(cfg Config) *Cloud {
 	return &Cloud{
 		cfg:     cfg,
 		records: map[string]*record{},
+		asked:   map[string][]string{},
 		tokens:  map[string]used{},
 		draws:   map[string]uint64{},
 		windows: map[string]window{},
@@ -167,6 +171,13 @@ func (c *Cloud) LoseNext(op string, n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lose[op] += n
+}
+
+// SetFaults changes what goes wrong from now on.
+func (c *Cloud) SetFaults(f Faults) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cfg.Faults = f
 }
 
 // Stop stops a running machine behind its owner's back, as a reclaimed spot
@@ -239,8 +250,16 @@ func (c *Cloud) settle(ref string) {
 	}
 }
 
+// settleAll settles the records whose time has come, by ref. It looks at no
+// other: there may be ten thousand, and each call comes by here.
 func (c *Cloud) settleAll() {
-	for _, ref := range slices.Sorted(maps.Keys(c.records)) {
+	now := time.Now()
+	var refs []string
+	for len(c.due) > 0 && !now.Before(c.due[0].at) {
+		refs = append(refs, heap.Pop(&c.due).(turn).ref)
+	}
+	slices.Sort(refs)
+	for _, ref := range refs {
 		c.settle(ref)
 	}
 }
@@ -263,13 +282,20 @@ func (c *Cloud) running(r *record) {
 }
 
 func (c *Cloud) remove(ref string) {
+	r := c.records[ref]
 	delete(c.records, ref)
+	key := asking(r.Account, r.Resource.Token)
+	c.asked[key] = slices.DeleteFunc(c.asked[key], func(one string) bool { return one == ref })
+	if len(c.asked[key]) == 0 {
+		delete(c.asked, key)
+	}
 	c.stats.Destroyed++
 }
 
 // wake arranges that ref is settled at t, so that its hook is called though
 // nobody asks.
 func (c *Cloud) wake(ref string, t time.Time) {
+	heap.Push(&c.due, turn{t, ref})
 	if c.closed || c.cfg.OnRunning == nil && c.cfg.OnGone == nil {
 		return
 	}

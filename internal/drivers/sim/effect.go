@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"container/heap"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -52,15 +53,14 @@ func (c *Cloud) create(account string, req provider.Request) (res provider.Resou
 // known finds what an earlier request with the same token made.
 func (c *Cloud) known(account string, req provider.Request, now time.Time) (provider.Resource, bool, error) {
 	if !c.cfg.NativeTokens {
-		for _, ref := range slices.Sorted(maps.Keys(c.records)) {
-			r := c.records[ref]
-			if r.Account == account && r.Resource.Token == req.Token && !now.Before(r.Visible) {
+		for _, ref := range c.asked[asking(account, req.Token)] {
+			if r := c.records[ref]; !now.Before(r.Visible) {
 				return r.Resource, true, nil
 			}
 		}
 		return provider.Resource{}, false, nil
 	}
-	u, ok := c.tokens[account+"\x00"+req.Token]
+	u, ok := c.tokens[asking(account, req.Token)]
 	if !ok || now.After(u.Until) {
 		return provider.Resource{}, false, nil
 	}
@@ -92,8 +92,10 @@ func (c *Cloud) make(account string, req provider.Request, now time.Time) *recor
 		Fails:    c.happens(c.cfg.Faults.NeverBoots, "boots "+req.Token),
 	}
 	c.records[ref] = r
+	key := asking(account, req.Token)
+	c.asked[key] = append(c.asked[key], ref)
 	if c.cfg.NativeTokens {
-		c.tokens[account+"\x00"+req.Token] = used{ref, now.Add(c.cfg.TokenLife)}
+		c.tokens[key] = used{ref, now.Add(c.cfg.TokenLife)}
 	}
 	c.stats.Created++
 	c.wake(ref, r.Turns)
@@ -180,6 +182,7 @@ func (c *Cloud) destroy(account, ref string) (lost bool) {
 	}
 	c.leave(r, provider.Destroying, "")
 	r.Ends = time.Now().Add(c.cfg.Shutdown)
+	heap.Push(&c.due, turn{r.Ends, ref})
 	c.settle(ref)
 	if c.lose["destroy"] > 0 {
 		c.lose["destroy"]--
@@ -221,12 +224,18 @@ func (c *Cloud) Restore(snapshot []byte) error {
 	}
 	c.mu.Lock()
 	c.records, c.tokens, c.draws, c.serial, c.stats = s.Records, s.Tokens, s.Draws, s.Serial, s.Stats
+	c.due, c.asked = nil, map[string][]string{}
 	for _, ref := range slices.Sorted(maps.Keys(c.records)) {
-		switch r := c.records[ref]; r.Resource.State {
+		r := c.records[ref]
+		key := asking(r.Account, r.Resource.Token)
+		c.asked[key] = append(c.asked[key], ref)
+		switch r.Resource.State {
 		case provider.Running:
 			c.running(r)
 		case provider.Creating:
 			c.wake(ref, r.Turns)
+		case provider.Destroying:
+			heap.Push(&c.due, turn{r.Ends, ref})
 		}
 	}
 	c.release()

@@ -1,9 +1,10 @@
 // Package initd is `aloft init`: the process that keeps a machine. In a light
 // machine it is process 1; of a process machine it is a small supervisor to
-// which orphans of the machine fall. It does three things: it releases
-// processes that ended, keeps the machine's daemon running, and ends the
-// machine when told to. It starts nothing else, and knows nothing of
-// components: those live in sessions of their own and outlast the daemon.
+// which orphans of the machine fall. It does four things: it releases
+// processes that ended, keeps the machine's daemon running, ends all that runs
+// when the daemon has let its own deadline pass, and ends the machine when told
+// to. It starts nothing else, and knows nothing of components: those live in
+// sessions of their own and outlast the daemon.
 //
 // Main runs in the process's first goroutine, bound to its thread, until the
 // machine ends; it starts no other.
@@ -11,6 +12,7 @@ package initd
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -74,7 +76,10 @@ func enter(home names.Home, machine string) error {
 		return err
 	}
 	signals := notify()
-	err = light.EnterRoot(spec)
+	l, err := newLeash()
+	if err == nil {
+		err = light.EnterRoot(spec)
+	}
 	if err == nil {
 		err = orders.Await()
 	}
@@ -97,6 +102,7 @@ func enter(home names.Home, machine string) error {
 		dir:   "/",
 		kill:  func(sig unix.Signal) bool { return unix.Kill(-1, sig) == nil },
 		clock: time.Now,
+		leash: l,
 	}
 	k.start()
 	orders.Done(nil)
@@ -115,7 +121,8 @@ func supervise(home names.Home, machine string) error {
 	if err = orders.Await(); err == nil {
 		err = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	}
-	if err != nil {
+	l, failed := newLeash()
+	if err = errors.Join(err, failed); err != nil {
 		orders.Done(err)
 		return err
 	}
@@ -127,6 +134,7 @@ func supervise(home names.Home, machine string) error {
 		dir:   spec.Folder,
 		kill:  killDescendants,
 		clock: time.Now,
+		leash: l,
 	}
 	k.start()
 	orders.Done(nil)
@@ -144,7 +152,7 @@ func environment(home names.Home, machine, address, state, data string, more ...
 // what is caught, unlike what is ignored, is as usual in the processes it starts.
 func notify() <-chan os.Signal {
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, unix.SIGCHLD, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	signal.Notify(signals, unix.SIGCHLD, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGIO)
 	return signals
 }
 

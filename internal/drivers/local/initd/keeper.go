@@ -38,6 +38,7 @@ type keeper struct {
 	log     string
 	kill    func(unix.Signal) bool // all of the machine but the keeper; false if nothing is left
 	clock   func() time.Time
+	leash   *leash // nil: the machine's daemon has none
 
 	pid     int // of the daemon, 0 while none runs
 	started time.Time
@@ -49,18 +50,33 @@ type keeper struct {
 func (k *keeper) run(signals <-chan os.Signal) error {
 	var due, force <-chan time.Time
 	ending, killing := false, false
+	felling := false // what ran when a deadline passed has not ended yet
 	for {
 		k.release()
-		if killing {
+		over, look := k.leash.pull()
+		if over {
+			k.say(errors.New("the daemon's deadline has passed: all that runs here is ended"))
+			felling = true
+		}
+		if killing || felling {
 			k.kill(unix.SIGKILL) // whatever was started, or fell to us, since the last time
+			felling = felling && k.kill(0)
+		}
+		if felling {
+			look = again
+		}
+		var next <-chan time.Time
+		if look > 0 {
+			next = time.After(look)
 		}
 		switch {
 		case ending && !k.kill(0):
 			return nil
-		case !ending && k.pid == 0 && due == nil:
+		case !ending && !felling && k.pid == 0 && due == nil:
 			due = time.After(k.next())
 		}
 		select {
+		case <-next:
 		case sig := <-signals:
 			switch {
 			case sig == unix.SIGTERM && !ending:
@@ -72,7 +88,7 @@ func (k *keeper) run(signals <-chan os.Signal) error {
 			}
 		case <-due:
 			due = nil
-			if !ending {
+			if !ending && !felling {
 				k.start()
 			}
 		case <-force:
@@ -109,8 +125,9 @@ func (k *keeper) start() {
 		return
 	}
 	defer null.Close()
+	env, files := k.leash.hand(k.env, []*os.File{null, log, log})
 	proc, err := os.StartProcess(k.command[0], append([]string{"aloft"}, k.command[1:]...), &os.ProcAttr{
-		Dir: k.dir, Env: k.env, Files: []*os.File{null, log, log},
+		Dir: k.dir, Env: env, Files: files,
 		// Two daemons of one machine must never run: this one ends with its keeper.
 		Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
 	})

@@ -96,11 +96,13 @@ func ParseInit(args []string) (h Home, machine string, process, ok bool) {
 
 // Environment variables that init gives a machine's daemon, and that the
 // daemon's components inherit. A process that bears MachineVar belongs to that
-// machine, whatever became of its parents.
+// machine, whatever became of its parents. LeashVar is the descriptor at which
+// the daemon says when all that runs on the machine is to be ended.
 const (
 	HomeIDVar  = "ALOFT_HOST_HOME"
 	MachineVar = "ALOFT_MACHINE"
 	AddressVar = "ALOFT_ADDRESS"
 	DataVar    = "ALOFT_USERDATA"
 	StateVar   = "ALOFT_HOME"
+	LeashVar   = "ALOFT_LEASH"
 )
