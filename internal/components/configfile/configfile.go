@@ -39,8 +39,8 @@ var class = component.Class{
 		{Name: "notify", Reference: true},
 	},
 	Outputs:      []component.Output{{Name: "workDir", Kind: value.KindString, Doc: "the component's work folder"}},
-	Reconfigures: true,
-	Check:        check,
+	Reconfigures: true, Repairs: true,
+	Check: check,
 }
 
 func check(attrs *value.Component, m component.Target) []component.Problem {

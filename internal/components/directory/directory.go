@@ -32,7 +32,7 @@ var class = component.Class{
 		{Name: "source", Source: true},
 	},
 	Outputs:      []component.Output{{Name: "workDir", Kind: value.KindString, Doc: "the component's work folder"}},
-	Reconfigures: true,
+	Reconfigures: true, Repairs: true,
 	Check: func(attrs *value.Component, m component.Target) []component.Problem {
 		return append(host.CheckPaths(attrs, m, "path"), host.CheckMode(attrs, "mode")...)
 	},

@@ -33,8 +33,8 @@ var class = component.Class{
 		{Name: "backup", Fixed: true},
 	},
 	Outputs:      []component.Output{{Name: "workDir", Kind: value.KindString, Doc: "the component's work folder"}},
-	Reconfigures: true,
-	Check:        check,
+	Reconfigures: true, Repairs: true,
+	Check: check,
 }
 
 func check(attrs *value.Component, m component.Target) []component.Problem {

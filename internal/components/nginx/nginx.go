@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -21,6 +20,7 @@ import (
 
 	"aloft/component"
 	"aloft/internal/host"
+	"aloft/internal/host/sites"
 	"aloft/internal/sdl/catalog"
 	"aloft/value"
 )
@@ -42,33 +42,31 @@ func New(p *host.Processes, pk *host.Packages) *Manager {
 // Class describes Nginx.
 func (*Manager) Class() component.Class { return class }
 
+var schema = catalog.Schema("Nginx")
+
 var class = component.Class{
 	Name:   "Nginx",
 	Site:   component.SiteMachine,
-	Schema: catalog.Schema("Nginx"),
+	Schema: schema,
 	Attributes: []component.Attribute{
 		{Name: "sites", Use: component.UseStart},
 		{Name: "workers", Use: component.UseStart},
+		{Name: "certificate", Use: component.UseStart, Whole: true},
 	},
-	Outputs:      []component.Output{{Name: "uri", Kind: value.KindString, Doc: "where it answers"}},
+	Outputs: []component.Output{
+		{Name: "uri", Kind: value.KindString, Doc: "where it answers"},
+		{Name: "httpsUri", Kind: value.KindString, Doc: "where it answers over HTTPS, if it does"},
+	},
 	Reconfigures: true,
 	Isolation:    true,
 	Check:        check,
 }
 
 func check(attrs *value.Component, m component.Target) []component.Problem {
-	problems := host.CheckPorts(attrs, m, "port")
-	if v, _ := attrs.Get("sites"); v != nil {
-		if sites, ok := v.(*value.Component); ok {
-			for a := range sites.All() {
-				if c, ok := a.Value.(*value.Component); ok {
-					for _, p := range checkPlace(a.Name, c, true) {
-						p.Attr = "sites"
-						problems = append(problems, p)
-					}
-				}
-			}
-		}
+	problems := append(host.CheckPorts(attrs, m, "port"), form.Check(attrs)...)
+	if v, _ := attrs.Get("certificate"); v != nil {
+		problems = append(problems, host.CheckPorts(attrs, m, "https-port")...)
+		problems = append(problems, host.CheckHTTPS(attrs, schema, form.Listens(attrs)...)...)
 	}
 	return problems
 }
@@ -78,9 +76,11 @@ type server struct {
 	name    string
 	address string // the machine's
 	port    int    // of the component
-	ports   []int  // all that are listened on, sorted
+	ports   []int  // all that are listened on for HTTP, sorted
+	https   int    // port for HTTPS; 0: none
+	cert    *host.Certificate
+	sites   []sites.Site
 	config  []byte
-	pages   map[string][]byte // by file name
 }
 
 func (s server) file() string   { return filepath.Join("/etc/nginx", s.name+".conf") }
@@ -89,7 +89,10 @@ func (s server) folder() string { return filepath.Join("/var/lib/nginx", s.name)
 // Deploy installs nginx and tells where it will answer.
 func (m *Manager) Deploy(ctx context.Context, c *component.Call) error {
 	v := class.Values(c.Attrs)
-	port := v.Int("port")
+	s := server{address: c.Machine.Address, port: v.Int("port")}
+	if v.Has("certificate") {
+		s.https = v.Int("https-port")
+	}
 	if err := v.Err(); err != nil {
 		return err
 	}
@@ -97,31 +100,23 @@ func (m *Manager) Deploy(ctx context.Context, c *component.Call) error {
 	if err := m.packages.Install(ctx, w, c.Env); err != nil {
 		return err
 	}
-	c.Env.Output("uri", value.String(uri(c.Machine.Address, port)))
+	s.output(c)
 	return nil
 }
 
-func uri(address string, port int) string {
-	if port == 80 {
-		return "http://" + address + "/"
-	}
-	return "http://" + net.JoinHostPort(address, strconv.Itoa(port)) + "/"
+func (s server) output(c *component.Call) {
+	c.Env.Output("uri", value.String(host.URI("http", s.address, s.port)))
+	c.Env.Output("httpsUri", value.String(host.URI("https", s.address, s.https)))
 }
 
 // place writes the pages, tests the configuration, and puts it where the
 // server reads it. On error the old one is still in place.
 func (s server) place(ctx context.Context) error {
-	if err := os.MkdirAll(s.folder(), 0o755); err != nil {
+	if err := s.cert.Check(); err != nil {
 		return err
 	}
-	for name, text := range s.pages {
-		file := filepath.Join(s.folder(), name)
-		if old, err := os.ReadFile(file); err == nil && bytes.Equal(old, text) {
-			continue
-		}
-		if err := host.WriteFile(file, text, 0o644); err != nil {
-			return err
-		}
+	if err := sites.WritePages(s.folder(), s.sites); err != nil {
+		return err
 	}
 	if old, err := os.ReadFile(s.file()); err == nil && bytes.Equal(old, s.config) {
 		return nil
@@ -130,28 +125,26 @@ func (s server) place(ctx context.Context) error {
 	if err := host.WriteFile(next, s.config, 0o644); err != nil {
 		return err
 	}
-	if err := host.Test(ctx, "nginx", "-t", "-q", "-c", next); err != nil {
+	if err := host.Command(ctx, "nginx", "-t", "-q", "-c", next); err != nil {
 		return errors.Join(err, host.RemoveFile(next))
 	}
 	return os.Rename(next, s.file())
 }
 
-// tidy deletes pages that are no longer served.
-func (s server) tidy() {
-	entries, _ := os.ReadDir(s.folder())
-	for _, e := range entries {
-		if _, ok := s.pages[e.Name()]; !ok {
-			_ = host.RemoveFile(filepath.Join(s.folder(), e.Name()))
-		}
-	}
-}
-
 func (s server) addresses() []string {
 	var all []string
-	for _, p := range s.ports {
+	for _, p := range s.listens() {
 		all = append(all, net.JoinHostPort(s.address, strconv.Itoa(p)))
 	}
 	return all
+}
+
+// listens are all ports that it listens on, the first one for HTTP.
+func (s server) listens() []int {
+	if s.https == 0 {
+		return s.ports
+	}
+	return append(slices.Clone(s.ports), s.https)
 }
 
 func (s server) spec() host.Spec {
@@ -173,7 +166,7 @@ func (m *Manager) Start(ctx context.Context, c *component.Call) error {
 	}
 	running := m.processes.Alive(c.WorkDir) == nil
 	if !running {
-		if err := free(s.ports); err != nil {
+		if err := sites.Free(s.listens()); err != nil {
 			return err
 		}
 	}
@@ -188,16 +181,7 @@ func (m *Manager) Start(ctx context.Context, c *component.Call) error {
 			return err
 		}
 	}
-	s.tidy()
-	return nil
-}
-
-func free(ports []int) error {
-	for _, p := range ports {
-		if err := host.CheckPort("0.0.0.0", p); err != nil {
-			return err
-		}
-	}
+	sites.TidyPages(s.folder(), s.sites)
 	return nil
 }
 
@@ -212,8 +196,8 @@ func (m *Manager) Reconfigure(ctx context.Context, c *component.Call) error {
 	if err != nil {
 		return err
 	}
-	if err := free(slices.DeleteFunc(slices.Clone(next.ports), func(p int) bool {
-		return slices.Contains(old.ports, p) || m.listens(c, p)
+	if err := sites.Free(slices.DeleteFunc(slices.Clone(next.listens()), func(p int) bool {
+		return slices.Contains(old.listens(), p) || m.listens(c, p)
 	})); err != nil {
 		return err
 	}
@@ -228,8 +212,8 @@ func (m *Manager) Reconfigure(ctx context.Context, c *component.Call) error {
 		}
 		return err
 	}
-	next.tidy()
-	c.Env.Output("uri", value.String(uri(next.address, next.port)))
+	sites.TidyPages(next.folder(), next.sites)
+	next.output(c)
 	return nil
 }
 
@@ -302,10 +286,10 @@ func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
 	)
 }
 
-// Ping asks for a page. Any answer counts: that of an application that fails
-// behind it is not the server's fault.
+// Ping asks for what the server answers by itself: that an application behind it
+// hangs is not the server's fault. Any answer counts.
 func (m *Manager) Ping(ctx context.Context, c *component.Call) error {
-	if err := m.processes.Alive(c.WorkDir); err != nil {
+	if err := m.processes.Ping(c.WorkDir); err != nil {
 		return err
 	}
 	s, err := read(c, c.Attrs)
@@ -316,6 +300,7 @@ func (m *Manager) Ping(ctx context.Context, c *component.Call) error {
 	if err != nil {
 		return err
 	}
+	req.Host = aliveName
 	client := http.Client{
 		Transport:     &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -331,10 +316,7 @@ func (m *Manager) Ping(ctx context.Context, c *component.Call) error {
 // read reads the attributes and renders the configuration.
 func read(c *component.Call, attrs *value.Component) (server, error) {
 	v := class.Values(attrs)
-	s := server{
-		name: host.ServiceName(c), address: c.Machine.Address, port: v.Int("port"),
-		pages: map[string][]byte{},
-	}
+	s := server{name: host.ServiceName(c), address: c.Machine.Address, port: v.Int("port")}
 	workers := "auto"
 	if x, ok := attrs.Get("workers"); ok {
 		text, err := component.Text(x)
@@ -346,15 +328,24 @@ func read(c *component.Call, attrs *value.Component) (server, error) {
 		}
 		workers = text
 	}
-	sites := v.Table("sites")
+	all := v.Table("sites")
+	secure := v.Int("https-port")
 	if err := v.Err(); err != nil {
 		return s, err
 	}
-	r := renderer{server: &s, tree: host.TreeOf(c)}
-	if err := r.render(workers, sites); err != nil {
+	var err error
+	if s.cert, err = host.ReadCertificate(attrs); err != nil {
 		return s, err
 	}
-	s.config = r.b.Bytes()
-	s.ports = slices.Sorted(maps.Keys(r.ports))
+	if s.cert != nil {
+		s.https = secure
+	}
+	if s.sites, err = form.Read(all, s.port, host.TreeOf(c)); err != nil {
+		return s, err
+	}
+	if s.ports = sites.Ports(s.sites); len(s.ports) == 0 {
+		s.ports = []int{s.port}
+	}
+	s.config = (&renderer{server: &s}).render(workers)
 	return s, nil
 }

@@ -1,7 +1,6 @@
 package nginx_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -28,31 +27,12 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func attrs(pairs ...any) *value.Component {
-	c := value.NewComponent(true)
-	for i := 0; i < len(pairs); i += 2 {
-		c.Set(value.Attr{Name: pairs[i].(string), Value: pairs[i+1].(value.Value)})
-	}
-	return c
-}
+var attrs = componenttest.Data
 
 func daemon(t testing.TB) (component.Manager, func()) {
 	log := slog.New(slog.DiscardHandler)
 	p := host.NewProcesses(log)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); p.Run(ctx) }()
-	return nginx.New(p, host.NewPackages(log)), func() { cancel(); <-done }
-}
-
-func freePort(t *testing.T) value.Integer {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return value.Integer(l.Addr().(*net.TCPAddr).Port)
+	return nginx.New(p, host.NewPackages(log)), componenttest.Loop(p.Run)
 }
 
 func get(t testing.TB, port value.Value, path string) (int, string) {
@@ -84,9 +64,14 @@ func TestSuite(t *testing.T) {
 	if !componenttest.OwnRoot(t) {
 		return
 	}
-	port, other := freePort(t), freePort(t)
+	port, other := componenttest.FreePort(t), componenttest.FreePort(t)
 	one, two := application(t, "one"), application(t, "two")
-	dead := value.String(fmt.Sprintf("127.0.0.1:%d", freePort(t)))
+	dead := value.String(fmt.Sprintf("127.0.0.1:%d", componenttest.FreePort(t)))
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes requests, and never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
 	www := t.TempDir()
 	os.Chmod(www, 0o755)
 	os.Chmod(filepath.Dir(www), 0o755)
@@ -106,6 +91,7 @@ func TestSuite(t *testing.T) {
 				"locations", attrs("/api/", attrs("upstreams", value.Vector{one}), "/old", attrs("redirect", value.String("http://example.org/new?x=1")))),
 			),
 			attrs("port", other, "workers", value.String("1"), "sites", site("root", value.String(www))),
+			attrs("port", other, "sites", attrs("hangs", attrs("upstreams", value.Vector{value.String(silent.Addr().String())}))), // which is not the server's end
 			attrs("port", other),
 		},
 		Check: func(t testing.TB, c *component.Call) {
@@ -117,7 +103,10 @@ func TestSuite(t *testing.T) {
 				}
 				return
 			}
-			s, _ := v.(*value.Component).Get("site")
+			s, ok := v.(*value.Component).Get("site")
+			if !ok {
+				return // the suite asks whether it lives
+			}
 			word := func(n string) bool { _, ok := s.(*value.Component).Get(n); return ok }
 			switch {
 			case word("balance"): // a dead upstream is left out without an error
@@ -180,6 +169,8 @@ func TestPlanningRefuses(t *testing.T) {
 		"a word without meaning":        attrs("sites", attrs("s", attrs("root", value.String("/x"), "rot", value.String("13")))),
 		"a wrong location":              attrs("sites", attrs("s", attrs("locations", attrs("/x", attrs())))),
 		"a port that is none":           attrs("port", value.Integer(70000)),
+		"one port for two":              attrs("port", value.Integer(443), "certificate", &value.Reference{Lazy: true}),
+		"a site's port for two":         attrs("certificate", &value.Reference{Lazy: true}, "sites", attrs("s", attrs("root", value.String("/x"), "listen", value.Integer(443)))),
 	} {
 		if p := check(a, target); len(p) != 1 || p[0].Remedy == "" {
 			t.Errorf("%s: %+v", name, p)
@@ -189,4 +180,13 @@ func TestPlanningRefuses(t *testing.T) {
 	if p := check(late, target); len(p) > 0 {
 		t.Errorf("late upstreams: %+v", p)
 	}
+}
+
+func TestAnotherCertificateLosesNoRequest(t *testing.T) {
+	if !componenttest.OwnRoot(t) {
+		return
+	}
+	m, end := daemon(t)
+	defer end()
+	componenttest.AnotherCertificate(t, m)
 }

@@ -30,10 +30,11 @@ var class = component.Class{
 	Name:         "Package",
 	Site:         component.SiteMachine,
 	Schema:       catalog.Schema("Package"),
-	Reconfigures: true,
-	Isolation:    true,
-	KeepsData:    true,
-	Check:        check,
+	Reconfigures: true, Repairs: true,
+	Isolation:  true,
+	KeepsData:  true,
+	Disposable: true,
+	Check:      check,
 }
 
 func check(attrs *value.Component, m component.Target) []component.Problem {

@@ -23,13 +23,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func attrs(pairs ...any) *value.Component {
-	c := value.NewComponent(false)
-	for i := 0; i < len(pairs); i += 2 {
-		c.Set(value.Attr{Name: pairs[i].(string), Value: pairs[i+1].(value.Value)})
-	}
-	return c
-}
+var attrs = componenttest.Attrs
 
 func daemon(testing.TB) (component.Manager, func()) {
 	return pkg.New(host.NewPackages(slog.New(slog.DiscardHandler))), func() {}

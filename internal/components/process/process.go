@@ -61,6 +61,7 @@ var class = component.Class{
 func check(attrs *value.Component, m component.Target) []component.Problem {
 	problems := host.CheckPaths(attrs, m, "dir", "logFile")
 	problems = append(problems, host.CheckEnv(attrs, "env")...)
+	problems = append(problems, host.CheckNoSecret(attrs, "command", "env")...)
 	problem := func(attr, expected, found string, err error) {
 		problems = append(problems, component.Problem{Attr: attr, Expected: expected, Found: found, Message: err.Error(), Remedy: "use " + expected})
 	}
@@ -189,7 +190,7 @@ func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
 
 // Ping checks that the program runs and its port is open.
 func (m *Manager) Ping(ctx context.Context, c *component.Call) error {
-	if err := m.processes.Alive(c.WorkDir); err != nil {
+	if err := m.processes.Ping(c.WorkDir); err != nil {
 		return err
 	}
 	s, err := spec(c, c.Attrs)

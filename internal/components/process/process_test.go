@@ -31,13 +31,7 @@ func daemon(t testing.TB) (component.Manager, func()) {
 	return process.New(p), func() { cancel(); <-done }
 }
 
-func attrs(pairs ...any) *value.Component {
-	c := value.NewComponent(false)
-	for i := 0; i < len(pairs); i += 2 {
-		c.Set(value.Attr{Name: pairs[i].(string), Value: pairs[i+1].(value.Value)})
-	}
-	return c
-}
+var attrs = componenttest.Attrs
 
 func command(args ...string) value.Vector {
 	var v value.Vector

@@ -229,15 +229,6 @@ func quote(word string) string {
 	return b.String()
 }
 
-// give makes a folder of the user's. The folder it lies in is the user's too,
-// who may have put a link there: what that leads to is not given away.
-func give(folder string, u host.User) error {
-	if err := os.MkdirAll(folder, 0o750); err != nil {
-		return err
-	}
-	return os.Lchown(folder, u.UID, u.GID)
-}
-
 const account = "redis" // made by the package
 
 // place writes the configuration and makes the data folder.
@@ -246,7 +237,7 @@ func (s settings) place() error {
 	if err != nil {
 		return err
 	}
-	if err := give(s.data(), u); err != nil {
+	if err := host.GiveFolder(s.data(), u); err != nil {
 		return err
 	}
 	if old, err := os.ReadFile(s.config()); err == nil && string(old) == s.file() {
@@ -360,8 +351,10 @@ func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
 		return err
 	}
 	s := settings{name: host.ServiceName(c)}
-	if err := os.RemoveAll(s.data()); err != nil {
-		return err
+	if !c.Returns {
+		if err := os.RemoveAll(s.data()); err != nil {
+			return err
+		}
 	}
 	if err := host.RemoveFile(s.config()); err != nil {
 		return err
@@ -371,7 +364,7 @@ func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
 
 // Ping asks the server.
 func (m *Manager) Ping(ctx context.Context, c *component.Call) error {
-	if err := m.processes.Alive(c.WorkDir); err != nil {
+	if err := m.processes.Ping(c.WorkDir); err != nil {
 		return err
 	}
 	s, err := read(c, c.Attrs, false)

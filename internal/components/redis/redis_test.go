@@ -2,14 +2,12 @@ package redis_test
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -27,31 +25,12 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func attrs(pairs ...any) *value.Component {
-	c := value.NewComponent(false)
-	for i := 0; i < len(pairs); i += 2 {
-		c.Set(value.Attr{Name: pairs[i].(string), Value: pairs[i+1].(value.Value)})
-	}
-	return c
-}
+var attrs = componenttest.Attrs
 
 func daemon(t testing.TB) (component.Manager, func()) {
 	log := slog.New(slog.DiscardHandler)
 	p := host.NewProcesses(log)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); p.Run(ctx) }()
-	return redis.New(p, host.NewPackages(log)), func() { cancel(); <-done }
-}
-
-func freePort(t *testing.T) value.Integer {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return value.Integer(l.Addr().(*net.TCPAddr).Port)
+	return redis.New(p, host.NewPackages(log)), componenttest.Loop(p.Run)
 }
 
 // ask sends inline commands and returns the last reply.
@@ -87,7 +66,7 @@ func TestSuite(t *testing.T) {
 	if !componenttest.OwnRoot(t) {
 		return
 	}
-	port, other := freePort(t), freePort(t)
+	port, other := componenttest.FreePort(t), componenttest.FreePort(t)
 	nasty := value.String(`p"w\ #'$(x)` + "\x01é")
 	componenttest.Run(t, daemon, componenttest.Case{
 		Name:    "redis",
@@ -126,9 +105,7 @@ func TestSuite(t *testing.T) {
 			}
 		},
 		Break: func(t testing.TB, c *component.Call) {
-			if err := host.NewProcesses(slog.New(slog.DiscardHandler)).Signal(c.WorkDir, syscall.SIGSTOP); err != nil {
-				t.Error(err)
-			}
+			componenttest.Freeze(t, host.NewProcesses(slog.New(slog.DiscardHandler)).Pid(c.WorkDir))
 		},
 		Gone: func(t testing.TB, c *component.Call) {
 			for _, pattern := range []string{"/etc/redis/aloft-*", "/var/lib/redis/aloft-*"} {
@@ -161,7 +138,7 @@ func TestDataOutlivesARestartAndAReplicaCopiesIt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	port, next, copyPort := freePort(t), freePort(t), freePort(t)
+	port, next, copyPort := componenttest.FreePort(t), componenttest.FreePort(t), componenttest.FreePort(t)
 	one := call("a:redis", attrs("port", port, "password", value.String("pw"), "appendOnly", value.Bool(true)))
 	run(one)
 	ask(t, port, "AUTH pw", "SET greeting hello")

@@ -106,7 +106,13 @@ func (e *environment) Output(name string, v value.Value) { e.outputs[name] = v }
 func (e *environment) Read(context.Context, *value.Reference) (value.Value, error) {
 	return nil, errors.New("a machine reads no references")
 }
+
+func (e *environment) Certify(context.Context, []byte) ([][]byte, error) {
+	return nil, errors.New("a machine has no certificate of a service")
+}
 func (e *environment) Notify(*value.Reference)  {}
+func (e *environment) Changed()                 {}
+func (e *environment) Remind(time.Time, string) {}
 func (e *environment) Progress(float64, string) {}
 func (e *environment) Log() *slog.Logger        { return slog.New(slog.DiscardHandler) }
 func (e *environment) Ended(component.Record)   {}

@@ -125,7 +125,7 @@ func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
 
 // Ping asks for the front page. Any answer of a site that works counts.
 func (m *Manager) Ping(ctx context.Context, c *component.Call) error {
-	if err := m.processes.Alive(c.WorkDir); err != nil {
+	if err := m.processes.Ping(c.WorkDir); err != nil {
 		return err
 	}
 	s, err := read(c, c.Attrs, false)

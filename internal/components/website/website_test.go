@@ -1,7 +1,6 @@
 package website_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -35,20 +34,7 @@ func daemon(t testing.TB) (component.Manager, func()) {
 		t.Fatal(err)
 	}
 	p := host.NewProcesses(slog.New(slog.DiscardHandler))
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); p.Run(ctx) }()
-	return website.New(p, binary), func() { cancel(); <-done }
-}
-
-func freePort(t *testing.T) value.Integer {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return value.Integer(l.Addr().(*net.TCPAddr).Port)
+	return website.New(p, binary), componenttest.Loop(p.Run)
 }
 
 func site(port value.Integer, more ...value.Attr) *value.Component {
@@ -79,7 +65,7 @@ func get(t testing.TB, url string) (int, string, string) {
 }
 
 func TestSuite(t *testing.T) {
-	port, other := freePort(t), freePort(t)
+	port, other := componenttest.FreePort(t), componenttest.FreePort(t)
 	componenttest.Run(t, daemon, componenttest.Case{
 		Name:  "pages",
 		Attrs: site(port, pages("one")),
@@ -138,7 +124,7 @@ func TestSuite(t *testing.T) {
 func TestAPortInUseIsNamedAndTheSiteStaysAsItWas(t *testing.T) {
 	m, end := daemon(t)
 	defer end()
-	port := freePort(t)
+	port := componenttest.FreePort(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
