@@ -77,6 +77,16 @@ function s:Above(lnum) abort
   return above
 endfunction
 
+" A line without the comment at its end. Two slashes within a string are none.
+function s:Code(lnum) abort
+  let text = getline(a:lnum)
+  let at = match(text, '//')
+  while at >= 0 && synIDattr(synID(a:lnum, at + 1, 1), 'name') !~# 'Comment\|Todo'
+    let at = match(text, '//', at + 2)
+  endwhile
+  return substitute(at < 0 ? text : strpart(text, 0, at), '\s*$', '', '')
+endfunction
+
 function AloftIndent() abort
   let text = getline(v:lnum)
   let above = s:Above(v:lnum)
@@ -103,7 +113,7 @@ function AloftIndent() abort
     return inside + s:arm
   endif
   " Where a line ends, only those of bodies end their items.
-  let code = substitute(getline(above), '\s*//.*$', '', '')
+  let code = s:Code(above)
   if (lnum == 0 || getline(lnum)[col - 1] ==# '{') && code !~# '[;{}]\s*$' && code !~# '^\s*#' && text !~# '^\s*\%(//\|/\*\)'
     return inside + s:continued
   endif

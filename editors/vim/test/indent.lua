@@ -5,7 +5,7 @@ return function(editor)
   for _, file in ipairs(vim.fn.glob('*.sf', false, true)) do
     local lines = {}
     for _, line in ipairs(vim.fn.readfile(file)) do
-      line = line:gsub('//.*', ''):gsub('^%s+', ''):gsub('%s+$', '')
+      line = line:gsub('^//.*', ''):gsub('%s//.*', ''):gsub('^%s+', ''):gsub('%s+$', '')
       if line ~= '' then
         table.insert(lines, (line:gsub('<', '<lt>')))
       end

@@ -17,6 +17,7 @@ import (
 	"sync"
 
 	"aloft/component"
+	"aloft/examples"
 	"aloft/internal/sdl/diag"
 	"aloft/internal/sdl/resolve"
 	"aloft/value"
@@ -49,6 +50,9 @@ type Component struct {
 	Outputs  []component.Output
 	Children bool
 	Site     component.Site
+	// Around is a component that it can stand inside of, where it must stand
+	// inside of one; nil otherwise.
+	Around *Component
 }
 
 // Attribute is what is known of one attribute of a component.
@@ -98,18 +102,37 @@ func Load(ctx context.Context, folders ...resolve.Folder) (*Catalogue, error) {
 	return c, nil
 }
 
-// library is the catalogue of the built-in library alone. It is shared and
-// must not be changed.
-var library = sync.OnceValues(func() (*Catalogue, error) {
+// prototypes is the catalogue of the built-in library's components alone. It
+// is shared and must not be changed.
+var prototypes = sync.OnceValues(func() (*Catalogue, error) {
 	c := &Catalogue{}
 	if err := c.readLibrary(context.Background()); err != nil {
 		return nil, err
 	}
-	if c.Problems.Errors() > 0 {
-		return nil, fmt.Errorf("the built-in library: %s", c.Problems.All()[0].Message)
-	}
-	return c, nil
+	return c, c.sound()
 })
+
+// library is prototypes with the ready systems. It is shared and must not be
+// changed.
+var library = sync.OnceValues(func() (*Catalogue, error) {
+	lib, err := prototypes()
+	if err != nil {
+		return nil, err
+	}
+	c := &Catalogue{components: lib.components}
+	if err := c.read(context.Background(), resolve.Folder{Name: "examples", FS: examples.FS}, nil); err != nil {
+		return nil, err
+	}
+	return c, c.sound()
+})
+
+// sound returns an error where what is built in has mistakes.
+func (c *Catalogue) sound() error {
+	if c.Problems.Errors() > 0 {
+		return fmt.Errorf("the built-in library: %s", c.Problems.All()[0].Message)
+	}
+	return nil
+}
 
 // Components returns the components, sorted by name.
 func (c *Catalogue) Components() []*Component { return c.components }
@@ -175,6 +198,26 @@ func (c *Catalogue) Join(class func(name string) (component.Class, bool)) {
 			a.Fixed, a.Secret, a.Source = line.Fixed, line.Secret, line.Source
 		}
 	}
+	for _, x := range c.components {
+		known, _ := class(x.Class)
+		for _, line := range known.Attributes {
+			if line.Around != "" {
+				x.Around = c.container(line.Around)
+			}
+		}
+	}
+}
+
+// container returns the first component on a machine that others can stand
+// inside of, and that has an output.
+func (c *Catalogue) container(output string) *Component {
+	for _, x := range c.components {
+		has := func(o component.Output) bool { return o.Name == output }
+		if x.Children && x.Site == component.SiteMachine && slices.ContainsFunc(x.Outputs, has) {
+			return x
+		}
+	}
+	return nil
 }
 
 // Attribute returns what is known of the attribute called name.

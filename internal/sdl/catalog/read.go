@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"aloft/examples"
 	"aloft/internal/sdl/diag"
 	"aloft/internal/sdl/resolve"
 	"aloft/internal/sdl/syntax"
@@ -23,8 +22,7 @@ const libraryName = "library"
 // maxFiles bounds the files read of one folder.
 const maxFiles = 1000
 
-// readLibrary reads all components of the built-in library at once, and its
-// ready systems.
+// readLibrary reads all components of the built-in library at once.
 func (c *Catalogue) readLibrary(ctx context.Context) error {
 	folder := resolve.Folder{Name: libraryName, FS: embedded.FS}
 	src := resolve.Source{Folder: folder, Name: "catalog.sf", Text: []byte(`#include "aloft/components.sf"`)}
@@ -47,7 +45,7 @@ func (c *Catalogue) readLibrary(ctx context.Context) error {
 			c.put(x)
 		}
 	}
-	return c.read(ctx, resolve.Folder{Name: "examples", FS: examples.FS}, nil)
+	return nil
 }
 
 // read reads the files of folder, and of the folders in it.

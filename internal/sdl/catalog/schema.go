@@ -1,22 +1,76 @@
 package catalog
 
 import (
+	"slices"
+
 	"aloft/component"
 	"aloft/internal/sdl/resolve"
 	"aloft/value"
 )
 
 // Schema returns what the built-in library says of the attributes of a class.
-// The library is read at the first use. A class that it does not describe is a
-// mistake of this program.
+// A class that it does not describe is a mistake of this program.
+//
+// A machine's daemon asks it about every operation, but never whether a value
+// is right: that was asked while planning. So all but Wrong is answered from
+// the table in schema_table.go, and the library is read when Wrong is first
+// called.
 func Schema(class string) component.Schema { return schema(class) }
 
 // schema is the name of a class in the library. It implements component.Schema
 // by what is found there.
 type schema string
 
-func (s schema) component() *Component {
-	lib, err := library()
+// line is what the table says of an attribute.
+type line struct {
+	name     string
+	required bool
+	standard value.Value // its default, or nil if there is none or a reference
+}
+
+func (s schema) lines() []line {
+	lines, ok := table[string(s)]
+	if !ok {
+		panic("catalog: the library has no component " + string(s))
+	}
+	return lines
+}
+
+func (s schema) line(name string) (line, bool) {
+	lines := s.lines()
+	i := slices.IndexFunc(lines, func(l line) bool { return l.name == name })
+	if i < 0 {
+		return line{}, false
+	}
+	return lines[i], true
+}
+
+func (s schema) Names() []string {
+	lines := s.lines()
+	names := make([]string, len(lines))
+	for i, l := range lines {
+		names[i] = l.name
+	}
+	return names
+}
+
+func (s schema) Has(name string) bool {
+	_, ok := s.line(name)
+	return ok
+}
+
+func (s schema) Default(name string) value.Value {
+	l, _ := s.line(name)
+	return l.standard
+}
+
+func (s schema) Required(name string) bool {
+	l, _ := s.line(name)
+	return l.required
+}
+
+func (s schema) Wrong(name string, v value.Value) *component.Problem {
+	lib, err := prototypes()
 	if err != nil {
 		panic(err)
 	}
@@ -24,20 +78,11 @@ func (s schema) component() *Component {
 	if !ok {
 		panic("catalog: the library has no component " + string(s))
 	}
-	return c
-}
-
-func (s schema) Names() []string                 { return s.component().Names() }
-func (s schema) Has(name string) bool            { return s.component().Has(name) }
-func (s schema) Default(name string) value.Value { return s.component().Default(name) }
-func (s schema) Required(name string) bool       { return s.component().Required(name) }
-
-func (s schema) Wrong(name string, v value.Value) *component.Problem {
-	return s.component().Wrong(name, v)
+	return c.Wrong(name, v)
 }
 
 func (s schema) Slip(name string, given func(string) bool) string {
-	return s.component().Slip(name, given)
+	return resolve.Slip(name, s.Names(), given)
 }
 
 var _ component.Schema = (*Component)(nil)

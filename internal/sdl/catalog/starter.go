@@ -40,7 +40,13 @@ func (c *Component) Starter() (string, error) {
 		b.WriteString("}\n")
 	default:
 		b.WriteString("machine extends VM { cloudProvider \"local\";\n software extends VirtualSoftwareComponent {\n")
+		if c.Around != nil {
+			fmt.Fprintf(&b, "%s extends %s {\n", instance(c.Around.Name), c.Around.Name)
+		}
 		c.write(&b, name)
+		if c.Around != nil {
+			b.WriteString("}\n")
+		}
 		b.WriteString("}\n}\n")
 	}
 	b.WriteString("}\n")

@@ -224,10 +224,11 @@ func (w *yamlWriter) scalar(n *node, depth int) {
 	w.WriteByte('\n')
 }
 
-// blockText reports whether s is written as lines of its own.
+// blockText reports whether s is written as lines of its own. One that ends in
+// empty lines is not: those between items would be taken for its own.
 func blockText(s string) bool {
 	i := strings.IndexByte(s, '\n')
-	if i <= 0 || strings.Trim(s, "\n") == "" || s[0] == ' ' || s[0] == '\t' {
+	if i <= 0 || s[0] == ' ' || s[0] == '\t' || strings.HasSuffix(s, "\n\n") {
 		return false
 	}
 	for _, r := range s {
@@ -244,23 +245,17 @@ func printable(r rune) bool {
 
 // literal writes s as a literal block.
 func (w *yamlWriter) literal(s string, depth int) {
-	body := strings.TrimRight(s, "\n")
-	switch len(s) - len(body) {
-	case 0:
-		w.WriteString("|-\n")
-	case 1:
+	body, ended := strings.CutSuffix(s, "\n")
+	if ended {
 		w.WriteString("|\n")
-	default:
-		w.WriteString("|+\n")
+	} else {
+		w.WriteString("|-\n")
 	}
 	margin := strings.Repeat("  ", depth+1)
 	for line := range strings.SplitSeq(body, "\n") {
 		if line != "" {
 			w.WriteString(margin + line)
 		}
-		w.WriteByte('\n')
-	}
-	for range len(s) - len(body) - 1 {
 		w.WriteByte('\n')
 	}
 }

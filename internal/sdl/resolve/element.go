@@ -204,7 +204,7 @@ func (e *Element) refuses(v term) (text string, what term) {
 	if e.Binding == "lazy" {
 		return "must be a LAZY reference", v
 	}
-	if !accepts(e.Types, kind) {
+	if !accepts(e.Types, kind) && !(isSecret(v) && accepts(e.Types, value.KindString)) {
 		return "has the wrong type", v
 	}
 	if e.Values != nil && !slices.ContainsFunc(e.Values, func(x value.Value) bool { return isValue(v, x) }) {
@@ -222,7 +222,7 @@ func (e *Element) refuses(v term) (text string, what term) {
 		return "", nil
 	}
 	for name, x := range inside(v) {
-		if kind, isRef := kindOf(x); !isRef && !accepts(e.Elements, kind) {
+		if kind, isRef := kindOf(x); !isRef && !accepts(e.Elements, kind) && !(isSecret(x) && accepts(e.Elements, value.KindString)) {
 			return fmt.Sprintf("has %s of the wrong type", name), x
 		}
 	}
@@ -284,6 +284,20 @@ func kindOf(t term) (kind value.Kind, isRef bool) {
 		return t.Kind(), false
 	}
 	return value.KindComponent, false
+}
+
+// isSecret reports whether t stands for a text that is known by its name alone.
+func isSecret(t term) bool {
+	switch t := t.(type) {
+	case *node:
+		return t.data && slices.ContainsFunc(attrsOf(t), func(a attr) bool {
+			return a.name == value.SecretMark && a.v == term(value.Bool(true))
+		})
+	case value.Value:
+		_, is := value.AsSecret(t)
+		return is
+	}
+	return false
 }
 
 // nearValues proposes values for a string that is none of them.
