@@ -56,6 +56,9 @@ func (p *Plan) Cut() (map[string]*peerpb.Part, error) {
 		pt.Components = append(pt.Components, &peerpb.Component{
 			Path: string(c.Path), Class: c.Class, Attributes: wire, Digest: c.Digest, Order: int32(c.Order),
 			OnEnd: c.OnEnd.What, MaxRestarts: int32(c.OnEnd.MaxRestarts), RestartWindow: c.OnEnd.Window,
+			OnIsolation: c.OnLoss.isolation(c), Tenure: c.OnLoss.Tenure,
+			Creator: c.Creator, LivenessDelay: c.Liveness.Delay, LivenessFactor: int32(c.Liveness.Factor),
+			ParentLoss: c.ParentLoss, Parent: c.Parent,
 		})
 	}
 	p.listen(part, at)
@@ -98,7 +101,7 @@ func (p *Plan) listen(part func(string) *peerpb.Part, at map[StepID]string) {
 		pt.Steps = append(pt.Steps, &peerpb.Step{
 			Id: string(s.ID), Path: string(s.Path), Action: actions[s.Action],
 			Needs: texts(s.Needs), After: texts(s.After), Token: s.Token,
-			Awaits: awaits(s.Awaits),
+			Awaits: awaits(s.Awaits), Without: paths(s.Without), Spare: s.Spare,
 		})
 		for _, before := range [2][]StepID{s.Needs, s.After} {
 			for _, id := range before {
@@ -106,6 +109,14 @@ func (p *Plan) listen(part func(string) *peerpb.Part, at map[StepID]string) {
 			}
 		}
 	}
+}
+
+func paths(list []value.Path) []string {
+	var out []string
+	for _, p := range list {
+		out = append(out, string(p))
+	}
+	return out
 }
 
 func awaits(list []Await) []*peerpb.Await {

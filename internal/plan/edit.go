@@ -35,7 +35,7 @@ func (m *maker) edit(c *surveyed, f fate, reason string, old inventory.Component
 // then those that are gone. Attributes of the language's own are left out.
 func (m *maker) differences(c *surveyed, was string, old *value.Component) []Difference {
 	var ds []Difference
-	before, _ := m.in.Survey.classes.Class(was)
+	before, _ := m.in.Survey.classOf(was, old)
 	show := func(name string, v value.Value, ok bool) (text string, secret bool) {
 		for _, class := range [2]component.Class{c.class, before} { // the class may change with the attribute
 			if line, known := class.Attribute(name); known && line.Secret {

@@ -25,7 +25,13 @@ type Input struct {
 	Description string // digest
 	Time        time.Time
 	Down        bool
-	Token       func(StepID) string // the idempotency token of a step of this plan
+	Cause       string
+	// AllowLoss are the components that hold data which may be destroyed.
+	AllowLoss []value.Path
+	// Drift says, of components that run, what is not as their last operation has
+	// made it any more.
+	Drift map[value.Path]string
+	Token func(StepID) string // the idempotency token of a step of this plan
 }
 
 // Keep returns the placement of the machines that exist and may stay: those
@@ -35,7 +41,7 @@ func Keep(s *Survey, existing *inventory.System) place.Placement {
 	for path, m := range existing.Machines {
 		c := s.byPath[path]
 		old, held := existing.Components[path]
-		if c == nil || !c.isMachine() || !held || old.State == inventory.Failed || m.State == inventory.MachineDestroying {
+		if c == nil || !c.isMachine() || !held || old.State == inventory.Failed && !old.IsGivenUp() || m.Lost != "" || m.Renew != "" || m.State == inventory.MachineDestroying {
 			continue
 		}
 		if old.Class == c.class.Name && !fixedDiffers(&c.class, old.Attrs, c.attrs) {
@@ -48,10 +54,10 @@ func Keep(s *Survey, existing *inventory.System) place.Placement {
 // Make compares what is wanted with what exists. The list holds what is wrong;
 // with errors in it there is no plan.
 func Make(in Input) (*Plan, *diag.List) {
-	m := &maker{in: in, problems: &in.Survey.Problems, fate: map[value.Path]fate{}, gone: map[value.Path]bool{}}
+	m := &maker{in: in, problems: &in.Survey.Problems, fate: map[value.Path]fate{}, gone: map[value.Path]bool{}, batch: map[value.Path]batchOf{}}
 	m.plan = &Plan{
 		ID: in.ID, System: in.Survey.System, File: in.File, Revision: in.Existing.Revision + 1, Base: in.Existing.Revision,
-		Description: in.Description, Time: in.Time, Down: in.Down, Placement: in.Placement, OnFailure: "keep",
+		Description: in.Description, Time: in.Time, Down: in.Down, Cause: in.Cause, Placement: in.Placement, OnFailure: "keep",
 		Notes: slices.Clone(in.Survey.Notes),
 	}
 	if in.Existing.File != "" && in.Existing.File != in.File && !in.Down {
@@ -61,6 +67,7 @@ func Make(in Input) (*Plan, *diag.List) {
 		m.place(c)
 	}
 	m.onFailure()
+	m.unknownOrder()
 	for _, c := range in.Survey.parts {
 		m.decide(c)
 	}
@@ -69,11 +76,14 @@ func Make(in Input) (*Plan, *diag.List) {
 			m.gone[old.Path] = true
 		}
 	}
-	m.steps()
+	m.readers()
+	m.rolls()
+	m.write()
+	m.data()
 	if m.problems.Errors() > 0 {
 		return nil, m.problems
 	}
-	if m.plan.Empty() && !in.Down {
+	if m.plan.Empty() && !in.Down && (in.Description == in.Existing.Digest || in.Existing.Digest == "") {
 		m.plan.Revision = in.Existing.Revision
 	}
 	return m.plan, m.problems
@@ -97,6 +107,12 @@ type maker struct {
 	fate     map[value.Path]fate
 	gone     map[value.Path]bool // exists and is not wanted
 	soft     []softEdge
+	leaving  map[value.Path][]StepID // by what is removed: see leavers
+	// of what is updated in batches
+	sets    []*rolling
+	batch   map[value.Path]batchOf
+	binders map[*rolling][]*surveyed
+	gates   map[value.Path][]StepID // that have to be passed before those who refer to a set are told of all of it
 }
 
 // place fixes where a component is processed, now that machines are chosen.
@@ -104,14 +120,21 @@ func (m *maker) place(c *surveyed) {
 	host := m.in.Survey.host
 	p := Component{
 		Path: c.node.Path, Class: c.class.Name, Machine: c.machine, OnHost: c.onHost, Order: c.node.Order,
-		Attrs: Attributes{c.attrs}, Digest: value.Digest(c.attrs), OnEnd: m.onEnd(c), Reads: c.reads(),
+		Attrs: Attributes{c.attrs}, Digest: c.digest(), OnEnd: m.onEnd(c), OnLoss: m.onLoss(c), Reads: c.reads(),
+		Liveness: m.liveness(c),
+	}
+	if c.flow != nil {
+		p.Flow = c.flow.node.Path.String()
+	}
+	if c.creator != nil {
+		p.Creator = c.creator.node.Path.String()
 	}
 	target := component.Target{Isolation: true, Privileged: true}
 	switch {
 	case c.isMachine():
 		p.Executor = host.MachineID
-		if choice, ok := m.in.Placement[c.node.Path]; ok && choice.Proposal.Host != "" {
-			p.Executor = choice.Proposal.Host
+		if choice, ok := m.in.Placement[c.node.Path]; ok {
+			p.Executor = MachineExecutor(choice.Proposal)
 		}
 	case c.owner:
 	case c.onHost:
@@ -123,6 +146,7 @@ func (m *maker) place(c *surveyed) {
 		target.Privileged = choice.Proposal.Isolation
 		m.checkTarget(c, target)
 	}
+	m.bereave(c, &p)
 	m.plan.Components = append(m.plan.Components, p)
 }
 
@@ -148,7 +172,11 @@ func (m *maker) onEnd(c *surveyed) OnEnd {
 		return end
 	}
 	parent := m.in.Survey.byPath[c.node.Parent.Path]
-	if parent.class.Name == "Compound" {
+	switch {
+	case c.creator != nil:
+		end.What = "course"
+		return end
+	case parent.class.Name == "Compound":
 		end.What = "share"
 	}
 	if a, ok := parent.attrs.Attr("sfOnChildEnd"); ok {
@@ -217,6 +245,16 @@ func (m *maker) onFailure() {
 	}
 }
 
+// unknownOrder refuses an order of replacing that cannot be kept.
+func (m *maker) unknownOrder() {
+	for _, c := range m.in.Survey.parts {
+		if a, ok := c.attrs.Attr("sfReplace"); ok && a.Value != value.String("after") {
+			m.in.Survey.problem(c, "sfReplace", a.Pos, diag.AttributeKind, "what replaces a component cannot run beside it", `"after", which is the default`, value.Source(a.Value),
+				"copies with sfMaxUnavailable are replaced while the others serve")
+		}
+	}
+}
+
 // decide compares a wanted component with what is held of it.
 func (m *maker) decide(c *surveyed) {
 	path := c.node.Path
@@ -224,10 +262,24 @@ func (m *maker) decide(c *surveyed) {
 	old, held := m.in.Existing.Components[path]
 	f, reason := keep, ""
 	switch {
+	case c.flow != nil:
+		m.member(c, old, held)
+		return
+	case held && old.Flow != "":
+		f = add // what created it ends it
+	case m.done(c, old, p.Digest):
 	case c.node.Parent != nil && m.fate[c.node.Parent.Path] == renew && held && m.exists(old):
 		f, reason = renew, "what contains it is replaced"
 	case !held || old.State == inventory.Terminated || old.State == inventory.Instantiated || m.lost(old):
 		f = add
+	case c.isMachine() && m.in.Existing.Machines[path].Lost != "":
+		f, reason = renew, "its machine is given up: "+m.in.Existing.Machines[path].Lost
+	case c.isMachine() && m.in.Existing.Machines[path].Renew != "":
+		f, reason = renew, m.in.Existing.Machines[path].Renew
+	case c.isMachine() && old.IsGivenUp():
+		if !m.in.Placement[path].Kept { // else it stays: see GiveUp
+			f, reason = renew, old.Reason
+		}
 	case old.State == inventory.Failed:
 		f, reason = add, "failed before"
 	case old.Class != p.Class:
@@ -236,6 +288,8 @@ func (m *maker) decide(c *surveyed) {
 		f, reason = renew, "moves to another machine"
 	case old.State == inventory.Deploying || old.State == inventory.Starting || old.State == inventory.Terminating:
 		f, reason = add, "was not finished"
+	case old.Digest != p.Digest && c.class.Workflow && m.reshaped(c, old) != "":
+		f, reason = renew, m.reshaped(c, old)
 	case old.Digest != p.Digest && fixedDiffers(&c.class, old.Attrs, c.attrs):
 		f, reason = renew, "an attribute changes that cannot change in place"
 	case old.Digest != p.Digest && old.State == inventory.Deployed:
@@ -243,21 +297,43 @@ func (m *maker) decide(c *surveyed) {
 	case old.Digest != p.Digest && !c.class.Reconfigures:
 		f, reason = renew, c.class.Name+" cannot be reconfigured"
 	case old.Digest != p.Digest:
-		f = change
+		if f = change; c.class.Workflow {
+			reason = "what it creates changes"
+		}
 	case old.State == inventory.Deployed:
 		f, reason = begin, "was not started"
+	case m.in.Drift[path] != "" && old.State == inventory.Running:
+		if f, reason = renew, "repair: "+m.in.Drift[path]; c.class.Repairs {
+			f = change
+		}
 	}
 	m.fate[path] = f
 	if f != keep {
 		m.edit(c, f, reason, old)
 	}
+	if f == add || f == renew {
+		m.creates(c)
+	}
 }
 
 // lost reports whether the machine that processed a component has failed: it is
-// destroyed, and nothing of the component is left to end.
+// destroyed, and nothing of the component is left to end; unless it is one that
+// stays though its host has given it up.
 func (m *maker) lost(old inventory.Component) bool {
 	machine, ok := m.in.Existing.Components[old.Machine]
+	if machine.IsGivenUp() && m.in.Placement[old.Machine].Kept {
+		return false
+	}
 	return old.Machine != value.Root && ok && machine.State == inventory.Failed
+}
+
+// left reports whether the plan replaces a machine that is given up without
+// ending it first: its successor has another executor, and that of its own may
+// be cut off with it. The owner has it ended when that executor answers.
+func (m *maker) left(path value.Path) bool {
+	machine, ok := m.in.Existing.Machines[path]
+	choice, placed := m.in.Placement[path]
+	return ok && machine.Lost != "" && placed && MachineExecutor(machine.Proposal) != MachineExecutor(choice.Proposal)
 }
 
 func className(c string) string {
@@ -281,13 +357,35 @@ func fixedDiffers(class *component.Class, old, wanted *value.Component) bool {
 	return false
 }
 
+// write writes the graph. Where updating sets in batches would have steps wait
+// for each other, since something outside of a set needs what is in it, they
+// are updated at once.
+func (m *maker) write() {
+	edits, late, notes := len(m.plan.Edits), len(m.plan.Late), len(m.plan.Notes)
+	m.steps()
+	if len(m.sets) == 0 || !m.circular() {
+		return
+	}
+	m.plan.Steps, m.plan.Edits, m.plan.Late = nil, m.plan.Edits[:edits], m.plan.Late[:late]
+	m.plan.Notes = append(m.plan.Notes[:notes], "copies are updated at once: others need them in between")
+	m.sets, m.soft, m.leaving = nil, nil, nil
+	clear(m.batch)
+	clear(m.binders)
+	clear(m.gates)
+	m.steps()
+}
+
 // steps writes the graph, in the order of runtime.md UP1: deploy new,
 // reconfigure changed, start new, terminate removed; what is replaced is
-// terminated before its successor is deployed.
+// terminated before its successor is deployed. Sets that are updated in batches
+// come after what is new, and who reads what is new after it runs.
 func (m *maker) steps() {
 	m.terminates()
 	var deploys, starts, changes []*surveyed
 	for _, c := range m.in.Survey.parts {
+		if m.inBatch(c.node.Path) {
+			continue
+		}
 		switch m.fate[c.node.Path] {
 		case add, renew:
 			deploys = append(deploys, c)
@@ -300,16 +398,25 @@ func (m *maker) steps() {
 	}
 	m.deploys(deploys)
 	m.order(deploys, Deploy)
+	m.failures(deploys, Deploy, inventory.DeployFailure)
 	deployed := m.barrier("deployed", deploys, Deploy, "")
-	m.changes(changes, deployed)
-	reconfigured := m.barrier("reconfigured", changes, Reconfigure, deployed)
+	early, late := m.apart(changes)
+	m.changes(early, deployed)
+	reconfigured := m.barrier("reconfigured", early, Reconfigure, deployed)
 	before := reconfigured
 	if m.unbarred() {
 		before = "" // each starts as soon as its own edges allow
 	}
 	m.starts(starts, before)
 	m.order(starts, Start)
-	m.removals(m.barrier("started", starts, Start, reconfigured))
+	m.failures(starts, Start, inventory.StartFailure)
+	started := m.barrier("started", starts, Start, reconfigured)
+	var gates []StepID
+	for _, r := range m.sets {
+		gates = append(gates, m.roll(r, started))
+	}
+	m.changes(late, started)
+	m.removals(m.barrier("bound", late, Reconfigure, started), gates)
 	m.harden()
 }
 
@@ -385,7 +492,7 @@ func (m *maker) deploys(deploys []*surveyed) {
 				m.late(c, path, attribute)
 			}
 		}
-		if m.fate[c.node.Path] == renew {
+		if m.fate[c.node.Path] == renew && !m.left(c.node.Path) {
 			s.After = append(s.After, ID(c.node.Path, Terminate))
 		}
 	}
@@ -415,7 +522,7 @@ func (m *maker) readsInDeploy(c *surveyed) iter.Seq2[value.Path, string] {
 				continue // assertions are checked at start; nobody reads the attributes of a plain compound in deploy
 			}
 			for _, t := range c.targets[a.Name] {
-				if !t.Given && !yield(t.Path, a.Name) {
+				if !t.Given && !inventory.IsFailure(t.Attr) && !yield(t.Path, a.Name) {
 					return
 				}
 			}
@@ -453,6 +560,8 @@ func (m *maker) changes(changes []*surveyed, deployed StepID) {
 				m.late(c, path, attribute)
 			}
 		}
+		m.enters(c, s)
+		s.Needs = append(s.Needs, m.leavings(c.node.Path)...)
 	}
 }
 
@@ -469,7 +578,7 @@ func (m *maker) starts(starts []*surveyed, barrier StepID) {
 		return func(yield func(value.Path, string) bool) {
 			for a := range c.attrs.All() {
 				for _, t := range c.targets[a.Name] {
-					if !starting[t.Path] || t.Path.Contains(c.node.Path) || m.in.Survey.bound(c, a.Name, t) {
+					if !starting[t.Path] || inventory.IsFailure(t.Attr) || t.Path.Contains(c.node.Path) || m.in.Survey.bound(c, a.Name, t) {
 						continue
 					}
 					if !yield(t.Path, a.Name) {

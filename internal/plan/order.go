@@ -70,6 +70,22 @@ func (m *maker) levels(c *surveyed, members []*surveyed, action Action) {
 	}
 }
 
+// failures has those who refer to the record of a failed action come after that
+// has ended, however it has (runtime.md TR5).
+func (m *maker) failures(wave []*surveyed, action Action, output string) {
+	acts := map[value.Path]bool{}
+	for _, c := range wave {
+		acts[c.node.Path] = true
+	}
+	for _, c := range wave {
+		for t := range c.reading() {
+			if t.Attr == output && acts[t.Path] && !t.Path.Contains(c.node.Path) {
+				m.soft = append(m.soft, softEdge{ID(t.Path, action), ID(c.node.Path, action)})
+			}
+		}
+	}
+}
+
 // harden makes edges of the wished ones that contradict nothing needed.
 func (m *maker) harden() {
 	if len(m.soft) == 0 {

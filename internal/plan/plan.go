@@ -51,6 +51,12 @@ type Step struct {
 	// Awaits are those of Needs that are needed only because the component
 	// refers to another: sfWaitTimeout limits how long it waits for them alone.
 	Awaits []Await `json:"awaits,omitempty"`
+	// Without are copies that a reconfigure leaves out of what its component
+	// refers to, since they are about to be away.
+	Without []value.Path `json:"without,omitempty"`
+	// Spare lets a terminate succeed only if all that its component has is
+	// elsewhere.
+	Spare bool `json:"spare,omitempty"`
 }
 
 // Await is a step that another one needs because of a reference.
@@ -101,8 +107,21 @@ type Component struct {
 	Attrs    Attributes `json:"attrs"`
 	Digest   string     `json:"digest"`
 	// Reads names the components whose run-time attributes its own refer to.
-	Reads []value.Path `json:"reads,omitempty"`
-	OnEnd OnEnd        `json:"onEnd"`
+	Reads  []value.Path `json:"reads,omitempty"`
+	OnEnd  OnEnd        `json:"onEnd"`
+	OnLoss OnLoss       `json:"onLoss"`
+	// Flow is the outermost workflow component in whose course it is created,
+	// Creator the one that creates it, both as paths, the top as "ROOT". Creator
+	// is "" for what is inside of what is created, both are for all others.
+	Flow     string   `json:"flow,omitempty"`
+	Creator  string   `json:"creator,omitempty"`
+	Liveness Liveness `json:"liveness"`
+	// ParentLoss is after how many milliseconds without a word of what is around
+	// the topmost component above it on its machine that one ends, and all in it;
+	// 0: it goes on (runtime.md LV3). Parent is the machine id of where that is
+	// processed, "" where the owner does it.
+	ParentLoss int64  `json:"parentLoss,omitempty"`
+	Parent     string `json:"parent,omitempty"`
 }
 
 // Late says that From waits for To, because its attribute refers to it.
@@ -115,7 +134,7 @@ type Late struct {
 // OnEnd is what the compound around a component does when the component ends
 // (runtime.md TR3).
 type OnEnd struct {
-	What        string `json:"what"` // share, restart or ignore
+	What        string `json:"what"` // share, restart or ignore; course: what created it decides
 	MaxRestarts int    `json:"maxRestarts"`
 	Window      int64  `json:"window"` // seconds
 }
@@ -152,15 +171,20 @@ type Plan struct {
 	Description string    `json:"description"` // digest
 	Time        time.Time `json:"time"`
 	Down        bool      `json:"down,omitempty"`
-	OnFailure   string    `json:"onFailure"` // keep or undo
+	Cause       string    `json:"cause,omitempty"` // what was asked for, for people
+	OnFailure   string    `json:"onFailure"`       // keep or undo
 	// Previous is the blob of the description of revision Base, where there is
 	// one: what a failed plan goes back to under OnFailure undo.
-	Previous   string          `json:"previous,omitempty"`
-	Undo       bool            `json:"undo,omitempty"` // it goes back itself, and is not undone again
+	Previous string `json:"previous,omitempty"`
+	Undo     bool   `json:"undo,omitempty"`  // it goes back itself, and is not undone again
+	Again    bool   `json:"again,omitempty"` // it places again what was lost
+	// Renews are machines that it replaces because something on them was given up.
+	Renews     []value.Path    `json:"renews,omitempty"`
 	Placement  place.Placement `json:"placement,omitempty"`
 	Components []Component     `json:"components"` // all of the wanted system, in definition order
 	Steps      []Step          `json:"steps"`
 	Edits      []Edit          `json:"edits"`
+	Data       []Data          `json:"data,omitempty"` // that it destroys
 	Late       []Late          `json:"late,omitempty"` // references that make one component wait for another
 	Notes      []string        `json:"notes,omitempty"`
 }
@@ -176,6 +200,11 @@ func Decode(b []byte) (*Plan, error) {
 	var p Plan
 	if err := json.Unmarshal(b, &p); err != nil {
 		return nil, fmt.Errorf("plan: %w", err)
+	}
+	for _, c := range p.Components {
+		if c.Attrs.Component == nil {
+			return nil, fmt.Errorf("plan: component %s has no attributes", c.Path)
+		}
 	}
 	return &p, nil
 }
@@ -218,6 +247,9 @@ func (id StepID) Short() string {
 		return string(id)
 	case path == "":
 		return "everything " + action
+	case strings.Contains(action, " "): // "reconfigure without web1"
+		action, how, _ := strings.Cut(action, " ")
+		return action + " " + path + " " + how
 	default:
 		return action + " " + path
 	}

@@ -7,8 +7,10 @@ import (
 
 	"aloft/component"
 	"aloft/internal/expand"
+	"aloft/internal/inventory"
 	"aloft/internal/model"
 	"aloft/internal/place"
+	"aloft/internal/sdl/catalog"
 	"aloft/internal/sdl/diag"
 	"aloft/provider"
 	"aloft/value"
@@ -57,6 +59,11 @@ type surveyed struct {
 	machine value.Path                // of the machine that processes it
 	onHost  bool
 	owner   bool // processed by the owner of the system: state only
+	// creator is the workflow component that creates it while it runs, flow the
+	// outermost one in whose course that happens; nil: it is deployed with what
+	// is around it.
+	creator, flow *surveyed
+	members       []*surveyed // of a flow: all that have it as theirs, in definition order
 }
 
 // isMachine reports whether the component is a machine.
@@ -76,10 +83,12 @@ func Look(system string, tree *model.Tree, classes Classes, host Host, allowUnre
 		s.classify(c)
 	}
 	for _, c := range s.parts {
+		s.course(c)
 		s.absolute(c, allowUnresolved)
 	}
 	for _, c := range s.parts {
 		s.locate(c)
+		s.checkCourse(c)
 	}
 	for _, c := range s.parts {
 		s.checkAttributes(c)
@@ -115,9 +124,9 @@ func (s *Survey) classify(c *surveyed) {
 		s.problem(c, "sfClass", a.Pos, diag.UnknownClass, "sfClass is not a string", "a class name", a.Value.Kind().String())
 		return
 	}
-	class, ok := s.classes.Class(string(name))
+	class, ok := s.classOf(string(name), c.node.Comp)
 	if !ok {
-		hints := []string{"the components of this build are: " + strings.Join(s.classes.Names(), ", ")}
+		hints := []string{"list them with: aloft component list"}
 		if near := diag.Nearest(string(name), s.classes.Names()); len(near) > 0 {
 			hints = append([]string{"did you mean " + near[0] + "?"}, hints...)
 		}
@@ -127,10 +136,18 @@ func (s *Survey) classify(c *surveyed) {
 	c.class = class
 }
 
+// classOf returns the class that sfClass names, of a component with attrs.
+func (s *Survey) classOf(name string, attrs *value.Component) (component.Class, bool) {
+	if catalog.IsScripts(name) {
+		return catalog.ScriptClass(name, attrs), true
+	}
+	return s.classes.Class(name)
+}
+
 // absolute makes the component's own attributes independent of their place.
 func (s *Survey) absolute(c *surveyed, allowUnresolved bool) {
 	c.attrs = value.NewComponent(false)
-	for a := range c.node.Own() {
+	for _, a := range slices.Concat(slices.Collect(c.node.Own()), s.around(c)) {
 		v, targets, problems := model.Absolute(s.tree, c.node, a, s.outputs)
 		for _, p := range problems {
 			if allowUnresolved {
@@ -144,6 +161,31 @@ func (s *Survey) absolute(c *surveyed, allowUnresolved bool) {
 			c.targets[a.Name] = targets
 		}
 	}
+}
+
+// around returns the attributes of c that are not given and stand for a
+// component around it.
+func (s *Survey) around(c *surveyed) (attrs []value.Attr) {
+	for _, line := range c.class.Attributes {
+		if _, given := c.node.Comp.Attr(line.Name); given || line.Around == "" {
+			continue
+		}
+		n := c.node.Parent
+		for n != nil && !s.byPath[n.Path].class.HasOutput(line.Around) {
+			n = n.Parent
+		}
+		if n == nil {
+			s.problem(c, line.Name, c.node.Pos, diag.AttributeMissing, fmt.Sprintf("no component around it has the output %s", line.Around),
+				"a component that has", "none", fmt.Sprintf("put it inside of one, or give %s a LAZY reference to one", line.Name))
+			continue
+		}
+		parts := []value.Part{{Kind: value.PartRoot}}
+		for _, name := range n.Path.Names() {
+			parts = append(parts, value.Part{Kind: value.PartHere, Name: name})
+		}
+		attrs = append(attrs, value.Attr{Name: line.Name, Value: &value.Reference{Lazy: true, Parts: parts}, Pos: c.node.Pos})
+	}
+	return attrs
 }
 
 // bound reports whether attribute attr of c refers to t as one of a set of
@@ -163,7 +205,7 @@ func (s *Survey) bound(c *surveyed, attr string, t model.Target) bool {
 // outputs tells the walk whether a component adds an attribute at run time.
 func (s *Survey) outputs(node *model.Node, name string) bool {
 	c := s.byPath[node.Path]
-	return c != nil && (c.class.HasOutput(name) || name == "workDir" && c.class.Name != "")
+	return c != nil && (c.class.HasOutput(name) || (name == "workDir" || inventory.IsFailure(name)) && c.class.Name != "")
 }
 
 // locate finds the daemon that processes c: its own sfProcessHost or that of
@@ -256,10 +298,8 @@ func (s *Survey) checkSchema(c *surveyed) (ok bool) {
 		} else if c.node.Child(name) != nil {
 			continue // an eager component where a value is wanted is checked by its manager
 		}
-		if _, shipped := v.(*value.Component); shipped {
-			if line, _ := c.class.Attribute(name); line.Source {
-				continue // its content is on the way
-			}
+		if line, _ := c.class.Attribute(name); line.Source && shipped(v) {
+			continue // its content is on the way
 		}
 		p := c.class.Schema.Wrong(name, v)
 		if p == nil {
@@ -279,6 +319,17 @@ func (s *Survey) checkSchema(c *surveyed) (ok bool) {
 	}
 	s.noteSlips(c)
 	return ok
+}
+
+// shipped reports whether v stands for what is sent along, and no longer names it.
+func shipped(v value.Value) bool {
+	switch v := v.(type) {
+	case *value.Component:
+		return true
+	case value.Vector:
+		return len(v) > 0 && !slices.ContainsFunc(v, func(e value.Value) bool { return !shipped(e) })
+	}
+	return false
 }
 
 // refuse reports p.

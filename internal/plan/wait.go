@@ -31,15 +31,7 @@ func WaitLimit(attrs *value.Component) time.Duration {
 
 // seconds returns the time that v says, and whether it is one.
 func seconds(v value.Value) (float64, bool) {
-	var s float64
-	switch v := v.(type) {
-	case value.Integer:
-		s = float64(v)
-	case value.Long:
-		s = float64(v)
-	case value.Double:
-		s = float64(v)
-	}
+	s, _ := number(v)
 	return s, s > 0 && s <= longest
 }
 

@@ -50,7 +50,7 @@ func TestCircle(t *testing.T) {
 	}
 }
 
-func TestWaitLimitIsWhatTheComponentSays(t *testing.T) {
+func TestLC4WaitLimitIsWhatTheComponentSays(t *testing.T) {
 	for _, c := range []struct {
 		says value.Value
 		want time.Duration
