@@ -23,6 +23,7 @@ import (
 	"aloft/internal/journal"
 	"aloft/internal/journal/journalpb"
 	"aloft/internal/plan"
+	"aloft/value"
 )
 
 // Owner takes what a machine has to report, and answers its references.
@@ -30,6 +31,11 @@ type Owner interface {
 	// Report delivers facts, states and events. It waits for a manager to be
 	// in reach as long as ctx allows.
 	Report(ctx context.Context, r *peerpb.ReportRequest) error
+	// Hold asks whether the machine may go on running what has a tenure: the
+	// answer has the systems whose present owners grant it, and which machines
+	// those do not hear of. It waits for a manager to be in reach as long as ctx
+	// allows.
+	Hold(ctx context.Context, systems []string) (*peerpb.HoldReply, error)
 	// Read asks for what a reference leads to. It answers within seconds, and
 	// may have to be asked again. It waits for a manager to be in reach as long
 	// as ctx allows.
@@ -49,35 +55,53 @@ type Config struct {
 	Journal  *journal.Journal
 	Owner    Owner
 	Sources  Sources
+	Secrets  Secrets // nil: there are none
+	// Certify asks for a certificate of a component of this machine; nil: there is
+	// nobody to ask.
+	Certify func(ctx context.Context, r *peerpb.CertifyRequest) (*peerpb.CertifyReply, error)
 	// Verify checks that a part was signed by a manager of the cluster.
 	Verify func(*peerpb.SignedPart) error
 	// Machine tells what managers may know of the machine; name is
 	// SYSTEM/PATH, or "" on a manager's own host.
 	Machine func(name string) component.Machine
-	WorkDir string // where components have their folders
-	Limit   int    // operations at once
+	Clock   Clock // of tenures
+	// Leash has all that runs on this machine ended at a time of Clock, whatever
+	// this daemon does by then, unless it is called again before; 0 is never.
+	// Nil: nobody would.
+	Leash func(until time.Duration) error
+	// Forgotten ends what a component has beyond this daemon, as a machine, where
+	// what this daemon kept of it was lost; nil: there is nothing of the kind.
+	Forgotten func(ctx context.Context, system string, path value.Path) error
+	WorkDir   string // where components have their folders
+	Limit     int    // operations at once
 	// LogFiles returns where the components of a system write their logs.
 	Log *slog.Logger
 	// ComponentLog returns the log of one component.
 	ComponentLog func(workDir string) *slog.Logger
 	PID          int
+	// Now tells the time that rows and events are stamped with, of this host; nil:
+	// package time's.
+	Now func() time.Time
 }
 
 // Agent runs the parts of one machine. It implements peerpb.MachineServer.
 type Agent struct {
 	peerpb.UnimplementedMachineServer
 
-	cfg   Config
-	limit chan struct{}
-	dirty chan struct{}              // has one element when there is something to report
-	work  chan func(context.Context) // what Run is to start
-	begun chan struct{}              // closed when Run has begun what was here before
-	over  chan struct{}              // closed when Run has ended
+	cfg     Config
+	limit   chan struct{}
+	dirty   chan struct{}              // has one element when there is something to report
+	work    chan func(context.Context) // what Run is to start
+	begun   chan struct{}              // closed when Run has begun what was here before
+	over    chan struct{}              // closed when Run has ended
+	shown   blanks
+	tenures sync.Once // begun to be kept
+	leash   leash
 
 	mu      sync.Mutex
 	tenants map[string]*tenant
 	events  []*peerpb.Event // not yet reported
-	// sequence of the newest event
+	// sequence of the newest event or report
 	sequence int64
 }
 
@@ -86,7 +110,13 @@ func New(ctx context.Context, cfg Config) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, limit: make(chan struct{}, max(1, cfg.Limit)), dirty: make(chan struct{}, 1),
 		work: make(chan func(context.Context)), begun: make(chan struct{}), over: make(chan struct{}), tenants: map[string]*tenant{},
-		sequence: now().UnixMicro(),
+	}
+	if a.cfg.Now == nil {
+		a.cfg.Now = time.Now
+	}
+	var err error
+	if a.sequence, err = cfg.Journal.Reserve(ctx, "event", a.now().UnixMicro(), maxSequences); err != nil {
+		return nil, fmt.Errorf("write the journal: %w", err)
 	}
 	parts, err := cfg.Journal.Parts.List(ctx)
 	if err != nil {
@@ -104,11 +134,7 @@ func New(ctx context.Context, cfg Config) (*Agent, error) {
 
 // restore rebuilds a tenant from the journal.
 func (a *Agent) restore(ctx context.Context, row *journalpb.Part) (*tenant, error) {
-	part := &peerpb.Part{}
-	if err := proto.Unmarshal(row.Signed.GetPart(), part); err != nil {
-		return nil, err
-	}
-	content, err := readPart(part)
+	content, err := decodePart(row.Signed.GetPart())
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +150,11 @@ func (a *Agent) restore(ctx context.Context, row *journalpb.Part) (*tenant, erro
 		}
 		t.comps[c.path] = c
 	}
+	if row, known, err := a.cfg.Journal.Tenures.Get(ctx, row.System); err != nil {
+		return nil, err
+	} else if known {
+		t.tenure = tenure{row.Boot, time.Duration(row.Confirmed)}
+	}
 	facts, err := a.cfg.Journal.Facts.List(ctx, row.System)
 	if err != nil {
 		return nil, err
@@ -133,11 +164,14 @@ func (a *Agent) restore(ctx context.Context, row *journalpb.Part) (*tenant, erro
 			return nil, fmt.Errorf("fact %s: %w", f.Step, err)
 		}
 	}
-	entries, heard, err := a.recorded(ctx, part)
+	entries, heard, err := a.recorded(ctx, content.part)
 	if err != nil {
 		return nil, err
 	}
 	t.take(content, entries, heard, row.Interrupted)
+	for path := range t.comps {
+		t.show[path] = true // what has changed outside of a step may not have been reported
+	}
 	return t, nil
 }
 
@@ -167,10 +201,16 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.changed() // what the journal holds may not have been reported
 	wg.Go(func() { a.report(ctx) })
 	wg.Go(func() { a.watch(ctx) })
-	for _, t := range a.all() {
+	before := a.all()
+	for _, t := range before {
+		t.resuming.Store(true)
+	}
+	wg.Go(func() { a.live(ctx) })
+	for _, t := range before {
 		wg.Go(func() { t.run(ctx, true) })
 	}
 	close(a.begun)
+	go a.keepTenures() // it waits for the loop below
 	for {
 		select {
 		case <-ctx.Done():
@@ -218,9 +258,15 @@ func (a *Agent) changed() {
 // maxEvents bounds what is kept of the events while nobody can be told.
 const maxEvents = 10_000
 
-// emit queues an event for the owner. Sequences go on after a restart without
-// a record on disk: they begin at the microsecond the agent was made.
-func (a *Agent) emit(ev event.Event) {
+// maxSequences is how many events and reports an agent may number before it is
+// made anew.
+const maxSequences = 1 << 40
+
+// now is the time to stamp rows and events with.
+func (a *Agent) now() time.Time { return a.cfg.Now().UTC() }
+
+// Emit queues an event for the owner.
+func (a *Agent) Emit(ev event.Event) {
 	a.mu.Lock()
 	if ev.Kind.Stored() {
 		a.sequence++
@@ -287,6 +333,8 @@ func (a *Agent) news() (*peerpb.ReportRequest, func()) {
 		n++
 	}
 	r.Events = slices.Clone(a.events[:n])
+	a.sequence++
+	r.Number = a.sequence
 	a.mu.Unlock()
 	if len(r.Facts)+len(r.States)+n == 0 {
 		return nil, nil

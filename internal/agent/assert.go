@@ -23,7 +23,7 @@ func (t *tenant) assertions(ctx context.Context, c *held, class *component.Class
 		if !ok || !assertion.Assert {
 			continue
 		}
-		err := resolve.Assert(ctx, assertion, attrs, now(), func(ref *value.Reference) (value.Value, error) { return r.resolve(ctx, ref) })
+		err := resolve.Assert(ctx, assertion, attrs, t.agent.now(), func(ref *value.Reference) (value.Value, error) { return r.resolve(ctx, ref) })
 		if err != nil {
 			if text := masked(class, attrs, err.Error()); text != err.Error() {
 				err = errors.New(text)

@@ -1,29 +1,65 @@
 package agent
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"aloft/api/peerpb"
 	"aloft/component"
+	"aloft/internal/flow"
 	"aloft/internal/inventory"
 	"aloft/internal/journal/journalpb"
 	"aloft/internal/lifecycle"
 	"aloft/value"
 )
 
+// turn is a lock that is held for as long as an operation takes. Unlike a
+// sync.Mutex it lets fake time pass for those who wait.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+func (t turn) Lock()   { t <- struct{}{} }
+func (t turn) Unlock() { <-t }
+
+// pass waits until the operation under way is over.
+func (t turn) pass() {
+	t.Lock()
+	defer t.Unlock()
+}
+
+func (t turn) TryLock() bool {
+	select {
+	case t <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
 // held is one component on this machine.
 type held struct {
 	path value.Path
-	op   sync.Mutex // one operation at a time
+	op   turn // one operation at a time
 	// slot is set while the operation under way counts among those that run at
 	// once; it is guarded by op.
 	slot bool
+	// without are copies that are left out of the sets that the component refers
+	// to, in the operation under way; guarded by op.
+	without []value.Path
+	spare   bool // its step is one that ends it only if all it has is elsewhere
+	// returns is set while the component is ended to be brought back; guarded by
+	// op.
+	returns bool
+	// mends is set while what has drifted of the component is put right, guarded
+	// by op: nothing that is applied changes.
+	mends bool
 
 	// Below is guarded by the tenant's lock.
 
@@ -39,8 +75,8 @@ type held struct {
 	reason    string
 	done      string           // digest of the attributes applied, as they were delivered
 	attrs     *value.Component // the attributes applied, references resolved: the values read (LZ7)
-	// tried are the attributes of a deploy that has not succeeded: what undoing
-	// it needs.
+	// tried are the attributes of a deploy that has not succeeded, or of what has
+	// ended for now: what undoing it needs, or ending it for good.
 	tried *value.Component
 	// last are the attributes that were applied when it was last terminated, and
 	// lastDone is their digest: what a restart takes where it cannot read.
@@ -53,6 +89,28 @@ type held struct {
 	revision int64
 	// repairing is set while the component is brought back after an end.
 	repairing bool
+	isolation string                  // stop, keep or "": when the owner is out of reach
+	tenure    time.Duration           // after which that is so
+	cut       context.CancelCauseFunc // ends the operation that keeps it running; nil: there is none
+	stopping  bool                    // it is being stopped at the end of its tenure
+	ending    bool                    // it is being ended, with what is below it, since it has lost its parent
+	loss      time.Duration           // after which without a word of its parent it ends; 0: it goes on
+	parent    string                  // id of the machine that processes its parent; "": the owner does
+	// creator is the workflow component that creates it while it runs, as its
+	// path; "": it is deployed with what is around it.
+	creator string
+	run     int64     // of what a workflow component creates: which of its creations
+	started time.Time // when its start ended last
+	// course is what a workflow component has come to; nil before it runs. On
+	// is what sees to it.
+	course   *flow.State
+	on       *course
+	liveness liveness
+	pulse    pulse
+	reminder reminder
+	// rereading is set while it is seen to that it has the values that its
+	// references lead to, stale when that is to be done once more.
+	rereading, stale bool
 	// recorded names the attributes whose values could not be had in the last
 	// operation, so that those recorded before served (LZ8).
 	recorded []string
@@ -73,13 +131,21 @@ func (c *held) resolved() *value.Component {
 	return out
 }
 
-// row returns the component as it is journalled.
-func (c *held) row(system string) (*journalpb.Component, error) {
+// row returns the component as it is journalled at a time.
+func (c *held) row(system string, now time.Time) (*journalpb.Component, error) {
 	row := &journalpb.Component{
 		System: system, Path: string(c.path), Class: c.class, Revision: c.revision, State: string(c.state), Reason: c.reason,
-		Digest: c.done, Record: inventory.RecordProto(c.record), Restarts: c.restarts, Order: int32(c.order), Changed: timestamppb.New(now()),
+		Digest: c.done, Record: inventory.RecordProto(c.record), Restarts: c.restarts, Order: int32(c.order), Changed: timestamppb.New(now), Run: c.run,
+	}
+	if !c.started.IsZero() {
+		row.Started = timestamppb.New(c.started)
 	}
 	var err error
+	if c.course != nil {
+		if row.Course, err = json.Marshal(c.course); err != nil {
+			return nil, err
+		}
+	}
 	if c.attrs != nil {
 		if row.Attributes, err = value.Encode(c.attrs); err != nil {
 			return nil, err
@@ -100,11 +166,20 @@ func (c *held) row(system string) (*journalpb.Component, error) {
 // fromRow is the inverse of row.
 func fromRow(row *journalpb.Component) (*held, error) {
 	c := &held{
+		op:   newTurn(),
 		path: value.Path(row.Path), class: row.Class, order: int(row.Order), state: inventory.State(row.State), reason: row.Reason,
 		done: row.Digest, record: inventory.RecordFromProto(row.Record), restarts: row.Restarts, revision: row.Revision,
-		outputs: map[string]value.Value{},
+		outputs: map[string]value.Value{}, run: row.Run,
+	}
+	if row.Started != nil {
+		c.started = row.Started.AsTime()
 	}
 	var err error
+	if len(row.Course) > 0 {
+		if c.course, err = flow.Decode(row.Course); err != nil {
+			return nil, err
+		}
+	}
 	if len(row.Attributes) > 0 {
 		if c.attrs, err = decodeComponent(row.Attributes); err != nil {
 			return nil, err
@@ -140,7 +215,7 @@ func (c *held) status(system string) (*peerpb.ComponentState, error) {
 		System: system, Revision: c.revision, Path: string(c.path), Class: c.class, State: string(c.state),
 		Reason: c.reason, Digest: c.done, Record: inventory.RecordProto(c.record), Restarts: c.restarts,
 	}
-	if c.attrs != nil {
+	if c.attrs != nil || len(failures(c.outputs)) > 0 {
 		wire, err := value.Encode(c.resolved())
 		if err != nil {
 			return nil, err
@@ -154,5 +229,3 @@ func (c *held) copyOutputs() map[string]value.Value { return maps.Clone(c.output
 
 // serves reports whether the component is to run as far as this machine knows.
 func (c *held) serves() bool { return c.wanted != nil && c.state == inventory.Running }
-
-func now() time.Time { return time.Now().UTC() }

@@ -170,6 +170,11 @@ func (m *machine) Report(_ context.Context, r *peerpb.ReportRequest) error {
 	return nil
 }
 
+// Hold grants nothing: what is tested with it has no tenure.
+func (m *machine) Hold(context.Context, []string) (*peerpb.HoldReply, error) {
+	return &peerpb.HoldReply{}, nil
+}
+
 func (m *machine) Read(context.Context, *peerpb.ReadRequest) (*peerpb.ReadReply, error) {
 	return nil, status.Error(codes.Unavailable, "no owner is in reach")
 }

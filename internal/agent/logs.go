@@ -21,17 +21,19 @@ func (a *Agent) Logs(r *peerpb.LogsRequest, stream grpc.ServerStreamingServer[pe
 		return status.Errorf(codes.NotFound, "no part of system %s is here", r.System)
 	}
 	files := t.logFiles(value.Path(r.Path))
+	past := observe.Past{Lines: int(r.Tail)}
+	if r.Since != nil {
+		past.Since = r.Since.AsTime()
+	}
 	send := func(l observe.Line) error {
-		line := &peerpb.LogLine{Path: l.Path.String(), Text: l.Text}
-		if !l.Time.IsZero() {
-			line.Time = timestamppb.New(l.Time)
-		}
-		return stream.Send(line)
+		return stream.Send(&peerpb.LogLine{Path: l.Path.String(), Text: l.Text, Time: timestamppb.New(l.Time)})
 	}
-	if r.Follow {
-		return observe.Follow(stream.Context(), files, int(r.Tail), send)
+	if !r.Follow {
+		return observe.Tail(files, past, send)
 	}
-	return observe.Tail(files, int(r.Tail), send)
+	return observe.Follow(stream.Context(), files, past, send, func() error {
+		return stream.Send(&peerpb.LogLine{Live: true})
+	})
 }
 
 // logFiles returns where the components at and below path write.
@@ -50,7 +52,7 @@ func (t *tenant) logFiles(path value.Path) []observe.LogFile {
 				}
 			}
 		}
-		files = append(files, observe.LogFile{Path: c.path, File: file})
+		files = append(files, observe.LogFile{Path: c.path, File: file, Times: filepath.Join(dir, host.TimesFile)})
 	}
 	return files
 }

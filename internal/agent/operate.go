@@ -18,6 +18,7 @@ import (
 	"aloft/internal/inventory"
 	"aloft/internal/lifecycle"
 	"aloft/internal/plan"
+	"aloft/internal/sdl/catalog"
 	"aloft/value"
 )
 
@@ -26,16 +27,23 @@ func (t *tenant) do(ctx context.Context, s plan.Step) execute.Result {
 	c := t.component(s.Path)
 	if c == nil {
 		if s.Action == plan.Terminate {
-			return execute.Result{Outcome: plan.Done} // nothing to end
+			return t.forget(ctx, s)
 		}
 		return execute.Result{Outcome: plan.Failed, Record: t.record(s.Path, s.Action, errors.New("the part does not describe it"))}
 	}
+	var err error
+	if s.Action != plan.Terminate {
+		err = t.awaitTenure(ctx, c) // not in its turn: it may have to be stopped meanwhile
+	}
 	c.op.Lock()
 	defer c.op.Unlock()
-	c.slot = true
-	defer func() { c.slot = false }()
+	c.slot, c.without, c.spare = true, s.Without, s.Spare
+	defer func() { c.slot, c.without, c.spare = false, nil, false }()
 	t.event(s.Path, s.ID, event.StepStarted, string(s.Action), 0)
-	if err := t.operate(ctx, c, s.Action); err != nil {
+	if err == nil {
+		err = t.operate(ctx, c, s.Action)
+	}
+	if err != nil {
 		rec := t.record(s.Path, s.Action, err)
 		if ctx.Err() != nil && !errors.Is(context.Cause(ctx), execute.ErrInterrupted) {
 			// The daemon ends: nothing has failed, and the step will be repeated.
@@ -56,6 +64,16 @@ func (t *tenant) do(ctx context.Context, s plan.Step) execute.Result {
 	return execute.Result{Outcome: plan.Done, Value: wire}
 }
 
+// forget ends a component of which nothing is known here.
+func (t *tenant) forget(ctx context.Context, s plan.Step) execute.Result {
+	if t.agent.cfg.Forgotten != nil {
+		if err := t.agent.cfg.Forgotten(ctx, t.system, s.Path); err != nil {
+			return execute.Result{Outcome: plan.Failed, Record: t.record(s.Path, s.Action, err)}
+		}
+	}
+	return execute.Result{Outcome: plan.Done}
+}
+
 // failed leaves things as runtime.md LC8 wants them: what a failed deploy or
 // start has done is undone, with everything below it; a failed reconfigure
 // leaves the component running as it was (UP4).
@@ -73,6 +91,7 @@ func (t *tenant) failed(ctx context.Context, c *held, action plan.Action, rec *c
 	for _, b := range slices.Backward(below) {
 		if b != c {
 			if b.op.Lock(); t.exists(b) {
+				t.endsWith(b, rec)
 				if err := t.operate(undo, b, plan.Terminate); err != nil {
 					t.agent.cfg.Log.Warn("undo", "system", t.system, "component", b.path, "error", err)
 				}
@@ -82,10 +101,36 @@ func (t *tenant) failed(ctx context.Context, c *held, action plan.Action, rec *c
 			b.op.Unlock()
 		}
 	}
+	t.endsWith(c, rec)
 	if err := t.operate(undo, c, plan.Terminate); err != nil {
 		t.agent.cfg.Log.Warn("undo", "system", t.system, "component", c.path, "error", err)
 	}
+	t.keepFailure(c, action, rec)
 	t.set(c, inventory.Failed, rec.Cause, rec)
+}
+
+// keepFailure puts out the record of a failed deploy or start (runtime.md TR5).
+func (t *tenant) keepFailure(c *held, action plan.Action, rec *component.Record) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch action {
+	case plan.Deploy:
+		c.outputs[inventory.DeployFailure] = inventory.RecordValue(rec)
+	case plan.Start:
+		c.outputs[inventory.StartFailure] = inventory.RecordValue(rec)
+	}
+}
+
+// failures are those of a component's outputs that hold records of failures: they
+// outlive what is undone for them.
+func failures(outputs map[string]value.Value) map[string]value.Value {
+	kept := map[string]value.Value{}
+	for name, v := range outputs {
+		if inventory.IsFailure(name) {
+			kept[name] = v
+		}
+	}
+	return kept
 }
 
 // exists reports whether there is anything of a component to end.
@@ -110,13 +155,24 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 	if err != nil {
 		return err
 	}
+	if action == plan.Terminate && class.Workflow {
+		t.clear(ctx, c)
+	}
+	if action != plan.Terminate {
+		limited, done, err := t.underTenure(ctx, c)
+		if err != nil {
+			return err
+		}
+		defer done()
+		ctx = limited
+	}
 	t.mu.Lock()
 	during, after, err := lifecycle.During(c.state, action)
 	if err != nil {
 		t.mu.Unlock()
 		return err
 	}
-	was := c.attrs
+	was, ran, told := c.attrs, !c.started.IsZero(), c.resolved()
 	if was == nil {
 		was = c.tried
 	}
@@ -135,7 +191,7 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 	}
 
 	attrs := was
-	if action != plan.Terminate {
+	if action != plan.Terminate && !c.mends {
 		if attrs, err = t.attributes(ctx, c, &class, action, adopted); err != nil {
 			return err
 		}
@@ -150,10 +206,15 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 		c.tried = attrs
 		t.mu.Unlock()
 	}
-	call, env := t.call(ctx, c, action, attrs)
+	call, env, err := t.call(ctx, c, action, attrs)
+	if err != nil {
+		return err
+	}
 	defer env.close()
 	if action == plan.Reconfigure {
-		call.Old = was
+		if call.Old, err = t.opened(ctx, was, ping); err != nil {
+			return err
+		}
 	}
 	// Readable for all: a component may run as a user of its own.
 	t.folder.Lock()
@@ -181,7 +242,8 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 		if c.attrs != nil {
 			c.last, c.lastDone = c.attrs, c.done
 		}
-		c.attrs, c.tried, c.outputs, c.done = nil, nil, map[string]value.Value{}, ""
+		c.attrs, c.tried, c.outputs, c.done, c.course = nil, nil, failures(c.outputs), "", nil
+		c.reminder = reminder{}
 		if c.successor != nil {
 			c.class, c.successor = *c.successor, nil
 		}
@@ -189,20 +251,80 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 			delete(t.comps, c.path)
 		}
 	default:
-		if !adopted || c.done == c.digest {
+		delete(c.outputs, inventory.DeployFailure)
+		if action == plan.Start {
+			delete(c.outputs, inventory.StartFailure)
+		}
+		if !c.mends && (!adopted || c.done == c.digest) {
 			c.attrs, c.done = attrs, c.digest
+			if len(c.without) > 0 {
+				c.done = inventory.Partly(c.digest) // not all that is wanted is applied
+			}
 		}
 	}
-	notify := env.notify
+	if action == plan.Start && (!adopted || c.started.IsZero()) {
+		c.started = t.agent.now()
+	}
+	notify, behind := env.notify, env.changed
+	another := ran && (action == plan.Start && !adopted || action == plan.Reconfigure && !value.Equal(told, c.resolved()))
 	t.mu.Unlock()
 	if !adopted {
 		t.event(c.path, "", event.ComponentState, string(after), 0)
 	}
 	t.changed(c.path)
 	for _, ref := range notify {
-		t.reload(ctx, c, ref)
+		t.reload(c, ref)
+	}
+	switch {
+	case behind:
+		t.reloadReaders(ctx, c)
+	case another:
+		t.tellReaders(c.path)
+	}
+	return t.begun(ctx, c, &class, action)
+}
+
+// begun does what follows an operation of a component: a workflow component goes
+// on with its course, and what is to end once it has started does so (TR4).
+func (t *tenant) begun(ctx context.Context, c *held, class *component.Class, action plan.Action) error {
+	switch {
+	case class.Workflow && action == plan.Terminate:
+		t.forgetCreated(ctx, c)
+	case class.Workflow && action == plan.Reconfigure:
+		if err := t.retake(ctx, c); err != nil {
+			return err
+		}
+		t.follow(c)
+	case class.Workflow:
+		t.follow(c)
+	case action == plan.Start:
+		t.endStarted(c)
 	}
 	return nil
+}
+
+// endStarted ends a component that is to end once it has started; quietly means
+// that nobody is to be told.
+func (t *tenant) endStarted(c *held) {
+	is := func(name string) bool {
+		v, _ := c.attrs.Get(name)
+		return v == value.Bool(true)
+	}
+	t.mu.Lock()
+	ends, quietly := is("sfShouldTerminate"), is("sfShouldTerminateQuietly")
+	t.mu.Unlock()
+	if !ends && !quietly {
+		return
+	}
+	r := component.Record{Type: component.Normal, Path: c.path, Description: "it has started, and was to end then", Time: t.agent.now()}
+	t.agent.spawn(func(ctx context.Context) {
+		if ends {
+			t.componentEnded(ctx, c, r)
+			return
+		}
+		c.op.pass()
+		t.remove(ctx, c, inventory.Terminated, r)
+	})
 }
 
 // manager returns the manager of a component and its class. A plain compound
@@ -214,7 +336,11 @@ func (t *tenant) manager(c *held, action plan.Action) (component.Manager, compon
 	if name == "" {
 		return plainCompound{}, component.Class{Children: true, OpenAttributes: true, Reconfigures: true}, nil
 	}
-	m, ok := t.agent.cfg.Managers[name]
+	key := name
+	if catalog.IsScripts(name) {
+		key = catalog.ScriptsPrefix // one manager has all of them
+	}
+	m, ok := t.agent.cfg.Managers[key]
 	if !ok {
 		return nil, component.Class{}, fmt.Errorf("this daemon (%s) has no manager for %s", t.agent.cfg.Build, name)
 	}
@@ -233,22 +359,26 @@ func (plainCompound) Class() component.Class {
 }
 
 // call prepares a call of the component's manager.
-func (t *tenant) call(ctx context.Context, c *held, action plan.Action, attrs *value.Component) (*component.Call, *environment) {
+func (t *tenant) call(ctx context.Context, c *held, action plan.Action, attrs *value.Component) (*component.Call, *environment, error) {
+	attrs, err := t.opened(ctx, attrs, action)
+	if err != nil {
+		return nil, nil, err
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	dir := t.workDir(c.path)
 	env := &environment{t: t, c: c, action: action, life: ctx, log: t.agent.cfg.ComponentLog(dir)}
 	call := &component.Call{
-		System: t.system, Path: c.path, Attrs: attrs, Outputs: c.copyOutputs(), WorkDir: dir, Env: env,
+		System: t.system, Path: c.path, Attrs: attrs, Outputs: c.copyOutputs(), WorkDir: dir, Env: env, Returns: c.returns, Spare: c.spare,
 		Machine: t.agent.cfg.Machine(t.current().GetMachine()),
 	}
 	if c.record != nil {
 		call.Record = *c.record
 	} else {
-		call.Record = component.Record{Type: component.Normal, Path: c.path, Description: "terminated", Time: now(), Host: t.agent.cfg.ID}
+		call.Record = component.Record{Type: component.Normal, Path: c.path, Description: "terminated", Time: t.agent.now(), Host: call.Machine.Name}
 	}
 	c.outputs["workDir"] = value.String(dir)
-	return call, env
+	return call, env, nil
 }
 
 // workDir returns the folder of a component: its path, with every character
@@ -264,20 +394,22 @@ func (t *tenant) workDir(path value.Path) string {
 // record writes down why an operation failed.
 func (t *tenant) record(path value.Path, action plan.Action, err error) *component.Record {
 	output, remedy := component.Detail(err)
-	if len(output) > 10 {
-		output = output[len(output)-10:]
+	output = slices.Clone(output[max(0, len(output)-10):])
+	hide := t.agent.shown.hide
+	for i := range output {
+		output[i] = hide(output[i])
 	}
 	return &component.Record{
 		Type: component.Abnormal, Description: fmt.Sprintf("%s of %s failed", action, path), Path: path,
-		Cause: err.Error(), Output: output, Remedy: remedy, Time: now(), Host: t.agent.cfg.Machine(t.current().GetMachine()).Name,
+		Cause: hide(err.Error()), Output: output, Remedy: remedy, Time: t.agent.now(), Host: t.agent.cfg.Machine(t.current().GetMachine()).Name,
 	}
 }
 
 // event queues an event about a component of the system.
 func (t *tenant) event(path value.Path, step plan.StepID, kind event.Kind, reason string, fraction float64) {
 	part := t.current()
-	t.agent.emit(event.Event{
-		Origin: t.agent.cfg.ID, Time: now(), System: t.system, Revision: part.GetRevision(), Plan: part.GetPlan(),
+	t.agent.Emit(event.Event{
+		Origin: t.agent.cfg.ID, Time: t.agent.now(), System: t.system, Revision: part.GetRevision(), Plan: part.GetPlan(),
 		Path: path, Step: string(step), Kind: kind, Reason: reason, Fraction: fraction,
 	})
 }
@@ -291,7 +423,9 @@ type environment struct {
 	life   context.Context // of the call, for Source
 	log    *slog.Logger
 	notify []*value.Reference
-	closed bool
+	// changed: what others have read of the component is not so any more.
+	changed bool
+	closed  bool
 }
 
 func (e *environment) close() {
@@ -302,12 +436,19 @@ func (e *environment) close() {
 
 func (e *environment) Output(name string, v value.Value) {
 	e.t.mu.Lock()
-	e.c.outputs[name] = v
+	e.c.outputs[name] = e.t.agent.shown.hideIn(v)
 	e.t.mu.Unlock()
 }
 
 func (e *environment) Read(ctx context.Context, ref *value.Reference) (value.Value, error) {
-	return e.t.reader(e.c, e.action).resolve(ctx, ref)
+	v, err := e.t.reader(e.c, e.action).resolve(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return value.ReplaceSecrets(v, func(s value.Secret) (value.Value, error) {
+		content, err := e.t.agent.secret(ctx, e.t.system, s)
+		return value.String(content), err
+	})
 }
 
 func (e *environment) Notify(ref *value.Reference) {
@@ -319,7 +460,7 @@ func (e *environment) Notify(ref *value.Reference) {
 }
 
 func (e *environment) Progress(fraction float64, text string) {
-	e.t.event(e.c.path, "", event.Progress, text, fraction)
+	e.t.event(e.c.path, "", event.Progress, e.t.agent.shown.hide(text), fraction)
 }
 
 func (e *environment) Log() *slog.Logger { return e.log }
@@ -329,6 +470,11 @@ func (e *environment) Source(ctx context.Context, digest string) (io.ReadCloser,
 }
 
 func (e *environment) Ended(r component.Record) {
+	hide := e.t.agent.shown.hide
+	r.Description, r.Cause, r.Output = hide(r.Description), hide(r.Cause), slices.Clone(r.Output)
+	for i := range r.Output {
+		r.Output[i] = hide(r.Output[i])
+	}
 	e.t.agent.spawn(func(ctx context.Context) { e.t.componentEnded(ctx, e.c, r) })
 }
 
@@ -336,7 +482,7 @@ func (e *environment) Restarted(reason string) {
 	e.t.mu.Lock()
 	e.c.restarts++
 	e.t.mu.Unlock()
-	e.t.event(e.c.path, "", event.ComponentRestarted, reason, 0)
+	e.t.event(e.c.path, "", event.ComponentRestarted, e.t.agent.shown.hide(reason), 0)
 	e.t.changed(e.c.path)
 	e.t.agent.spawn(func(ctx context.Context) { e.t.save(ctx, e.c.path) })
 }

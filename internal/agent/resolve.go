@@ -19,8 +19,7 @@ import (
 // references resolved. What is first read at start may still be open in
 // deploy; what the class does not know is nobody's to wait for. Where a restart
 // outside of any plan cannot reach a value, the one recorded when it was last
-// read serves (LZ8); so it does at once for a component that is adopted, of
-// which nothing changes.
+// read serves (LZ8). A component that is adopted has what it had.
 func (t *tenant) attributes(ctx context.Context, c *held, class *component.Class, action plan.Action, adopted bool) (*value.Component, error) {
 	t.mu.Lock()
 	wanted, before, same := c.wanted, c.attrs, c.done == c.digest
@@ -29,16 +28,19 @@ func (t *tenant) attributes(ctx context.Context, c *held, class *component.Class
 	}
 	c.recorded = nil
 	t.mu.Unlock()
-	if wanted == nil || adopted && !same {
-		return before, nil // it is to go, or to be changed, and only kept until then
+	if wanted == nil || adopted && before != nil {
+		return before, nil // it is to go, or is only kept: what it has not applied it does not have
 	}
 	r := t.reader(c, action)
 	r.slot = c.slot
 	out := value.NewComponent(false)
 	for a := range wanted.All() {
+		if len(c.without) > 0 {
+			a.Value = plan.Without(a.Value, c.without)
+		}
 		line, known := class.Attribute(a.Name)
-		if line.Reference {
-			out.Set(a) // the reference itself is the value: whom to notify
+		if line.Reference || line.Whole && c.leadsToItself(a.Value) {
+			out.Set(a) // the reference itself is the value: whom to notify, or that it is this one
 			continue
 		}
 		open := !known || line.Use == component.UseStart && action == plan.Deploy
@@ -51,13 +53,11 @@ func (t *tenant) attributes(ctx context.Context, c *held, class *component.Class
 				v = a.Value
 			case ctx.Err() != nil:
 				return nil, context.Cause(ctx)
-			case same && ok && (adopted || !c.slot && errors.Is(err, ErrUnavailable)):
+			case same && ok && !c.slot && errors.Is(err, ErrUnavailable):
 				v = recorded
-				if !adopted {
-					t.mu.Lock()
-					c.recorded = append(c.recorded, a.Name)
-					t.mu.Unlock()
-				}
+				t.mu.Lock()
+				c.recorded = append(c.recorded, a.Name)
+				t.mu.Unlock()
 			default:
 				return nil, fmt.Errorf("attribute %s: %w", a.Name, err)
 			}
@@ -65,6 +65,13 @@ func (t *tenant) attributes(ctx context.Context, c *held, class *component.Class
 		out.Set(value.Attr{Name: a.Name, Value: v, Tags: a.Tags, Pos: a.Pos})
 	}
 	return out, nil
+}
+
+// leadsToItself reports whether a value is a reference to the component that has
+// it, as one of a set of copies may have which are all to refer to that one.
+func (c *held) leadsToItself(v value.Value) bool {
+	r, is := v.(*value.Reference)
+	return is && !r.Data && r.Apply == nil && value.PathOf(namesOf(r)...) == c.path
 }
 
 // reader reads references for one operation of a component.
@@ -100,20 +107,25 @@ func (t *tenant) reader(c *held, action plan.Action) *reader {
 
 // plan notes the references in v.
 func (r *reader) plan(v value.Value) {
+	references(v, func(names []string) { r.planned[strings.Join(names, ":")] = true })
+}
+
+// references visits the names below ROOT of every reference in v.
+func references(v value.Value, visit func(names []string)) {
 	switch v := v.(type) {
 	case *value.Reference:
 		if v.Apply != nil {
-			r.plan(v.Apply)
+			references(v.Apply, visit)
 			return
 		}
-		r.planned[strings.Join(namesOf(v), ":")] = true
+		visit(namesOf(v))
 	case value.Vector:
 		for _, e := range v {
-			r.plan(e)
+			references(e, visit)
 		}
 	case *value.Component:
 		for a := range v.All() {
-			r.plan(a.Value)
+			references(a.Value, visit)
 		}
 	}
 }
@@ -129,7 +141,7 @@ func (r *reader) resolve(ctx context.Context, v value.Value) (value.Value, error
 			if v.Assert {
 				return v, nil
 			}
-			return resolve.Evaluate(ctx, v, now(), func(ref *value.Reference) (value.Value, error) { return r.resolve(ctx, ref) })
+			return resolve.Evaluate(ctx, v, r.t.agent.now(), func(ref *value.Reference) (value.Value, error) { return r.resolve(ctx, ref) })
 		}
 		got, err := r.read(ctx, v)
 		if err != nil && v.Optional && ctx.Err() == nil {
@@ -227,6 +239,12 @@ func (t *tenant) find(names []string, running bool) found {
 		c, here := t.comps[path]
 		whole := n == len(names)
 		switch {
+		case here && !whole && inventory.IsFailure(names[n]):
+			record, failed := c.outputs[names[n]]
+			if !failed {
+				return found{err: fmt.Errorf("%s has not failed", path)}
+			}
+			return t.within(value.NewComponent(false, value.Attr{Name: names[n], Value: record}), path, names[n:])
 		case here && c.attrs != nil && c.state != inventory.Terminated && c.state != inventory.Failed:
 			if whole && running && c.state != inventory.Running {
 				return found{path: path, on: plan.ID(path, plan.Start)}

@@ -8,7 +8,6 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"aloft/api/peerpb"
@@ -26,16 +25,13 @@ func (a *Agent) Deliver(ctx context.Context, signed *peerpb.SignedPart) (*peerpb
 	if err := a.cfg.Verify(signed); err != nil {
 		return nil, status.Errorf(codes.PermissionDenied, "part refused: %v", err)
 	}
-	part := &peerpb.Part{}
-	if err := proto.Unmarshal(signed.Part, part); err != nil {
-		return nil, status.Errorf(codes.InvalidArgument, "part: %v", err)
-	}
-	if part.Executor != a.cfg.ID {
-		return nil, status.Errorf(codes.InvalidArgument, "part is for machine %s, this is %s", part.Executor, a.cfg.ID)
-	}
-	content, err := readPart(part)
+	content, err := decodePart(signed.Part)
 	if err != nil {
 		return nil, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	part := content.part
+	if part.Executor != a.cfg.ID {
+		return nil, status.Errorf(codes.InvalidArgument, "part is for machine %s, this is %s", part.Executor, a.cfg.ID)
 	}
 	if err := a.ready(ctx); err != nil {
 		return nil, err
@@ -107,6 +103,7 @@ func (a *Agent) deliver(ctx context.Context, t *tenant, content *contents, signe
 	}
 	t.take(content, nil, nil, false)
 	a.spawn(func(ctx context.Context) { t.run(ctx, false) })
+	a.keepTenures()
 	return true, nil
 }
 
@@ -127,7 +124,7 @@ func (a *Agent) keep(ctx context.Context, t *tenant, part *peerpb.Part, signed *
 	j := a.cfg.Journal
 	old := t.current()
 	if err := j.Save(ctx, j.Parts.Set(&journalpb.Part{
-		System: part.System, Revision: part.Revision, Plan: part.Plan, Signed: signed, Received: timestamppb.New(now()),
+		System: part.System, Revision: part.Revision, Plan: part.Plan, Signed: signed, Received: timestamppb.New(a.now()),
 	})); err != nil {
 		return err
 	}

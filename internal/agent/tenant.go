@@ -27,6 +27,9 @@ import (
 type tenant struct {
 	agent  *Agent
 	system string
+	// resuming is set until what ran before the daemon was restarted is back: it
+	// is not asked whether it lives before its turn to be started came.
+	resuming atomic.Bool
 
 	// delivery has an element while a part is taken: two deliveries of one plan
 	// must not run it twice.
@@ -43,13 +46,19 @@ type tenant struct {
 	ended       chan struct{} // closed when the runner of part has ended
 	// cut are steps of an interrupted part that a crash cut off: begun, and not
 	// to be repeated.
-	cut   []journal.Entry
-	facts map[plan.StepID]*peerpb.Fact // of part's own steps that are settled
-	tell  map[plan.StepID]bool         // of facts: not yet reported
-	show  map[value.Path]bool          // components whose state is not yet reported; false: under way
+	cut []journal.Entry
+	// redone are the components with an operation that a crash cut off and the
+	// runner repeats. What they are like nobody knows until then.
+	redone map[value.Path]bool
+	facts  map[plan.StepID]*peerpb.Fact // of part's own steps that are settled
+	tell   map[plan.StepID]bool         // of facts: not yet reported
+	show   map[value.Path]bool          // components whose state is not yet reported; false: under way
 	// waits are the operations here that wait, at run time, for others here.
-	waits map[plan.StepID][]plan.StepID
-	moved chan struct{} // closed, and made anew, when there may be more to read
+	waits     map[plan.StepID][]plan.StepID
+	tenure    tenure
+	silent    map[string]time.Duration // machines with parents of what is here: since when the owner does not hear of them
+	returning bool                     // what was isolated is being brought back
+	moved     chan struct{}            // closed, and made anew, when there may be more to read
 }
 
 func newTenant(a *Agent, system string) *tenant {
@@ -84,6 +93,15 @@ type contents struct {
 	attrs []*value.Component // of part.Components
 }
 
+// decodePart reads a part as it was signed.
+func decodePart(signed []byte) (*contents, error) {
+	part := &peerpb.Part{}
+	if err := proto.Unmarshal(signed, part); err != nil {
+		return nil, fmt.Errorf("part: %w", err)
+	}
+	return readPart(part)
+}
+
 // readPart reads a part. One that this daemon does not understand is refused
 // before it is kept.
 func readPart(part *peerpb.Part) (*contents, error) {
@@ -93,7 +111,7 @@ func readPart(part *peerpb.Part) (*contents, error) {
 		if !ok {
 			return nil, fmt.Errorf("step %s: unknown action %s: the manager speaks a newer protocol", s.Id, s.Action)
 		}
-		c.steps = append(c.steps, plan.Step{ID: plan.StepID(s.Id), Path: value.Path(s.Path), Action: action, Token: s.Token, Needs: stepIDs(s.Needs), After: stepIDs(s.After), Awaits: awaits(s.Awaits)})
+		c.steps = append(c.steps, plan.Step{ID: plan.StepID(s.Id), Path: value.Path(s.Path), Action: action, Token: s.Token, Needs: stepIDs(s.Needs), After: stepIDs(s.After), Awaits: awaits(s.Awaits), Without: paths(s.Without), Spare: s.Spare})
 	}
 	for _, w := range part.Components {
 		attrs, err := decodeComponent(w.Attributes)
@@ -118,7 +136,7 @@ func (t *tenant) take(content *contents, entries []journal.Entry, heard map[plan
 		path := value.Path(w.Path)
 		c := t.comps[path]
 		if c == nil {
-			c = &held{path: path, state: inventory.Instantiated, outputs: map[string]value.Value{}}
+			c = &held{op: newTurn(), path: path, state: inventory.Instantiated, outputs: map[string]value.Value{}}
 			t.comps[path] = c
 		}
 		switch c.state {
@@ -130,14 +148,22 @@ func (t *tenant) take(content *contents, entries []journal.Entry, heard map[plan
 			}
 		}
 		c.wanted, c.digest, c.order = content.attrs[i], w.Digest, int(w.Order)
+		c.creator = w.Creator
+		c.liveness = liveness{time.Duration(w.LivenessDelay) * time.Millisecond, int(w.LivenessFactor)}
+		c.isolation, c.tenure = w.OnIsolation, time.Duration(w.Tenure)*time.Second
+		c.loss, c.parent = time.Duration(w.ParentLoss)*time.Millisecond, w.Parent
 		c.policy = lifecycle.Policy{
 			OnEnd: lifecycle.OnEnd(w.OnEnd), MaxRestarts: int(w.MaxRestarts), Window: time.Duration(w.RestartWindow) * time.Second,
 		}
 	}
-	t.cut = nil
+	t.cut, t.redone = nil, map[value.Path]bool{}
 	for _, e := range entries {
-		if e.Result == nil && interrupted {
+		switch {
+		case e.Result != nil:
+		case interrupted:
 			t.cut = append(t.cut, e)
+		default:
+			t.redone[e.Path] = true
 		}
 	}
 	t.part.Store(part)
@@ -197,6 +223,14 @@ func stepIDs(texts []string) []plan.StepID {
 	return ids
 }
 
+func paths(texts []string) []value.Path {
+	var list []value.Path
+	for _, p := range texts {
+		list = append(list, value.Path(p))
+	}
+	return list
+}
+
 func awaits(list []*peerpb.Await) []plan.Await {
 	var out []plan.Await
 	for _, a := range list {
@@ -218,6 +252,8 @@ func (t *tenant) run(ctx context.Context, resumed bool) {
 	if resumed {
 		t.resume(ctx)
 		t.undoCut(ctx)
+		t.resuming.Store(false)
+		t.rereadAll()
 	}
 	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
 		err := runner.Run(ctx)
@@ -333,12 +369,17 @@ func (t *tenant) drop(ctx context.Context, part *peerpb.Part) {
 			return
 		}
 	}
+	if s := t.agent.cfg.Secrets; s != nil {
+		if err := s.Forget(t.system); err != nil {
+			t.agent.cfg.Log.Warn("forget secrets", "system", t.system, "error", err)
+		}
+	}
 	j := t.agent.cfg.Journal
 	if err := j.Forget(ctx, t.system, ""); err != nil {
 		t.agent.cfg.Log.Warn("forget system", "system", t.system, "error", err)
 		return
 	}
-	if err := j.Save(ctx, j.Parts.Drop(t.system)); err != nil {
+	if err := j.Save(ctx, j.Parts.Drop(t.system), j.Tenures.Drop(t.system)); err != nil {
 		t.agent.cfg.Log.Warn("forget system", "system", t.system, "error", err)
 		return
 	}
@@ -365,14 +406,19 @@ func (t *tenant) learn(f *peerpb.Fact) error {
 	return nil
 }
 
-// hear takes in a fact of a step elsewhere.
+// hear takes in a fact of a step elsewhere. One that comes again says nothing
+// new: what it came to may have changed since.
 func (t *tenant) hear(ctx context.Context, f *peerpb.Fact) error {
 	j := t.agent.cfg.Journal
-	if err := j.Save(ctx, j.Facts.Set(f)); err != nil {
+	if _, heard, err := j.Facts.Get(ctx, f.System, f.Plan, f.Step); err != nil {
 		return err
-	}
-	if err := t.learn(f); err != nil {
-		return fmt.Errorf("fact %s: %w", f.Step, err)
+	} else if !heard || f.Plan == "" { // those without a plan, by an older release, are of now
+		if err := j.Save(ctx, j.Facts.Set(f)); err != nil {
+			return err
+		}
+		if err := t.learn(f); err != nil {
+			return fmt.Errorf("fact %s: %w", f.Step, err)
+		}
 	}
 	t.mu.Lock()
 	runner, current := t.runner, t.current().GetPlan() == f.Plan
@@ -405,6 +451,18 @@ func (t *tenant) settled(s plan.Step, r execute.Result) {
 	t.agent.changed()
 }
 
+// inOrder puts the end of what is replaced before the deploy of its successor,
+// which the owner takes for what is so since.
+func inOrder(a, b plan.StepID) int {
+	rank := func(id plan.StepID) int {
+		if id == plan.ID(id.Path(), plan.Terminate) {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(rank(a)-rank(b), cmp.Compare(a, b))
+}
+
 // news adds what was not yet reported to r, as long as there is room (in
 // bytes), and returns what to call once it is, or nil. States come after all
 // facts: the owner takes them as what is true then.
@@ -416,7 +474,7 @@ func (t *tenant) news(r *peerpb.ReportRequest, room *int) func() {
 	}
 	part := t.current()
 	var told []plan.StepID
-	for _, id := range slices.Sorted(maps.Keys(t.tell)) {
+	for _, id := range slices.SortedFunc(maps.Keys(t.tell), inOrder) {
 		if *room <= 0 {
 			break
 		}
@@ -497,9 +555,12 @@ func (t *tenant) subtree(path value.Path) []*held {
 			below = append(below, c)
 		}
 	}
-	slices.SortFunc(below, func(a, b *held) int { return cmp.Or(a.order-b.order, cmp.Compare(a.path, b.path)) })
+	slices.SortFunc(below, byOrder)
 	return below
 }
+
+// byOrder is the order of definition.
+func byOrder(a, b *held) int { return cmp.Or(a.order-b.order, cmp.Compare(a.path, b.path)) }
 
 // stepJournal keeps the steps of a part in the machine's journal, and with
 // each result the state the component has then.
@@ -541,7 +602,7 @@ func (t *tenant) write(path value.Path) ([]journal.Write, error) {
 	if c == nil {
 		return []journal.Write{j.Components.Drop(t.system, string(path))}, nil
 	}
-	row, err := c.row(t.system)
+	row, err := c.row(t.system, t.agent.now())
 	if err != nil {
 		return nil, fmt.Errorf("component %s: %w", path, err)
 	}
@@ -549,17 +610,33 @@ func (t *tenant) write(path value.Path) ([]journal.Write, error) {
 }
 
 // save writes the states of components that changed outside of a step.
-func (t *tenant) save(ctx context.Context, paths ...value.Path) {
+func (t *tenant) save(ctx context.Context, paths ...value.Path) (saved bool) {
+	saved = true
 	var writes []journal.Write
 	for _, p := range paths {
 		w, err := t.write(p)
 		if err != nil {
 			t.agent.cfg.Log.Error("journal state", "system", t.system, "component", p, "error", err)
+			saved = false
 			continue
 		}
 		writes = append(writes, w...)
 	}
 	if err := t.agent.cfg.Journal.Save(context.WithoutCancel(ctx), writes...); err != nil {
 		t.agent.cfg.Log.Error("journal state", "system", t.system, "error", err)
+		saved = false
 	}
+	return saved
+}
+
+// saveFirst writes the state of a component before anything is done that follows
+// from it, however long the journal refuses it, and reports whether it is there:
+// it is not where ctx ends before.
+func (t *tenant) saveFirst(ctx context.Context, path value.Path) bool {
+	for pause := firstRetry; !t.save(ctx, path); pause = min(2*pause, lastRetry) {
+		if sleep(ctx, pause); ctx.Err() != nil {
+			return false
+		}
+	}
+	return true
 }

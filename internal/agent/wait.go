@@ -65,6 +65,7 @@ func (t *tenant) overdue(ctx context.Context, s plan.Step, open []plan.Await) ex
 	defer c.op.Unlock()
 	t.event(s.Path, s.ID, event.StepStarted, string(s.Action), 0)
 	if s.Action == plan.Deploy && !t.exists(c) {
+		t.keepFailure(c, s.Action, rec)
 		t.set(c, inventory.Failed, rec.Cause, rec) // there is nothing to undo
 	} else {
 		t.failed(ctx, c, s.Action, rec)
@@ -245,6 +246,9 @@ func (t *tenant) hopeless(path value.Path, running bool) bool {
 	busy := c.repairing || c.reason == restarting
 	at := c.state
 	t.mu.Unlock()
+	if creator := t.creatorOf(c); creator != nil && at != inventory.Deployed && !t.hopeless(creator.path, true) {
+		return false // it may be created yet
+	}
 	if busy {
 		return false
 	}
