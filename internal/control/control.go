@@ -6,18 +6,15 @@ package control
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"maps"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
+	"aloft/api"
 	"aloft/api/peerpb"
 	"aloft/internal/event"
+	"aloft/internal/ownership"
 	"aloft/internal/plan"
 	"aloft/internal/store"
 	"aloft/provider"
@@ -31,6 +28,9 @@ type Machines interface {
 	Connected(id string) bool
 	// Silent reports whether there is none, and since when, as far as is known.
 	Silent(id string) (since time.Time, silent bool)
+	// Removed reports whether a host was removed from the cluster for good, and
+	// the name it had.
+	Removed(id string) (name string, removed bool)
 }
 
 // Blobs keeps what is too large for a row.
@@ -41,60 +41,63 @@ type Blobs interface {
 
 // Config is what Control needs.
 type Config struct {
-	Store     store.KV
-	Blobs     Blobs
-	Machines  Machines
+	Store    store.KV
+	Blobs    Blobs
+	Machines Machines
+	// Others reaches another manager, to whom what is told or asked here is
+	// passed on.
+	Others    func(ctx context.Context, manager string) (peerpb.OwnerClient, error)
 	Providers []provider.Provider // enabled modules, in order of preference
 	Accounts  func(providerName string) *provider.Account
 	Classes   plan.Classes
+	Secrets   Secrets
 	Host      plan.Host
-	Epoch     int64 // of this cluster's fences
+	// Manager tells name, process and address of a manager, as far as known.
+	Manager func(id string) api.SystemOwner
+	Keeper  *ownership.Keeper // of this manager's claims; it tells Take of systems
+	Epoch   func() int64      // of this cluster's fences
+	// Issue certifies the key in a request (PKCS#10, DER) for those of the names
+	// in it that are allowed, and returns the certificate and its issuer's, DER.
+	Issue func(ctx context.Context, request []byte, allowed []string, life time.Duration) (chain [][]byte, err error)
 	// Sign signs a part in the name of this manager.
 	Sign  func(document []byte) (signature []byte, chain [][]byte, err error)
 	NewID func() string // UUIDs
 	Emit  func(event.Event)
 	// Cursor is the place in the events just after the newest one.
 	Cursor func() string
+	Now    func() time.Time // that rows and events are stamped with; nil: package time's
 	Log    *slog.Logger
 }
 
-// Control owns systems.
+// Control carries out the plans of the systems that this manager owns. Others
+// are not in its memory: what it tells of them it reads in the store.
 type Control struct {
 	cfg   Config
-	store rows
+	store rows                       // as they are
+	known rows                       // as they are, or were when a majority of the managers last answered
 	work  chan func(context.Context) // what Run is to start
 	over  chan struct{}
 
-	// starting is held, while rows are written, by the one plan that is being
-	// made its system's newest: two first plans of a name are one too many.
-	starting sync.Mutex
-
 	mu      sync.Mutex
-	systems map[string]*system
-	drafts  map[string]*draft // plans that were shown and not yet applied
-	order   []string          // of drafts, oldest first
+	systems map[string]*system       // those of this manager that were read
+	turns   map[string]chan struct{} // by system: closed when who reads or begins it is done
+	drafts  map[string]*draft        // plans that were shown and not yet applied
+	order   []string                 // of drafts, oldest first
 }
 
-// New returns a Control that has read the store and taken over what is there:
-// each system's term is raised, so that the owner before it is refused.
-func New(ctx context.Context, cfg Config) (*Control, error) {
-	c := &Control{
-		cfg: cfg, store: rows{kv: cfg.Store, blobs: cfg.Blobs}, work: make(chan func(context.Context)), over: make(chan struct{}),
-		systems: map[string]*system{}, drafts: map[string]*draft{},
+// New returns a Control that has read nothing yet: systems come by Take.
+func New(cfg Config) *Control {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
-	names, err := c.store.names(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read the systems: %w", err)
+	return &Control{
+		cfg: cfg, store: rows{kv: cfg.Store, blobs: cfg.Blobs}, known: rows{kv: store.Stale(cfg.Store), blobs: cfg.Blobs}, work: make(chan func(context.Context)), over: make(chan struct{}),
+		systems: map[string]*system{}, turns: map[string]chan struct{}{}, drafts: map[string]*draft{},
 	}
-	for _, name := range names {
-		s, err := c.restore(ctx, name)
-		if err != nil {
-			return nil, fmt.Errorf("read system %s: %w", name, err)
-		}
-		c.systems[name] = s
-	}
-	return c, nil
 }
+
+// now is the time to stamp rows and events with.
+func (c *Control) now() time.Time { return c.cfg.Now().UTC() }
 
 // Run goes on with the plans that are under way and carries out those that are
 // applied, until ctx ends. Machines go on without it.
@@ -102,13 +105,7 @@ func (c *Control) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer close(c.over)
-	for _, s := range c.all() {
-		if s.underWay() {
-			wg.Go(func() { s.carryOut(ctx) })
-		} else {
-			wg.Go(func() { c.undo(ctx, s) }) // if that was not begun
-		}
-	}
+	wg.Go(func() { c.watchLost(ctx) })
 	for {
 		select {
 		case <-ctx.Done():
@@ -127,75 +124,16 @@ func (c *Control) spawn(f func(context.Context)) {
 	}
 }
 
-// all returns the systems by name.
-func (c *Control) all() []*system {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	all := make([]*system, 0, len(c.systems))
-	for _, name := range slices.Sorted(maps.Keys(c.systems)) {
-		all = append(all, c.systems[name])
-	}
-	return all
-}
-
 func (c *Control) system(name string) *system {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.systems[name]
 }
 
-// Report takes in what a machine tells. It is in the store when Report
-// returns.
-func (c *Control) Report(ctx context.Context, from string, r *peerpb.ReportRequest) error {
-	facts := map[string][]*peerpb.Fact{}
-	states := map[string][]*peerpb.ComponentState{}
-	for _, f := range r.Facts {
-		facts[f.System] = append(facts[f.System], f)
-	}
-	for _, st := range r.States {
-		states[st.System] = append(states[st.System], st)
-	}
-	names := slices.Collect(maps.Keys(facts))
-	for name := range states {
-		if _, ok := facts[name]; !ok {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	var errs []error
-	for _, name := range names {
-		if s := c.system(name); s != nil {
-			if err := s.report(ctx, from, facts[name], states[name]); err != nil {
-				errs = append(errs, fmt.Errorf("system %s: %w", name, err))
-			}
-		}
-	}
-	for _, e := range r.Events {
-		ev, err := event.FromProto(e)
-		if err != nil {
-			c.cfg.Log.Debug("event left out", "peer", from, "error", err)
-			continue
-		}
-		if ev.Origin != from || !ofMachine(ev.Kind) {
-			c.cfg.Log.Warn("event refused", "kind", ev.Kind, "origin", ev.Origin, "peer", from)
-			continue
-		}
-		c.cfg.Emit(ev)
-	}
-	return errors.Join(errs...)
-}
-
-// ofMachine reports whether a machine may tell of events of this kind: plans,
-// systems and machines are their owners' to tell of.
-func ofMachine(k event.Kind) bool {
-	of, _, _ := strings.Cut(string(k), ".")
-	return of == "step" || of == "component" || k == event.Progress
-}
-
 // emit records an event of this daemon about a system.
 func (c *Control) emit(s *system, kind event.Kind, reason string) {
 	c.cfg.Emit(event.Event{
-		Origin: c.cfg.Host.MachineID, Time: time.Now().UTC(), System: s.name,
+		Origin: c.cfg.Host.MachineID, Time: c.now(), System: s.name,
 		Revision: s.head.Revision, Plan: s.head.Plan, Kind: kind, Reason: reason,
 	})
 }

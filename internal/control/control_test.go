@@ -18,6 +18,7 @@ import (
 	"aloft/api/peerpb"
 	"aloft/component"
 	"aloft/internal/event"
+	"aloft/internal/ownership"
 	"aloft/internal/plan"
 	"aloft/internal/store"
 	"aloft/provider"
@@ -64,6 +65,7 @@ func (nothing) Class(string) (component.Class, bool) { return component.Class{},
 func (nothing) Names() []string                      { return nil }
 func (nothing) Connected(string) bool                { return false }
 func (nothing) Silent(string) (time.Time, bool)      { return time.Time{}, true }
+func (nothing) Removed(string) (string, bool)        { return "", false }
 func (nothing) Machine(ctx context.Context, _ string) (peerpb.MachineClient, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
@@ -73,18 +75,25 @@ func (nothing) Machine(ctx context.Context, _ string) (peerpb.MachineClient, err
 func run(t *testing.T, kv store.KV, blobs Blobs) *Control {
 	t.Helper()
 	var ids atomic.Int64
-	c, err := New(t.Context(), Config{
-		Store: kv, Blobs: blobs, Machines: nothing{}, Classes: nothing{}, Host: plan.Host{MachineID: "host"}, Epoch: 1,
-		Accounts: func(string) *provider.Account { return nil }, NewID: func() string { return fmt.Sprint("id-", ids.Add(1)) },
-		Emit: func(event.Event) {}, Cursor: func() string { return "" }, Log: slog.New(slog.DiscardHandler),
+	var c *Control
+	keeper, err := ownership.New(t.Context(), ownership.Config{
+		Store: kv, Manager: "host", Managers: func() []string { return []string{"host"} }, Log: slog.New(slog.DiscardHandler),
+		Take: func(claim *ownership.Claim) { c.Take(claim) },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	c = New(Config{
+		Store: kv, Blobs: blobs, Machines: nothing{}, Classes: nothing{}, Host: plan.Host{MachineID: "host"}, Keeper: keeper, Epoch: func() int64 { return 1 },
+		Accounts: func(string) *provider.Account { return nil }, NewID: func() string { return fmt.Sprint("id-", ids.Add(1)) },
+		Manager: func(id string) api.SystemOwner { return api.SystemOwner{Name: id} },
+		Emit:    func(event.Event) {}, Cursor: func() string { return "" }, Log: slog.New(slog.DiscardHandler),
+	})
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); _ = c.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = keeper.Run(ctx) })
+	wg.Go(func() { _ = c.Run(ctx) })
+	t.Cleanup(func() { cancel(); wg.Wait() })
 	return c
 }
 
@@ -105,13 +114,17 @@ func TestOfTwoFirstPlansOneIsCarriedOut(t *testing.T) {
 	c := run(t, &slow{KV: kv}, &memoryBlobs{})
 	var applied atomic.Int64
 	var wg sync.WaitGroup
+	var ids []string // of plans that all begin with nothing
 	for n := range 4 {
 		p, err := c.Plan(context.Background(), request(t, n))
 		if err != nil {
 			t.Fatal(err)
 		}
+		ids = append(ids, p.ID)
+	}
+	for _, id := range ids {
 		wg.Go(func() {
-			if _, err := c.Apply(context.Background(), "sys", p.ID); err == nil {
+			if _, err := c.Apply(context.Background(), "sys", id); err == nil {
 				applied.Add(1)
 			}
 		})
@@ -146,4 +159,18 @@ func TestWhatAFullStoreRefusesIsRecordedLater(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A report that the network held back tells of a state that is over.
+func TestAReportThatComesLateOrTwiceIsNotFresh(t *testing.T) {
+	s := newSystem(nil, "sys", nil)
+	for _, r := range []struct {
+		from   string
+		number int64
+		want   bool
+	}{{"a", 7, true}, {"a", 9, true}, {"a", 8, false}, {"a", 9, false}, {"b", 8, true}, {"a", 0, true}, {"a", 10, true}} {
+		if got := s.fresh(r.from, r.number); got != r.want {
+			t.Errorf("report %d of %s is fresh: %v", r.number, r.from, got)
+		}
+	}
 }

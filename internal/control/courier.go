@@ -7,7 +7,6 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	"aloft/api/peerpb"
 	"aloft/internal/event"
@@ -21,7 +20,6 @@ type courier struct {
 	system   *system
 	executor string
 	part     *peerpb.Part
-	listens  map[string]bool
 
 	mu     sync.Mutex
 	facts  []*peerpb.Fact
@@ -32,21 +30,11 @@ type courier struct {
 }
 
 func newCourier(s *system, executor string, part *peerpb.Part) *courier {
-	part.Fence = s.fence
-	k := &courier{system: s, executor: executor, part: part, listens: map[string]bool{}, news: make(chan struct{}, 1), stop: s.head.Interrupted}
-	for _, id := range part.Listens {
-		k.listens[id] = true
-	}
-	return k
+	part.Fence = s.control.fence(s.claim)
+	return &courier{system: s, executor: executor, part: part, news: make(chan struct{}, 1), stop: s.head.Interrupted}
 }
 
-// offer brings the fact if the part listens for it.
-func (k *courier) offer(f *peerpb.Fact) {
-	if k.listens[f.Step] {
-		k.push(f)
-	}
-}
-
+// push has a fact brought.
 func (k *courier) push(f *peerpb.Fact) {
 	k.mu.Lock()
 	k.facts = append(k.facts, f)
@@ -169,19 +157,10 @@ func (k *courier) bring(ctx context.Context, machine peerpb.MachineClient) error
 }
 
 func (k *courier) deliver(ctx context.Context, machine peerpb.MachineClient) error {
-	document, err := proto.MarshalOptions{Deterministic: true}.Marshal(k.part)
-	if err != nil {
-		return err
-	}
-	signature, chain, err := k.system.control.cfg.Sign(document)
-	if err != nil {
-		return err
-	}
 	// Taking a part may have to wait for operations that the one before began.
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
 	defer cancel()
-	_, err = machine.Deliver(ctx, &peerpb.SignedPart{Part: document, Signature: signature, Chain: chain})
-	return err
+	return k.system.control.deliver(ctx, machine, k.part)
 }
 
 // refused tells once why an executor does not take its part, in the log and to
@@ -219,7 +198,7 @@ func (s *system) waits(executor, why string) {
 		}
 	}
 	s.control.cfg.Emit(event.Event{
-		Origin: s.control.cfg.Host.MachineID, Time: time.Now().UTC(), System: s.name, Revision: s.head.Revision, Plan: s.head.Plan,
+		Origin: s.control.cfg.Host.MachineID, Time: s.control.now(), System: s.name, Revision: s.head.Revision, Plan: s.head.Plan,
 		Path: path, Incarnation: executor, Kind: event.PlanWaits, Reason: who + " does not take its part yet: " + why,
 	})
 }

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"aloft/api"
+	"aloft/component"
 	"aloft/internal/inventory"
+	"aloft/internal/sdl/catalog"
 	"aloft/internal/sdl/diag"
 	"aloft/value"
 )
@@ -70,7 +72,7 @@ func (c *Control) read(held *inventory.System, p value.Path) (value.Value, error
 // and with its children if asked.
 func (c *Control) current(held *inventory.System, k inventory.Component, children bool) *value.Component {
 	out := value.NewComponent(false)
-	class, _ := c.cfg.Classes.Class(k.Class)
+	class := c.classOf(k)
 	add := func(from *value.Component) {
 		if from == nil {
 			return
@@ -94,6 +96,19 @@ func (c *Control) current(held *inventory.System, k inventory.Component, childre
 	return out
 }
 
+// classOf returns the class of what is held, the zero class if nothing manages
+// it any more.
+func (c *Control) classOf(k inventory.Component) component.Class {
+	if catalog.IsScripts(k.Class) {
+		if k.Attrs == nil {
+			return component.Class{}
+		}
+		return catalog.ScriptClass(k.Class, k.Attrs)
+	}
+	class, _ := c.cfg.Classes.Class(k.Class)
+	return class
+}
+
 // getTick is how often it is looked whether a machine answers again.
 const getTick = 100 * time.Millisecond
 
@@ -103,12 +118,12 @@ func (c *Control) reached(ctx context.Context, name string, p value.Path, cached
 	tick := time.NewTicker(getTick)
 	defer tick.Stop()
 	for {
-		s := c.system(name)
-		held, _, err := c.snapshot(name)
+		pic, err := c.picture(ctx, name)
+		held := pic.held
 		if err != nil || cached {
 			return held, err
 		}
-		k, since, silent := s.silent(held, p)
+		k, since, silent := c.silent(held, p)
 		if !silent {
 			return held, nil
 		}
@@ -128,15 +143,12 @@ func (c *Control) reached(ctx context.Context, name string, p value.Path, cached
 
 // silent returns a component whose machine does not answer, of those that hold
 // what is read at p.
-func (s *system) silent(held *inventory.System, p value.Path) (k inventory.Component, since time.Time, silent bool) {
+func (c *Control) silent(held *inventory.System, p value.Path) (k inventory.Component, since time.Time, silent bool) {
 	for _, k := range holders(held, p) {
 		if k.Resolved == nil {
 			continue // nothing of it is known at run time
 		}
-		s.mu.Lock()
-		since, silent := s.unheard(k)
-		s.mu.Unlock()
-		if silent {
+		if since, silent := c.unheard(held, k); silent {
 			return k, since, true
 		}
 	}

@@ -29,15 +29,16 @@ func (s *system) apply(b *batch, f *peerpb.Fact) {
 	switch o := outcome(f.Outcome); {
 	case o == plan.Skipped:
 		if held && c.State == inventory.Instantiated {
-			c.Reason = cause(f)
+			c.Reason = causeOf(f)
 		}
 	case step.Action == plan.Terminate:
 		s.terminated(b, path, f, wanted, want)
 		return
 	case o == plan.Failed && step.Action == plan.Reconfigure:
-		c.State, c.Reason, c.Record = inventory.Running, "not reconfigured: "+cause(f), inventory.RecordFromProto(f.Record)
+		c.State, c.Reason, c.Record = inventory.Running, "not reconfigured: "+causeOf(f), inventory.RecordFromProto(f.Record)
 	case o == plan.Failed:
-		c.State, c.Reason, c.Record = inventory.Failed, cause(f), inventory.RecordFromProto(f.Record)
+		c.State, c.Reason, c.Record = inventory.Failed, causeOf(f), inventory.RecordFromProto(f.Record)
+		c.Resolved = withFailure(c, step.Action)
 		s.loseMachine(b, path)
 	default:
 		c.Reason, c.Record, c.Revision = "", nil, s.plan.Revision
@@ -47,16 +48,43 @@ func (s *system) apply(b *batch, f *peerpb.Fact) {
 			s.takeMachine(b, path)
 		}
 		c.Class, c.Attrs, c.Digest = want.Class, want.Attrs.Component, want.Digest
+		if len(step.Without) > 0 {
+			c.Digest = inventory.Partly(want.Digest)
+		}
 		c.Machine, c.OnHost, c.Executor = want.Machine, want.OnHost, want.Executor
 		if resolved, err := decodeComponent(f.Component); err == nil {
 			c.Resolved = resolved
+		}
+		if step.Action == plan.Deploy {
+			s.hasAgain(b, c)
 		}
 	}
 	if !held {
 		return
 	}
+	s.changed(s.held.Components[path].Resolved, c)
 	s.held.Components[path] = c
 	s.control.store.putComponent(b, s.name, c)
+}
+
+// withFailure returns what others may read of a component of which an operation
+// has failed: with the record of that (runtime.md TR5).
+func withFailure(c inventory.Component, action plan.Action) *value.Component {
+	out := value.NewComponent(false)
+	if c.Resolved != nil {
+		for a := range c.Resolved.All() {
+			out.Set(a)
+		}
+	}
+	if c.Record == nil {
+		return out
+	}
+	name := inventory.StartFailure
+	if action == plan.Deploy {
+		name = inventory.DeployFailure
+	}
+	out.Set(value.Attr{Name: name, Value: inventory.RecordValue(c.Record)})
+	return out
 }
 
 // takeMachine enters the machine that a component now has, where the one
@@ -66,7 +94,7 @@ func (s *system) takeMachine(b *batch, path value.Path) {
 	if !ok || s.held.Machines[path].ID == choice.MachineID {
 		return
 	}
-	s.held.Machines[path] = inventory.Machine{ID: choice.MachineID, Path: path, Proposal: choice.Proposal, Since: time.Now().UTC()}
+	s.held.Machines[path] = inventory.Machine{ID: choice.MachineID, Path: path, Proposal: choice.Proposal, Since: s.control.now()}
 	s.control.store.putMachine(b, s.name, s.held.Machines[path])
 }
 
@@ -79,16 +107,21 @@ func (s *system) loseMachine(b *batch, path value.Path) {
 	}
 	delete(s.held.Machines, path)
 	b.drop(machineTable.Key(s.name, string(path)))
+	s.dropGuests(b, path, "its machine "+path.String()+" failed")
+}
+
+// dropGuests enters that nothing is left of what a machine processed.
+func (s *system) dropGuests(b *batch, path value.Path, why string) {
 	for p, guest := range s.held.Components {
 		if guest.Machine == path && guest.State != inventory.Instantiated {
-			guest.State, guest.Reason = inventory.Terminated, "its machine "+path.String()+" failed"
+			guest.State, guest.Reason = inventory.Terminated, why
 			s.held.Components[p] = guest
 			s.control.store.putComponent(b, s.name, guest)
 		}
 	}
 }
 
-func cause(f *peerpb.Fact) string {
+func causeOf(f *peerpb.Fact) string {
 	if f.Record == nil {
 		return ""
 	}
@@ -101,7 +134,7 @@ func cause(f *peerpb.Fact) string {
 func (s *system) terminated(b *batch, path value.Path, f *peerpb.Fact, wanted bool, want plan.Component) {
 	c := s.held.Components[path]
 	if outcome(f.Outcome) != plan.Done {
-		c.State, c.Reason, c.Record = inventory.Failed, "not terminated: "+cause(f), inventory.RecordFromProto(f.Record)
+		c.State, c.Reason, c.Record = inventory.Failed, "not terminated: "+causeOf(f), inventory.RecordFromProto(f.Record)
 		s.held.Components[path] = c
 		s.control.store.putComponent(b, s.name, c)
 		return
@@ -117,13 +150,15 @@ func (s *system) terminated(b *batch, path value.Path, f *peerpb.Fact, wanted bo
 		}
 		choice, replaced := s.plan.Placement[path]
 		if replaced && choice.MachineID != m.ID {
-			s.held.Machines[path] = inventory.Machine{ID: choice.MachineID, Path: path, Proposal: choice.Proposal, Since: time.Now().UTC()}
+			s.held.Machines[path] = inventory.Machine{ID: choice.MachineID, Path: path, Proposal: choice.Proposal, Since: s.control.now()}
 			s.control.store.putMachine(b, s.name, s.held.Machines[path])
 		} else {
 			delete(s.held.Machines, path)
 			b.drop(machineTable.Key(s.name, string(path)))
 		}
 	}
+	s.endedWith(b, path)
+	s.leavesData(b, s.held, c)
 	if !wanted {
 		delete(s.held.Components, path)
 		s.control.store.dropComponent(b, s.name, path)
@@ -133,11 +168,28 @@ func (s *system) terminated(b *batch, path value.Path, f *peerpb.Fact, wanted bo
 	s.control.store.putComponent(b, s.name, s.held.Components[path])
 }
 
+// endedWith enters that what a workflow component has created has ended with it.
+func (s *system) endedWith(b *batch, flow value.Path) {
+	for p, c := range s.held.Components {
+		if c.Flow != flow.String() {
+			continue
+		}
+		s.leavesData(b, s.held, c)
+		if want, stays := s.wanted(p); stays {
+			s.held.Components[p] = planned(want)
+			s.control.store.putComponent(b, s.name, s.held.Components[p])
+		} else {
+			delete(s.held.Components, p)
+			s.control.store.dropComponent(b, s.name, p)
+		}
+	}
+}
+
 // planned is a component of which nothing is done yet.
 func planned(c plan.Component) inventory.Component {
 	return inventory.Component{
 		Path: c.Path, Class: c.Class, Machine: c.Machine, OnHost: c.OnHost, Executor: c.Executor, Order: c.Order,
-		State: inventory.Instantiated, Attrs: c.Attrs.Component,
+		State: inventory.Instantiated, Attrs: c.Attrs.Component, Flow: c.Flow,
 	}
 }
 
@@ -147,7 +199,7 @@ func (s *system) note(f *peerpb.Fact) {
 		return
 	}
 	step, _ := s.frontier.Step(plan.StepID(f.Step))
-	failure := api.Failure{Path: step.Path.String(), Operation: string(step.Action), Cause: cause(f)}
+	failure := api.Failure{Path: step.Path.String(), Operation: string(step.Action), Cause: causeOf(f)}
 	if f.Record != nil {
 		failure.Output, failure.Remedy = f.Record.Output, f.Record.Remedy
 	}
@@ -178,31 +230,65 @@ func (s *system) finish(ctx context.Context, b *batch) (*controlpb.System, error
 		head.Deployment = api.DeploymentDone
 	}
 	if s.plan.Down && len(s.held.Components) == 0 && len(s.held.Machines) == 0 {
-		head.Deployment = api.DeploymentDone
-		b.drop(systemTable.Key(s.name))
-		for id := range s.facts { // also those that are only in this batch
-			b.drop(stepTable.Key(s.name, string(id)))
+		if len(s.held.Left) == 0 {
+			head.Deployment = api.DeploymentDone
+			return head, s.dropAll(ctx, b)
 		}
-		return head, s.control.store.dropSteps(ctx, b, s.name)
+		head.Deployment = api.DeploymentDegraded
 	}
+	for path, c := range s.held.Components {
+		if c.State == inventory.Failed && !c.IsGivenUp() && !s.failedIn(path) {
+			s.loseMachine(b, path) // also one that its manager gave up meanwhile
+		}
+	}
+	s.endRevision(b, head.Deployment)
 	s.control.store.putHead(b, head)
 	return head, nil
+}
+
+// dropAll drops the rows that are left of a system that has been terminated to
+// the end.
+func (s *system) dropAll(ctx context.Context, b *batch) error {
+	b.drop(systemTable.Key(s.name))
+	for id := range s.facts { // also those that are only in this batch
+		b.drop(stepTable.Key(s.name, string(id)))
+	}
+	if err := s.control.store.dropRevisions(ctx, b, s.name); err != nil {
+		return err
+	}
+	return s.control.store.dropSteps(ctx, b, s.name)
+}
+
+// steps says how many they are.
+func steps(n int) string {
+	if n == 1 {
+		return "1 step"
+	}
+	return fmt.Sprintf("%d steps", n)
 }
 
 // wind tells that the plan has ended. The lock is held.
 func (s *system) wind() {
 	close(s.ended)
 	c := s.control
+	if s.plan.Down {
+		for _, m := range s.held.Left {
+			s.failures = append(s.failures, api.Failure{
+				Path: m.Path.String(), Operation: string(plan.Terminate), Machine: inventory.MachineName(s.name, m.Path),
+				Cause: "machine " + m.ID + " was given up, and its host does not answer; it is ended when that does",
+			})
+		}
+	}
 	switch s.head.Deployment {
 	case api.DeploymentDone:
 		c.emit(s, event.PlanDone, "")
 	case api.DeploymentCancelled:
 		c.emit(s, event.PlanInterrupted, "")
 	default:
-		c.emit(s, event.PlanFailed, fmt.Sprintf("%d steps failed", len(s.failures)))
+		c.emit(s, event.PlanFailed, steps(len(s.failures))+" failed")
 	}
-	if !s.gone() {
-		c.emit(s, event.SystemState, s.state())
+	if p := s.now(); !p.gone() {
+		c.emit(s, event.SystemState, p.state())
 	}
 	if s.failedToUndo() {
 		go c.spawn(func(ctx context.Context) { c.undo(ctx, s) })
@@ -213,31 +299,6 @@ func (s *system) wind() {
 // (runtime.md LC8, UP4). The lock is held.
 func (s *system) failedToUndo() bool {
 	return s.head.Deployment == api.DeploymentDegraded && s.plan.OnFailure == "undo" && !s.plan.Down && !s.plan.Undo
-}
-
-// gone reports whether the system has been terminated to the end.
-func (s *system) gone() bool {
-	return s.plan.Down && s.head.Deployment == api.DeploymentDone && len(s.held.Components) == 0
-}
-
-// state returns the state of the system as a whole. The lock is held.
-func (s *system) state() string {
-	if s.head.Deployment == api.DeploymentRunning {
-		switch {
-		case s.plan.Down:
-			return api.SystemTerminating
-		case s.plan.Base == 0:
-			return api.SystemDeploying
-		default:
-			return api.SystemUpdating
-		}
-	}
-	for _, c := range s.held.Components {
-		if c.State != inventory.Running {
-			return api.SystemDegraded
-		}
-	}
-	return api.SystemRunning
 }
 
 // How long a machine may be silent, or refuse its part of an interrupted plan,
@@ -271,17 +332,54 @@ func (s *system) expire() {
 func (s *system) abandon(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for s.forsake() {
+		s.settle() // others may have waited for just that, on the same host
+	}
 	s.giveUp()
 	s.expire()
-	if err := s.drain(ctx); err != nil {
-		s.control.cfg.Log.Error("abandon", "system", s.name, "error", err)
+	s.unrecorded(s.drain(ctx))
+}
+
+// unrecorded tells once, in the log and to those who follow the plan, why what
+// is done is not recorded. The lock is held.
+func (s *system) unrecorded(err error) {
+	told := s.told
+	s.told = err != nil
+	if err == nil || told {
+		return
 	}
+	s.control.cfg.Log.Error("the progress of a plan is not recorded", "system", s.name, "error", err)
+	s.control.emit(s, event.PlanWaits, err.Error())
+}
+
+// lostUnder returns why the machine that is to perform a step is lost, or "":
+// once it may be placed again, or its manager has given it up, it is not waited
+// for. The plan ends without it; then it is placed again. The lock is held.
+func (s *system) lostUnder(step plan.Step) string {
+	c := s.held.Components[step.Path]
+	if m, ok := s.held.Machines[c.Machine]; !ok || m.ID != step.Executor || s.plan.Down {
+		return ""
+	}
+	if vm := s.held.Components[c.Machine]; vm.IsGivenUp() {
+		return "its machine " + c.Machine.String() + " is " + vm.Reason
+	}
+	l := s.loss(c.Machine)
+	if !l.Again {
+		return ""
+	}
+	return "its machine " + c.Machine.String() + " is lost: " + l.Why
 }
 
 // giveUp fails the steps that were left for too long. The lock is held.
 func (s *system) giveUp() {
 	for id, since := range s.since {
 		step, _ := s.frontier.Step(id)
+		if why := s.lostUnder(step); why != "" {
+			f := s.fact(id, plan.Failed)
+			f.Record = &peerpb.Record{Type: "abnormal", Path: string(step.Path), Description: id.Short() + " abandoned", Cause: why}
+			s.queue = append(s.queue, f)
+			continue
+		}
 		stuck := s.head.Interrupted && s.couriers[step.Executor] != nil && s.couriers[step.Executor].stuck()
 		if !stuck && s.control.cfg.Machines.Connected(step.Executor) {
 			s.since[id] = time.Now()

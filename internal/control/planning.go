@@ -1,48 +1,79 @@
 package control
 
 import (
-	"bytes"
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"aloft/api"
-	"aloft/internal/control/controlpb"
-	"aloft/internal/event"
 	"aloft/internal/expand"
 	"aloft/internal/inventory"
 	"aloft/internal/model"
-	"aloft/internal/place"
+	"aloft/internal/ownership"
 	"aloft/internal/plan"
 	"aloft/internal/sdl/diag"
-	"aloft/provider"
 	"aloft/value"
 )
 
 // draft is a plan that was shown and can be applied.
 type draft struct {
 	plan        *plan.Plan
-	description []byte // wire form; nil for a plan that ends the system
+	description []byte                // wire form; nil for a plan that ends the system
+	secrets     []string              // whose contents are to be made up
+	written     []byte                // the text of the description, as it is to be kept; or nil
+	writtenBlob string                // where it is kept already
+	asks        bool                  // the machines are asked what has drifted
+	renew       map[value.Path]string // machines that are replaced though nothing of them differs, and why
+	auto        bool                  // nobody has asked for it
 }
 
 // maxDrafts bounds the plans that wait to be applied.
 const maxDrafts = 64
 
-// offerLimit is how long providers have to answer (broker.md WF2).
-const offerLimit = 10 * time.Second
-
 // Plan compares a request with what exists.
 func (c *Control) Plan(ctx context.Context, r api.PlanRequest) (*api.Plan, error) {
+	p, _, err := c.draft(ctx, r)
+	return p, err
+}
+
+// draft makes the plan of a request. There is no draft where an equal plan is
+// under way.
+func (c *Control) draft(ctx context.Context, r api.PlanRequest) (*api.Plan, *draft, error) {
+	d := &draft{asks: !r.Down}
+	var err error
+	if r.Rollback {
+		if _, err := c.owned(ctx, r.Name); err != nil {
+			return nil, nil, err
+		}
+		if r, d.writtenBlob, err = c.earlier(ctx, r); err != nil {
+			return nil, nil, err
+		}
+	}
+	if r.Written != nil {
+		w := *r.Written
+		w.Revision = 0 // which it is going to be is not known yet
+		if d.written, err = json.Marshal(w); err != nil {
+			return nil, nil, err
+		}
+	}
+	p, err := c.planned(ctx, r, d)
+	if err != nil || p.Attached {
+		return p, nil, err
+	}
+	c.keepDraft(d)
+	return p, d, nil
+}
+
+// planned completes d with the plan of a request.
+func (c *Control) planned(ctx context.Context, r api.PlanRequest, d *draft) (*api.Plan, error) {
 	var tree *model.Tree
 	var binds expand.Binds
 	var digest string
+	var missing []string // secrets whose contents will be made up
 	if !r.Down {
 		root, err := decodeComponent(r.Description)
 		if err != nil {
@@ -53,16 +84,40 @@ func (c *Control) Plan(ctx context.Context, r api.PlanRequest) (*api.Plan, error
 		if problems.Errors() > 0 {
 			return nil, invalid(problems)
 		}
+		if expanded, missing, err = c.versioned(ctx, expanded); err != nil {
+			return nil, err
+		}
 		tree, binds = model.NewTree(expanded), of
 	}
 	existing, attached, err := c.base(ctx, r, digest)
 	if err != nil || attached != nil {
 		return attached, err
 	}
+	if err := c.madeFrom(ctx, r, existing); err != nil {
+		return nil, err
+	}
+	for path, why := range d.renew {
+		m := existing.Machines[path]
+		m.Renew = why
+		existing.Machines[path] = m
+	}
 	survey := plan.Look(r.Name, tree, c.cfg.Classes, c.cfg.Host, r.AllowUnresolved)
 	survey.Binds = binds
+	allowed, err := allowedLoss(r.AllowDataLoss)
+	if err != nil {
+		return nil, err
+	}
+	plan.GiveUp(survey, existing, allowed, d.auto)
+	survey.Notes = append(survey.Notes, noted(missing)...)
+	survey.Notes = append(survey.Notes, c.leftBehind(existing)...)
 	if survey.Problems.Errors() > 0 {
 		return nil, invalid(&survey.Problems)
+	}
+	var drifted map[value.Path]string
+	if d.asks {
+		var notes []string
+		drifted, notes = c.drift(ctx, existing)
+		survey.Notes = append(survey.Notes, notes...)
 	}
 	placement, err := c.place(ctx, survey, existing)
 	if err != nil {
@@ -71,16 +126,31 @@ func (c *Control) Plan(ctx context.Context, r api.PlanRequest) (*api.Plan, error
 	id := c.cfg.NewID()
 	p, problems := plan.Make(plan.Input{
 		ID: id, Survey: survey, Existing: existing, Placement: placement, File: r.File, Description: digest,
-		Time: time.Now().UTC(), Down: r.Down, Token: func(step plan.StepID) string { return token(id, step) },
+		Time: c.now(), Down: r.Down, Cause: cause(r), AllowLoss: allowed, Drift: drifted, Token: func(step plan.StepID) string { return token(id, step) },
 	})
 	if p == nil {
 		return nil, invalid(problems)
 	}
+	c.spare(ctx, existing, p)
 	if err := deliverable(p); err != nil {
 		return nil, err
 	}
-	c.keepDraft(&draft{plan: p, description: r.Description})
-	return view(p, existing), nil
+	d.plan, d.description, d.secrets = p, r.Description, missing
+	shown := view(p, existing)
+	c.measure(ctx, existing, shown)
+	return shown, nil
+}
+
+// cause says what is asked for, in words for the history.
+func cause(r api.PlanRequest) string {
+	switch {
+	case r.Cause != "":
+		return r.Cause
+	case r.Down:
+		return "down"
+	default:
+		return "up"
+	}
 }
 
 // maxPart is how large the part of one machine may be, in bytes: it travels in
@@ -124,10 +194,13 @@ func token(planID string, step plan.StepID) string {
 
 // base returns what a plan starts from, or the equal plan that is under way.
 func (c *Control) base(ctx context.Context, r api.PlanRequest, digest string) (*inventory.System, *api.Plan, error) {
-	s := c.system(r.Name)
+	s, err := c.owned(ctx, r.Name)
+	if err != nil {
+		return nil, nil, err
+	}
 	if s == nil {
 		if r.Down {
-			return nil, nil, c.unknown(r.Name)
+			return nil, nil, c.unknown(ctx, r.Name)
 		}
 		return (&inventory.System{Name: r.Name}).Clone(), nil, nil
 	}
@@ -137,10 +210,41 @@ func (c *Control) base(ctx context.Context, r api.PlanRequest, digest string) (*
 		}
 		select {
 		case <-s.end():
+		case <-s.claim.Lost():
+			return nil, nil, c.refusal(r.Name, ownership.ErrLost)
 		case <-ctx.Done():
 			return nil, nil, ctx.Err()
 		}
 	}
+	held, attached, err := s.basis(r, digest)
+	if held == nil && attached == nil && err == nil {
+		if r.Down {
+			return nil, nil, c.unknown(ctx, r.Name)
+		}
+		return (&inventory.System{Name: r.Name}).Clone(), nil, nil
+	}
+	return held, attached, err
+}
+
+// madeFrom refuses a request that was made from another revision than the system
+// has: it would take back what was changed since.
+func (c *Control) madeFrom(ctx context.Context, r api.PlanRequest, existing *inventory.System) error {
+	switch {
+	case r.Base == 0 || r.Base == existing.Revision:
+		return nil
+	case existing.Revision == 0:
+		return c.unknown(ctx, r.Name)
+	}
+	return &api.Error{
+		Kind:    api.KindStale,
+		Message: fmt.Sprintf("system %s is at revision %d, what is asked for was made from revision %d and would take back what was changed since", r.Name, existing.Revision, r.Base),
+		Remedy:  "make it again from the present one: 'aloft history " + r.Name + "' shows what has changed",
+	}
+}
+
+// basis returns what the system holds, or the view of the plan under way that
+// the request is the same as, or nothing where it was terminated.
+func (s *system) basis(r api.PlanRequest, digest string) (*inventory.System, *api.Plan, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.head.Deployment == api.DeploymentRunning {
@@ -151,13 +255,10 @@ func (c *Control) base(ctx context.Context, r api.PlanRequest, digest string) (*
 		}
 		return nil, nil, s.busy()
 	}
-	if s.gone() {
-		if r.Down {
-			return nil, nil, c.unknown(r.Name)
-		}
-		return (&inventory.System{Name: r.Name}).Clone(), nil, nil
+	if s.now().gone() {
+		return nil, nil, nil
 	}
-	return s.held.Clone(), nil, nil
+	return s.withoutRemoved(s.held.Clone()), nil, nil
 }
 
 // busy says what is under way. The lock is held.
@@ -183,12 +284,10 @@ func (s *system) end() <-chan struct{} {
 }
 
 // unknown is the answer to a name that no system has.
-func (c *Control) unknown(name string) *api.Error {
-	var names []string
-	for _, s := range c.all() {
-		if !s.over() {
-			names = append(names, s.name)
-		}
+func (c *Control) unknown(ctx context.Context, name string) *api.Error {
+	names, err := c.known.names(ctx)
+	if err != nil {
+		c.cfg.Log.Debug("list the systems", "error", err) // the answer is right without
 	}
 	return &api.Error{Kind: api.KindNotFound, Message: fmt.Sprintf("there is no system %q", name), Nearest: diag.Nearest(name, names), Remedy: "list the systems with: aloft systems"}
 }
@@ -197,62 +296,7 @@ func (c *Control) unknown(name string) *api.Error {
 func (s *system) over() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.gone()
-}
-
-// place asks the providers and chooses. Machines that exist stay.
-func (c *Control) place(ctx context.Context, survey *plan.Survey, existing *inventory.System) (place.Placement, error) {
-	keep := plan.Keep(survey, existing)
-	call := provider.Call{}
-	for _, n := range survey.Needs {
-		if _, kept := keep[n.Path]; !kept {
-			call.Needs = append(call.Needs, n.Need)
-		}
-	}
-	in := place.Input{
-		Needs: survey.Needs, Previous: keep, Proposals: map[value.Path][]provider.Proposal{},
-		NewID: func(value.Path) string { return c.cfg.NewID() },
-	}
-	for _, p := range c.cfg.Providers {
-		in.Providers = append(in.Providers, p.Describe().Name)
-	}
-	var failures []error
-	if len(call.Needs) > 0 {
-		failures = c.offers(ctx, call, in.Proposals)
-	}
-	placement, short := place.Choose(in)
-	if len(short) == 0 {
-		return placement, nil
-	}
-	var problems diag.List
-	for _, s := range short {
-		d := diag.New(diag.NoOffer, diag.At(s.Need.Pos), "no machine for "+s.Need.Path.String()+": "+s.Reason)
-		d.Path, d.Hints = s.Need.Path.String(), []string{s.Remedy}
-		for _, err := range failures {
-			d.Hints = append(d.Hints, err.Error())
-		}
-		problems.Add(d)
-	}
-	return nil, invalid(&problems)
-}
-
-// offers asks all providers at once. One that fails delays nobody.
-func (c *Control) offers(ctx context.Context, call provider.Call, into map[value.Path][]provider.Proposal) []error {
-	ctx, cancel := context.WithTimeout(ctx, offerLimit)
-	defer cancel()
-	answers := make([][]provider.Proposal, len(c.cfg.Providers))
-	errs := make([]error, len(c.cfg.Providers))
-	var wg sync.WaitGroup
-	for i, p := range c.cfg.Providers {
-		wg.Go(func() { answers[i], errs[i] = p.Offer(ctx, call, c.cfg.Accounts(p.Describe().Name)) })
-	}
-	wg.Wait()
-	for _, answer := range answers {
-		for _, proposal := range answer {
-			into[value.Path(proposal.Need)] = append(into[value.Path(proposal.Need)], proposal)
-		}
-	}
-	return slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	return s.now().gone()
 }
 
 func (c *Control) keepDraft(d *draft) {
@@ -263,213 +307,6 @@ func (c *Control) keepDraft(d *draft) {
 	if len(c.order) > maxDrafts {
 		delete(c.drafts, c.order[0])
 		c.order = c.order[1:]
-	}
-}
-
-// Apply begins to carry out a plan.
-func (c *Control) Apply(ctx context.Context, name, planID string) (*api.Deployment, error) {
-	c.mu.Lock()
-	d := c.drafts[planID]
-	c.mu.Unlock()
-	if s := c.system(name); s != nil {
-		if at := s.deployment(); at.Plan == planID {
-			return at, nil
-		}
-	}
-	if d == nil || d.plan.System != name {
-		return nil, &api.Error{Kind: api.KindStale, Message: fmt.Sprintf("plan %s of system %s is not known here any more", planID, name), Remedy: "make a new plan"}
-	}
-	head, err := c.accept(ctx, d)
-	if err != nil {
-		return nil, err
-	}
-	return c.start(ctx, d, head)
-}
-
-// accept keeps the plan and what it was made from.
-func (c *Control) accept(ctx context.Context, d *draft) (*controlpb.System, error) {
-	head := &controlpb.System{
-		Name: d.plan.System, File: d.plan.File, Revision: d.plan.Revision, Description: d.plan.Description, Plan: d.plan.ID,
-		Down: d.plan.Down, Deployment: api.DeploymentRunning, Since: timestamppb.Now(), OnFailure: d.plan.OnFailure,
-	}
-	if s := c.system(d.plan.System); s != nil && d.plan.Base != 0 {
-		s.mu.Lock()
-		d.plan.Previous = s.head.DescriptionBlob
-		s.mu.Unlock()
-	}
-	encoded, err := d.plan.Encode()
-	if err != nil {
-		return nil, err
-	}
-	var err1, err2 error
-	head.PlanBlob, _, err1 = c.cfg.Blobs.Put(ctx, bytes.NewReader(encoded))
-	if len(d.description) > 0 {
-		head.DescriptionBlob, _, err2 = c.cfg.Blobs.Put(ctx, bytes.NewReader(d.description))
-	}
-	return head, errors.Join(err1, err2)
-}
-
-// start makes the plan the system's newest, unless its base has changed.
-func (c *Control) start(ctx context.Context, d *draft, head *controlpb.System) (*api.Deployment, error) {
-	c.starting.Lock()
-	defer c.starting.Unlock()
-	c.mu.Lock()
-	s := c.systems[head.Name]
-	c.mu.Unlock()
-	if s == nil || s.over() {
-		s = newSystem(c, head.Name)
-		s.held = (&inventory.System{Name: head.Name}).Clone()
-		var err error
-		if s.fence, err = c.acquire(ctx, head.Name); err != nil {
-			return nil, err
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var b batch
-	if err := c.store.dropSteps(ctx, &b, head.Name); err != nil {
-		return nil, err
-	}
-	if s.head != nil {
-		if s.head.Plan == d.plan.ID {
-			return s.progress(c.cfg.Cursor()), nil // applied twice at once
-		}
-		if s.head.Deployment == api.DeploymentRunning {
-			return nil, s.busy()
-		}
-		if err := s.save(ctx); err != nil { // nothing older may be written after the new plan
-			return nil, err
-		}
-		if s.head.Revision != d.plan.Base {
-			return nil, &api.Error{Kind: api.KindStale, Message: fmt.Sprintf("system %s is at revision %d, the plan was made for %d", s.name, s.head.Revision, d.plan.Base), Remedy: "make a new plan"}
-		}
-		if d.plan.Down {
-			head.File, head.Description, head.DescriptionBlob = s.head.File, s.head.Description, s.head.DescriptionBlob
-		}
-	} else if d.plan.Base != 0 {
-		return nil, &api.Error{Kind: api.KindStale, Message: fmt.Sprintf("system %s is gone, the plan was made for revision %d", head.Name, d.plan.Base), Remedy: "make a new plan"}
-	}
-	held := s.held.Clone()
-	s.expect(&b, d.plan, held)
-	held.File, held.Revision, held.Digest, held.OnFailure = head.File, head.Revision, head.Description, head.OnFailure
-	// The head goes last: until it names the plan, nothing of it is known.
-	c.store.putHead(&b, head)
-	if err := c.store.commit(ctx, &b); err != nil {
-		return nil, fmt.Errorf("record plan %s: %w", d.plan.ID, err)
-	}
-	s.head, s.held = proto.Clone(head).(*controlpb.System), held
-	s.begin(d.plan, nil)
-	cursor := c.cfg.Cursor()
-	c.mu.Lock()
-	c.systems[head.Name] = s
-	delete(c.drafts, d.plan.ID)
-	c.mu.Unlock()
-	c.emit(s, event.PlanAccepted, summary(d.plan))
-	c.emit(s, event.SystemState, s.state())
-	go c.spawn(s.carryOut)
-	return s.progress(cursor), nil
-}
-
-// expect enters what the plan is about to make into the inventory.
-func (s *system) expect(b *batch, p *plan.Plan, held *inventory.System) {
-	deploys, terminates := map[value.Path]bool{}, map[value.Path]bool{}
-	for _, step := range p.Steps {
-		switch step.Action {
-		case plan.Deploy:
-			deploys[step.Path] = true
-		case plan.Terminate:
-			terminates[step.Path] = true
-		}
-	}
-	for _, want := range p.Components {
-		c, ok := held.Components[want.Path]
-		switch {
-		case !ok || deploys[want.Path] && !terminates[want.Path]:
-			c = planned(want)
-		case c.Order == want.Order:
-			continue
-		default:
-			c.Order = want.Order
-		}
-		held.Components[want.Path] = c
-		s.control.store.putComponent(b, s.name, c)
-	}
-	for path, choice := range p.Placement {
-		if _, exists := held.Machines[path]; choice.Kept || exists && terminates[path] {
-			continue // as it is, or until the old one has ended
-		}
-		held.Machines[path] = inventory.Machine{ID: choice.MachineID, Path: path, Proposal: choice.Proposal, Since: time.Now().UTC()}
-		s.control.store.putMachine(b, s.name, held.Machines[path])
-	}
-	s.forget(b, p, held, terminates)
-}
-
-// forget drops what the plan does not want and of which there is nothing to
-// end.
-func (s *system) forget(b *batch, p *plan.Plan, held *inventory.System, terminates map[value.Path]bool) {
-	wanted := map[value.Path]bool{}
-	for _, want := range p.Components {
-		wanted[want.Path] = true
-	}
-	for path := range held.Components {
-		if wanted[path] || terminates[path] {
-			continue
-		}
-		delete(held.Components, path)
-		s.control.store.dropComponent(b, s.name, path)
-		if _, ok := held.Machines[path]; ok {
-			delete(held.Machines, path)
-			b.drop(machineTable.Key(s.name, string(path)))
-		}
-	}
-}
-
-func summary(p *plan.Plan) string {
-	counts := map[plan.Sign]int{}
-	for _, e := range p.Edits {
-		counts[e.Sign]++
-	}
-	text := fmt.Sprintf("%d to add, %d to change, %d to remove", counts[plan.Add], counts[plan.Change], counts[plan.Remove])
-	if n := counts[plan.Replace]; n > 0 {
-		text += fmt.Sprintf(", %d to replace", n)
-	}
-	return text
-}
-
-// undo leads a system whose newest plan failed under sfOnFailure "undo" back
-// to the revision before; a new system is terminated.
-func (c *Control) undo(ctx context.Context, s *system) {
-	s.mu.Lock()
-	again := s.failedToUndo()
-	r := api.PlanRequest{Name: s.name, Down: s.plan.Previous == "", File: s.plan.OldFile}
-	previous := s.plan.Previous
-	if r.File == "" {
-		r.File = s.plan.File
-	}
-	s.mu.Unlock()
-	if !again {
-		return // somebody was faster
-	}
-	err := func() (err error) {
-		if !r.Down {
-			if r.Description, err = c.cfg.Blobs.Read(ctx, previous); err != nil {
-				return err
-			}
-		}
-		p, err := c.Plan(ctx, r)
-		if err != nil || p.Attached {
-			return err
-		}
-		c.mu.Lock()
-		if d := c.drafts[p.ID]; d != nil {
-			d.plan.Undo = true
-		}
-		c.mu.Unlock()
-		_, err = c.Apply(ctx, s.name, p.ID)
-		return err
-	}()
-	if err != nil && ctx.Err() == nil {
-		c.cfg.Log.Error("undo", "system", s.name, "error", err)
 	}
 }
 

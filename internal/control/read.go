@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -42,9 +43,21 @@ var stepActions = map[peerpb.Action]plan.Action{
 
 // Read answers the reference of a component on machine from (runtime.md LZ1,
 // LZ2), as soon as what it leads to can be read, or says within seconds that
-// it has to be asked again. Only who processes the reader may ask.
-func (c *Control) Read(ctx context.Context, from string, r *peerpb.ReadRequest) (*peerpb.ReadReply, error) {
-	s := c.system(r.System)
+// it has to be asked again. Only who processes the reader may ask. What is
+// another manager's to answer is passed on to it, once.
+func (c *Control) Read(ctx context.Context, from string, r *peerpb.ReadRequest, passed bool) (*peerpb.ReadReply, error) {
+	s, err := c.owned(ctx, r.System)
+	if elsewhere, is := errors.AsType[*Elsewhere](err); is && !passed {
+		owner, err := c.cfg.Others(ctx, elsewhere.Manager)
+		if err != nil {
+			return nil, status.Errorf(codes.Unavailable, "manager %s: %v", elsewhere.Manager, err)
+		}
+		r.Machine = from
+		return owner.Read(ctx, r)
+	}
+	if err != nil {
+		return nil, status.Error(codes.Unavailable, err.Error())
+	}
 	if s == nil || !s.processes(from, value.Path(r.Reader)) {
 		return nil, status.Errorf(codes.PermissionDenied, "no component %s of system %s is processed there", value.Path(r.Reader), r.System)
 	}
@@ -84,6 +97,7 @@ func (c *Control) Read(ctx context.Context, from string, r *peerpb.ReadRequest) 
 		case <-ctx.Done():
 			again = false
 		}
+		again = again && held(s.claim)
 		over := circle != nil && time.Since(circleSince) >= circleSure
 		s.unwait(step, a.on)
 		switch {
@@ -143,6 +157,7 @@ type answer struct {
 	err   error
 	wait  bool
 	on    plan.StepID
+	told  bool // the reply is by the word of a machine, not by the description
 }
 
 // answer looks up what a read asks for. The lock is held.
@@ -156,7 +171,9 @@ func (s *system) answer(r *peerpb.ReadRequest) answer {
 		}
 		rest := r.Names[n:]
 		if len(rest) == 0 {
-			return s.readable(r, path, r.Running, nil)
+			a := s.readable(r, path, r.Running, nil)
+			a.told = true
+			return a
 		}
 		given := k.Attrs
 		if wanted {
@@ -165,7 +182,9 @@ func (s *system) answer(r *peerpb.ReadRequest) answer {
 		if v, ok := given.Get(rest[0]); ok {
 			return s.reply(path, value.NewComponent(false, value.Attr{Name: rest[0], Value: v}), rest)
 		}
-		return s.readable(r, path, false, rest)
+		a := s.readable(r, path, false, rest)
+		a.told = true
+		return a
 	}
 	return answer{err: status.Errorf(codes.NotFound, "system %s has no component %s", s.name, value.PathOf(r.Names...))}
 }
@@ -174,6 +193,9 @@ func (s *system) answer(r *peerpb.ReadRequest) answer {
 // once its state allows, if its machine can be asked. The lock is held.
 func (s *system) readable(r *peerpb.ReadRequest, path value.Path, running bool, rest []string) answer {
 	k := s.held.Components[path]
+	if len(rest) > 0 && inventory.IsFailure(rest[0]) {
+		return s.failure(k, rest)
+	}
 	if on := s.pending(path, running); on != "" {
 		if since, cut := s.cutOff(k); cut && !r.Cached {
 			return s.unavailable(k, since)
@@ -199,10 +221,24 @@ func (s *system) readable(r *peerpb.ReadRequest, path value.Path, running bool, 
 		}
 		return answer{wait: true} // its own machine brings it back
 	}
-	if k.Reason == inventory.Restarting {
+	if k.Reason == inventory.Restarting || s.mayCome(k) {
 		return answer{wait: true}
 	}
 	return s.never(k)
+}
+
+// mayCome reports whether a workflow component that has not ended may yet create
+// a component. The lock is held.
+func (s *system) mayCome(k inventory.Component) bool {
+	path, err := value.ParsePath(k.Flow)
+	if k.Flow == "" || err != nil {
+		return false
+	}
+	switch s.held.Components[path].State {
+	case inventory.Deploying, inventory.Deployed, inventory.Starting, inventory.Running, inventory.Reconfiguring:
+		return true
+	}
+	return s.pending(path, true) != ""
 }
 
 // pending returns the step of the plan by which a component comes to be
@@ -227,22 +263,22 @@ func (s *system) pending(path value.Path, running bool) plan.StepID {
 // cutOff reports whether the machine that holds a component has been silent
 // for too long. The lock is held.
 func (s *system) cutOff(k inventory.Component) (since time.Time, cut bool) {
-	since, silent := s.unheard(k)
+	since, silent := s.control.unheard(s.held, k)
 	return since, silent && time.Since(since) >= cutAfter
 }
 
 // unheard reports whether the machine that holds a component is there and has
-// no session, and since when. The lock is held.
-func (s *system) unheard(k inventory.Component) (since time.Time, silent bool) {
-	if k.Executor == "" || !s.up(k.Machine) {
+// no session, and since when.
+func (c *Control) unheard(held *inventory.System, k inventory.Component) (since time.Time, silent bool) {
+	if k.Executor == "" || !up(held, k.Machine) {
 		return time.Time{}, false
 	}
-	return s.control.cfg.Machines.Silent(k.Executor)
+	return c.cfg.Machines.Silent(k.Executor)
 }
 
-// up reports whether a machine is there. The lock is held.
-func (s *system) up(machine value.Path) bool {
-	switch s.held.Components[machine].State {
+// up reports whether a machine is there.
+func up(held *inventory.System, machine value.Path) bool {
+	switch held.Components[machine].State {
 	case inventory.Deployed, inventory.Starting, inventory.Running, inventory.Reconfiguring:
 		return true
 	}
@@ -253,13 +289,25 @@ func (s *system) unavailable(k inventory.Component, since time.Time) answer {
 	return answer{reply: &peerpb.ReadReply{Unavailable: silence(s.name, k, since)}}
 }
 
+// managingHost is what the host is called that holds what is above machines.
+const managingHost = "the managing host"
+
 // silence says that the machine of a component does not answer.
 func silence(system string, k inventory.Component, since time.Time) string {
-	name := "the managing host"
+	name := managingHost
 	if k.Machine != value.Root {
 		name = "machine " + inventory.MachineName(system, k.Machine)
 	}
 	return fmt.Sprintf("%s has not answered since %s", name, since.UTC().Format(time.RFC3339))
+}
+
+// failure answers with the record of a failure, which is there or not: nobody
+// waits for it (runtime.md TR5).
+func (s *system) failure(k inventory.Component, rest []string) answer {
+	if _, failed := k.Resolved.Get(rest[0]); k.Resolved == nil || !failed {
+		return answer{err: status.Errorf(codes.NotFound, "%s has not failed", k.Path)}
+	}
+	return s.reply(k.Path, k.Resolved, rest)
 }
 
 // never is the answer where a component does not reach the state that is

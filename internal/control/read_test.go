@@ -15,6 +15,7 @@ import (
 	"aloft/api/peerpb"
 	"aloft/internal/control/controlpb"
 	"aloft/internal/inventory"
+	"aloft/internal/ownership"
 	"aloft/internal/plan"
 	"aloft/value"
 )
@@ -29,7 +30,7 @@ func (here) Silent(string) (time.Time, bool) { return time.Time{}, false }
 // which is deployed yet.
 func deploying(n int) (*Control, *system) {
 	c := &Control{systems: map[string]*system{}, cfg: Config{Machines: here{}}}
-	s := newSystem(c, "sys")
+	s := newSystem(c, "sys", &ownership.Claim{})
 	s.held = (&inventory.System{Name: "sys"}).Clone()
 	s.head = &controlpb.System{Name: "sys", Deployment: api.DeploymentRunning}
 	p := &plan.Plan{ID: "p", System: "sys"}
@@ -47,7 +48,7 @@ func deploying(n int) (*Control, *system) {
 func TestAReadOfAnEndlessPathIsRefused(t *testing.T) {
 	c, _ := deploying(1)
 	names := slices.Repeat([]string{"x"}, 50_000)
-	_, err := c.Read(t.Context(), "m", &peerpb.ReadRequest{System: "sys", Names: names, Reader: "w0", Action: peerpb.Action_ACTION_DEPLOY})
+	_, err := c.Read(t.Context(), "m", &peerpb.ReadRequest{System: "sys", Names: names, Reader: "w0", Action: peerpb.Action_ACTION_DEPLOY}, false)
 	if status.Code(err) != codes.InvalidArgument {
 		t.Errorf("got %v", err)
 	}
@@ -63,7 +64,7 @@ func TestManyReadsThatWaitLeaveTheSystemFree(t *testing.T) {
 			go func() {
 				_, _ = c.Read(ctx, "m", &peerpb.ReadRequest{
 					System: "sys", Names: []string{fmt.Sprint("w", i/2*2+1), "out"}, Reader: fmt.Sprint("w", i/2*2), Action: peerpb.Action_ACTION_DEPLOY,
-				})
+				}, false)
 			}()
 		}
 		synctest.Wait()
@@ -88,7 +89,7 @@ func TestManyReadsThatWaitLeaveTheSystemFree(t *testing.T) {
 
 // A component that waits for one that waits for it is told, and nothing of the
 // circle stays behind.
-func TestReadsThatWaitForEachOtherAreTold(t *testing.T) {
+func TestLZ5ReadsThatWaitForEachOtherAreTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := deploying(2)
 		errs := make(chan error, 2)
@@ -96,7 +97,7 @@ func TestReadsThatWaitForEachOtherAreTold(t *testing.T) {
 			go func() {
 				_, err := c.Read(t.Context(), "m", &peerpb.ReadRequest{
 					System: "sys", Names: []string{fmt.Sprint("w", 1-i), "out"}, Reader: fmt.Sprint("w", i), Action: peerpb.Action_ACTION_DEPLOY,
-				})
+				}, false)
 				errs <- err
 			}()
 		}

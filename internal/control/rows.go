@@ -12,6 +12,7 @@ import (
 	"aloft/api/peerpb"
 	"aloft/internal/control/controlpb"
 	"aloft/internal/inventory"
+	"aloft/internal/ownership"
 	"aloft/internal/plan"
 	"aloft/internal/store"
 	"aloft/value"
@@ -19,7 +20,7 @@ import (
 
 // rows reads and writes the systems in the store.
 type rows struct {
-	kv    store.KV
+	kv    store.Reader
 	blobs Blobs
 }
 
@@ -27,8 +28,8 @@ var (
 	systemTable    = store.Table[*controlpb.System]{Prefix: "system", Schema: 1}
 	stepTable      = store.Table[*controlpb.Step]{Prefix: "step", Schema: 1}
 	componentTable = store.Table[*controlpb.Component]{Prefix: "component", Schema: 1}
-	ownershipTable = store.Table[*controlpb.Ownership]{Prefix: "owner", Schema: 1}
 	machineTable   = store.Table[*controlpb.Machine]{Prefix: "machine", Schema: 1}
+	leftTable      = store.Table[*controlpb.Machine]{Prefix: "left", Schema: 1} // by system and machine id
 )
 
 // inline is the largest document kept in a row; a larger one becomes a blob.
@@ -91,15 +92,19 @@ func (b *batch) drop(keys ...string) {
 	}
 }
 
-func (r rows) commit(ctx context.Context, b *batch) error {
+// reserve is room in a transaction for the condition of the claim.
+const reserve = 8 << 10
+
+// commit writes b under the claim of its system.
+func (r rows) commit(ctx context.Context, claim *ownership.Claim, b *batch) error {
 	var t store.Txn
-	size := 0
+	size := reserve
 	flush := func() error {
 		if len(t.Put)+len(t.Delete) == 0 {
 			return nil
 		}
-		_, err := r.kv.Commit(ctx, t)
-		t, size = store.Txn{}, 0
+		_, err := claim.Commit(ctx, t)
+		t, size = store.Txn{}, reserve
 		return err
 	}
 	room := func(n int) error {
@@ -157,7 +162,7 @@ func (r rows) putFact(b *batch, f *peerpb.Fact) {
 
 func (r rows) putComponent(b *batch, system string, c inventory.Component) {
 	b.put(componentTable.Key(system, string(c.Path)), func(ctx context.Context) (store.Put, error) {
-		row := &controlpb.Component{Machine: string(c.Machine), OnHost: c.OnHost, Executor: c.Executor, Order: int32(c.Order)}
+		row := &controlpb.Component{Machine: string(c.Machine), OnHost: c.OnHost, Executor: c.Executor, Order: int32(c.Order), Flow: c.Flow}
 		row.State = &peerpb.ComponentState{
 			System: system, Revision: c.Revision, Path: string(c.Path), Class: c.Class, State: string(c.State), Reason: c.Reason,
 			Digest: c.Digest, Record: inventory.RecordProto(c.Record), Restarts: c.Restarts,
@@ -185,12 +190,24 @@ func (r rows) encoded(ctx context.Context, c *value.Component) (in []byte, blob 
 }
 
 func (r rows) putMachine(b *batch, system string, m inventory.Machine) {
-	b.put(machineTable.Key(system, string(m.Path)), func(context.Context) (store.Put, error) {
+	putMachineIn(machineTable, b, m, system, string(m.Path))
+}
+
+func (r rows) putLeft(b *batch, system string, m inventory.Machine) {
+	putMachineIn(leftTable, b, m, system, m.ID)
+}
+
+func putMachineIn(table store.Table[*controlpb.Machine], b *batch, m inventory.Machine, key ...string) {
+	b.put(table.Key(key...), func(context.Context) (store.Put, error) {
 		proposal, err := json.Marshal(m.Proposal)
 		if err != nil {
 			return store.Put{}, fmt.Errorf("machine %s: %w", m.Path, err)
 		}
-		return machineTable.Put(&controlpb.Machine{Id: m.ID, Path: string(m.Path), Proposal: proposal, Since: timestamppb.New(m.Since)}, system, string(m.Path))
+		row := &controlpb.Machine{Id: m.ID, Path: string(m.Path), Proposal: proposal, Since: timestamppb.New(m.Since), Lost: m.Lost}
+		for _, d := range m.Data {
+			row.Data = append(row.Data, &controlpb.LeftData{Path: string(d.Path), Class: d.Class, Directory: d.Directory})
+		}
+		return table.Put(row, key...)
 	})
 }
 
@@ -214,18 +231,37 @@ func (r rows) inventory(ctx context.Context, h *controlpb.System) (*inventory.Sy
 		}
 		inv.Components[c.Path] = c
 	}
-	machines, _, err := machineTable.List(ctx, r.kv, h.Name)
+	machines, err := r.machines(ctx, machineTable, h.Name)
 	if err != nil {
 		return nil, err
 	}
-	for _, row := range machines {
-		m := inventory.Machine{ID: row.Message.Id, Path: value.Path(row.Message.Path), Since: row.Message.Since.AsTime()}
+	for _, m := range machines {
+		inv.Machines[m.Path] = m
+	}
+	left, err := r.machines(ctx, leftTable, h.Name)
+	for _, m := range left {
+		inv.Left[m.ID] = m
+	}
+	return inv, err
+}
+
+func (r rows) machines(ctx context.Context, table store.Table[*controlpb.Machine], system string) ([]inventory.Machine, error) {
+	list, _, err := table.List(ctx, r.kv, system)
+	if err != nil {
+		return nil, err
+	}
+	machines := make([]inventory.Machine, len(list))
+	for i, row := range list {
+		m := inventory.Machine{ID: row.Message.Id, Path: value.Path(row.Message.Path), Since: row.Message.Since.AsTime(), Lost: row.Message.Lost}
 		if err := json.Unmarshal(row.Message.Proposal, &m.Proposal); err != nil {
 			return nil, fmt.Errorf("machine %s: %w", row.Key, err)
 		}
-		inv.Machines[m.Path] = m
+		for _, d := range row.Message.Data {
+			m.Data = append(m.Data, inventory.Data{Path: value.Path(d.Path), Class: d.Class, Directory: d.Directory})
+		}
+		machines[i] = m
 	}
-	return inv, nil
+	return machines, nil
 }
 
 func (r rows) component(ctx context.Context, row *controlpb.Component) (inventory.Component, error) {
@@ -233,7 +269,7 @@ func (r rows) component(ctx context.Context, row *controlpb.Component) (inventor
 	c := inventory.Component{
 		Path: value.Path(st.Path), Class: st.Class, Machine: value.Path(row.Machine), OnHost: row.OnHost, Executor: row.Executor,
 		Order: int(row.Order), Digest: st.Digest, State: inventory.State(st.State), Reason: st.Reason,
-		Record: inventory.RecordFromProto(st.Record), Restarts: st.Restarts, Revision: st.Revision,
+		Record: inventory.RecordFromProto(st.Record), Restarts: st.Restarts, Revision: st.Revision, Flow: row.Flow,
 	}
 	decode := func(in []byte, blob string) (*value.Component, error) {
 		wire, err := r.content(ctx, in, blob)

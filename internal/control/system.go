@@ -2,8 +2,8 @@ package control
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,8 +14,8 @@ import (
 	"aloft/internal/control/controlpb"
 	"aloft/internal/event"
 	"aloft/internal/inventory"
+	"aloft/internal/ownership"
 	"aloft/internal/plan"
-	"aloft/internal/store"
 	"aloft/value"
 )
 
@@ -23,85 +23,81 @@ import (
 type system struct {
 	control *Control
 	name    string
-	fence   *peerpb.Fence
+	claim   *ownership.Claim // under which all is written
 
-	mu       sync.Mutex
-	head     *controlpb.System
-	held     *inventory.System
-	plan     *plan.Plan
-	frontier *plan.Frontier
-	facts    map[plan.StepID]*peerpb.Fact // of the plan's settled steps
-	order    map[value.Path]int           // of the plan's components: their places in it
-	couriers map[string]*courier          // by executor
-	ready    []plan.Step                  // could begin when the plan was read back
-	passed   []plan.Skip                  // could not any more then
-	since    map[plan.StepID]time.Time    // since when the daemon that is to perform a step is silent
-	queue    []*peerpb.Fact               // settled by this daemon, not yet taken in
-	unsaved  batch                        // what is not in the store yet
-	ended    chan struct{}                // closed when the plan has ended
-	failures []api.Failure
-	awaiting map[plan.StepID]time.Time     // steps of this daemon: since when they wait for references alone
-	reads    map[plan.StepID][]plan.StepID // steps on machines that wait for what they read: for which steps
-	moved    chan struct{}                 // closed, and made anew, when there may be more to read
+	mu        sync.Mutex
+	head      *controlpb.System
+	revision  *controlpb.Revision // that head is at; nil: its plan was accepted by an older version
+	held      *inventory.System
+	plan      *plan.Plan
+	frontier  *plan.Frontier
+	facts     map[plan.StepID]*peerpb.Fact // of the plan's settled steps
+	order     map[value.Path]int           // of the plan's components: their places in it
+	couriers  map[string]*courier          // by executor
+	listeners map[string][]*courier        // by the step whose facts they bring
+	ready     []plan.Step                  // could begin when the plan was read back
+	passed    []plan.Skip                  // could not any more then
+	since     map[plan.StepID]time.Time    // since when the daemon that is to perform a step is silent
+	queue     []*peerpb.Fact               // settled by this daemon, not yet taken in
+	unsaved   batch                        // what is not in the store yet
+	untold    []*peerpb.Fact               // facts of it, which no other executor hears before they are
+	sought    map[string]bool              // machines that sessions are sought with, by id
+	told      bool                         // that what is unsaved cannot be recorded
+	rested    time.Time                    // since when the plan waits for nothing but what was left
+	ended     chan struct{}                // closed when the plan has ended
+	failures  []api.Failure
+	awaiting  map[plan.StepID]time.Time     // steps of this daemon: since when they wait for references alone
+	reads     map[plan.StepID][]plan.StepID // steps on machines that wait for what they read: for which steps
+	moved     chan struct{}                 // closed, and made anew, when there may be more to read
+	taken     time.Time                     // when this manager took the system over
+	contact   map[string]time.Time          // by machine id: when it was last let go on
+	heard     map[string]int64              // by executor: the number of its last report
+	ending    map[string]bool               // machine ids: what is left there is being ended
+	nextTry   time.Time                     // to place again what was on lost machines
+	tries     int                           // of that, one after the other
+	renewals  map[value.Path]*renewal       // of machines in which something was given up
+	copied    copied                        // what readers share
+	readers   readers                       // of components, and what they are still to hear
 }
 
-func newSystem(c *Control, name string) *system {
-	return &system{control: c, name: name, reads: map[plan.StepID][]plan.StepID{}, moved: make(chan struct{})}
+func newSystem(c *Control, name string, claim *ownership.Claim) *system {
+	return &system{
+		control: c, name: name, claim: claim, reads: map[plan.StepID][]plan.StepID{}, moved: make(chan struct{}), taken: time.Now(),
+		contact: map[string]time.Time{}, heard: map[string]int64{}, ending: map[string]bool{}, sought: map[string]bool{},
+		renewals: map[value.Path]*renewal{},
+	}
 }
 
-// restore reads a system from the store and takes it over.
-func (c *Control) restore(ctx context.Context, name string) (*system, error) {
-	row, err := systemTable.Get(ctx, c.cfg.Store, name)
+// restore reads a system from the store.
+func (c *Control) restore(ctx context.Context, from rows, name string, claim *ownership.Claim) (*system, error) {
+	row, err := systemTable.Get(ctx, from.kv, name)
 	if err != nil {
 		return nil, err
 	}
-	s := newSystem(c, name)
+	s := newSystem(c, name, claim)
 	s.head = row.Message
-	if s.fence, err = c.acquire(ctx, name); err != nil {
-		return nil, err
-	}
-	if s.held, err = c.store.inventory(ctx, s.head); err != nil {
-		return nil, err
+	if s.held, err = from.inventory(ctx, s.head); err != nil {
+		return nil, fmt.Errorf("what it holds: %w", err)
 	}
 	if s.head.PlanBlob == "" {
 		return nil, fmt.Errorf("its row names no plan")
 	}
-	p, err := c.store.plan(ctx, s.head.PlanBlob)
+	p, err := from.plan(ctx, s.head.PlanBlob)
 	if err != nil {
 		return nil, fmt.Errorf("plan %s: %w", s.head.Plan, err)
 	}
-	facts, err := c.store.facts(ctx, name, p.ID)
+	if s.revision, err = from.revision(ctx, name, s.head.Revision); err != nil {
+		return nil, fmt.Errorf("revision %d: %w", s.head.Revision, err)
+	}
+	facts, err := from.facts(ctx, name, p.ID)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("steps of plan %s: %w", p.ID, err)
 	}
 	s.begin(p, facts)
 	if s.head.Deployment != api.DeploymentRunning {
 		close(s.ended)
 	}
 	return s, nil
-}
-
-// acquire makes this daemon the owner of a system: its term is higher than
-// that of any owner before.
-func (c *Control) acquire(ctx context.Context, name string) (*peerpb.Fence, error) {
-	own := &controlpb.Ownership{System: name}
-	revision := int64(0)
-	row, err := ownershipTable.Get(ctx, c.cfg.Store, name)
-	switch {
-	case err == nil:
-		own, revision = row.Message, row.Revision
-	case !errors.Is(err, store.ErrNotFound):
-		return nil, err
-	}
-	own.Term++
-	put, err := ownershipTable.Put(own, name)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := c.cfg.Store.Commit(ctx, store.Txn{If: []store.Condition{{Key: put.Key, Revision: revision}}, Put: []store.Put{put}}); err != nil {
-		return nil, fmt.Errorf("become the owner of %s: %w", name, err)
-	}
-	return &peerpb.Fence{Epoch: c.cfg.Epoch, Term: own.Term}, nil
 }
 
 // begin makes p the system's plan, of which facts are known.
@@ -117,9 +113,11 @@ func (s *system) begin(p *plan.Plan, facts []*peerpb.Fact) {
 	s.since = map[plan.StepID]time.Time{}
 	s.awaiting = map[plan.StepID]time.Time{}
 	s.stir()
-	s.couriers = map[string]*courier{}
+	s.couriers, s.listeners = map[string]*courier{}, map[string][]*courier{}
 	s.ended = make(chan struct{})
 	s.failures = nil
+	s.rested = time.Time{}
+	clear(s.renewals) // what the plan before said of machines does not count any more
 	for _, f := range facts {
 		s.facts[plan.StepID(f.Step)] = f
 		ready, skipped := s.frontier.Settle(plan.StepID(f.Step), outcome(f.Outcome))
@@ -157,8 +155,10 @@ func (s *system) underWay() bool {
 	return s.head.Deployment == api.DeploymentRunning
 }
 
-// carryOut sees the plan through to its end.
+// carryOut sees the plan through to its end, or to that of the claim.
 func (s *system) carryOut(ctx context.Context) {
+	ctx, cancel := whileHeld(ctx, s.claim)
+	defer cancel()
 	s.mu.Lock()
 	ended, p := s.ended, s.plan
 	parts, err := p.Cut()
@@ -169,23 +169,9 @@ func (s *system) carryOut(ctx context.Context) {
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var couriers []*courier
-	for _, executor := range p.Executors() {
-		part := parts[executor]
-		if part == nil {
-			continue
-		}
-		k := newCourier(s, executor, part)
-		s.couriers[executor] = k
-		couriers = append(couriers, k)
-		for _, step := range p.Steps { // in its order: the last value of a component is the one to keep
-			if f := s.facts[step.ID]; f != nil {
-				k.offer(f)
-			}
-		}
-		s.offerHeld(k, p)
+	couriers := s.send(parts)
+	for _, k := range couriers {
 		wg.Go(func() { k.run(ctx) })
 	}
 	for _, skip := range s.passed {
@@ -212,34 +198,64 @@ func (s *system) carryOut(ctx context.Context) {
 	}
 }
 
-// offerHeld gives a courier what its part reads of components that the plan
-// leaves as they are.
-func (s *system) offerHeld(k *courier, p *plan.Plan) {
-	for _, c := range p.Components {
-		if c.Executor != k.executor {
+// send makes the couriers of a plan's parts, and gives each the facts there are
+// by now that its part listens for.
+func (s *system) send(parts map[string]*peerpb.Part) []*courier {
+	var couriers []*courier
+	for _, executor := range s.plan.Executors() {
+		if part := parts[executor]; part != nil {
+			k := newCourier(s, executor, part)
+			s.couriers[executor] = k
+			couriers = append(couriers, k)
+			for _, step := range part.Listens {
+				s.listeners[step] = append(s.listeners[step], k)
+			}
+		}
+	}
+	for _, step := range s.plan.Steps { // in its order: the last value of a component is the one to keep
+		if f := s.facts[step.ID]; f != nil && !slices.Contains(s.untold, f) {
+			s.offer(f)
+		}
+	}
+	for _, c := range s.plan.Components {
+		if k := s.couriers[c.Executor]; k != nil {
+			s.offerHeld(k, c)
+		}
+	}
+	return couriers
+}
+
+// offer has a fact brought to those whose parts listen for it.
+func (s *system) offer(f *peerpb.Fact) {
+	for _, k := range s.listeners[f.Step] {
+		k.push(f)
+	}
+}
+
+// offerHeld gives a courier what a component of its part reads of components
+// that the plan leaves as they are.
+func (s *system) offerHeld(k *courier, c plan.Component) {
+	for _, path := range c.Reads {
+		held, ok := s.held.Components[path]
+		if !ok || held.Resolved == nil || held.Executor == k.executor {
 			continue
 		}
-		for _, path := range c.Reads {
-			held, ok := s.held.Components[path]
-			if !ok || held.Resolved == nil || held.Executor == k.executor {
-				continue
-			}
-			wire, err := value.Encode(held.Resolved)
-			if err != nil {
-				s.control.cfg.Log.Error("encode component", "system", s.name, "component", path, "error", err)
-				continue
-			}
-			k.push(&peerpb.Fact{
-				System: s.name, Revision: held.Revision, Step: string(plan.ID(path, plan.Start)),
-				Outcome: peerpb.Outcome_OUTCOME_DONE, Component: wire,
-			})
+		wire, err := value.Encode(held.Resolved)
+		if err != nil {
+			s.control.cfg.Log.Error("encode component", "system", s.name, "component", path, "error", err)
+			continue
 		}
+		// Of this plan, since it is what was so as it began, and of no step of it.
+		k.push(&peerpb.Fact{
+			System: s.name, Revision: held.Revision, Plan: s.plan.ID, Step: string(plan.ID(path, "held")),
+			Outcome: peerpb.Outcome_OUTCOME_DONE, Component: wire,
+		})
 	}
 }
 
 // report takes in facts and states from an executor. A state is what the
 // executor says after all of its facts.
-func (s *system) report(ctx context.Context, from string, facts []*peerpb.Fact, states []*peerpb.ComponentState) error {
+func (s *system) report(ctx context.Context, from string, number int64, facts []*peerpb.Fact, states []*peerpb.ComponentState) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ctx.Err() != nil {
@@ -257,6 +273,9 @@ func (s *system) report(ctx context.Context, from string, facts []*peerpb.Fact, 
 		s.queue = append(s.queue, f)
 	}
 	s.settle()
+	if !s.fresh(from, number) {
+		states = nil // what is true now was told before
+	}
 	for _, st := range states {
 		if err := s.takeState(&s.unsaved, from, st); err != nil {
 			s.control.cfg.Log.Warn("state refused", "system", s.name, "peer", from, "error", err)
@@ -266,13 +285,25 @@ func (s *system) report(ctx context.Context, from string, facts []*peerpb.Fact, 
 	return s.save(ctx)
 }
 
+// fresh reports whether a report comes neither late nor for the second time. The
+// lock is held.
+func (s *system) fresh(from string, number int64) bool {
+	if number == 0 {
+		return true // of an older version
+	}
+	before := s.heard[from]
+	s.heard[from] = max(number, before)
+	return number > before
+}
+
 // takeState takes in the state of a component.
 func (s *system) takeState(b *batch, from string, st *peerpb.ComponentState) error {
 	path := value.Path(st.Path)
 	c, ok := s.held.Components[path]
-	if m := s.held.Machines[c.Machine]; !ok || c.Executor != from || c.Machine != value.Root && m.ID != from {
+	if m := s.held.Machines[c.Machine]; !ok || c.Executor != from || c.Machine != value.Root && (m.ID != from || m.Lost != "") {
 		return nil // gone, or another machine's by now
 	}
+	before := c.Resolved
 	c.State, c.Reason, c.Restarts = inventory.State(st.State), st.Reason, st.Restarts
 	c.Record = inventory.RecordFromProto(st.Record)
 	if st.Digest != "" {
@@ -286,8 +317,9 @@ func (s *system) takeState(b *batch, from string, st *peerpb.ComponentState) err
 		c.Resolved = resolved
 	}
 	s.held.Components[path] = c
+	s.changed(before, c)
 	s.control.store.putComponent(b, s.name, c)
-	if c.State == inventory.Failed && s.head.Deployment != api.DeploymentRunning {
+	if c.State == inventory.Failed && !c.IsGivenUp() && s.head.Deployment != api.DeploymentRunning {
 		s.loseMachine(b, path) // given up, outside of any plan
 	}
 	return nil
@@ -299,8 +331,8 @@ func (s *system) drain(ctx context.Context) error {
 	return s.save(ctx)
 }
 
-// settle takes in what is in the queue, performs what falls to this daemon, and
-// relays the facts. The lock is held.
+// settle takes in what is in the queue and performs what falls to this daemon.
+// The lock is held.
 func (s *system) settle() {
 	b := &s.unsaved
 	for len(s.queue) > 0 {
@@ -315,9 +347,7 @@ func (s *system) settle() {
 		s.control.store.putFact(b, f)
 		s.apply(b, f)
 		s.note(f)
-		for _, k := range s.couriers {
-			k.offer(f)
-		}
+		s.untold = append(s.untold, f)
 		ready, skipped := s.frontier.Settle(id, outcome(f.Outcome))
 		s.enqueue(ready)
 		for _, skip := range skipped {
@@ -333,21 +363,27 @@ func (s *system) settle() {
 }
 
 // save records what has been taken in, and with the last step the end of the
-// plan. What the store does not take is kept for the next time: nobody will
+// plan, and then relays the facts: were they told before and this daemon to
+// end, the machine whose work they are could be gone before it has told them
+// again. What the store does not take is kept for the next time: nobody will
 // tell it again. The lock is held.
 func (s *system) save(ctx context.Context) error {
 	head := s.head
-	over := s.frontier.Pending() == 0 && s.head.Deployment == api.DeploymentRunning
+	over := s.frontier.Pending() == 0 && s.head.Deployment == api.DeploymentRunning && !s.awaitsLeft()
 	if over {
 		var err error
 		if head, err = s.finish(ctx, &s.unsaved); err != nil {
 			return err
 		}
 	}
-	if err := s.control.store.commit(context.WithoutCancel(ctx), &s.unsaved); err != nil {
+	if err := s.control.store.commit(context.WithoutCancel(ctx), s.claim, &s.unsaved); err != nil {
 		return fmt.Errorf("record the progress of plan %s: %w", s.plan.ID, err)
 	}
 	s.unsaved = batch{}
+	for _, f := range s.untold {
+		s.offer(f)
+	}
+	s.untold = nil
 	if s.head = head; over {
 		s.wind()
 	}
@@ -411,7 +447,7 @@ func (s *system) interrupt(ctx context.Context) error {
 	s.head.Interrupted = true
 	var b batch
 	s.control.store.putHead(&b, s.head)
-	if err := s.control.store.commit(ctx, &b); err != nil {
+	if err := s.control.store.commit(ctx, s.claim, &b); err != nil {
 		return err
 	}
 	s.control.emit(s, event.PlanInterrupted, "terminate --now")

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,8 +10,10 @@ import (
 
 	"aloft/api"
 	"aloft/internal/inventory"
+	"aloft/internal/ownership"
 	"aloft/internal/plan"
 	"aloft/internal/sdl/diag"
+	"aloft/internal/store"
 	"aloft/provider"
 	"aloft/value"
 )
@@ -42,6 +45,13 @@ func view(p *plan.Plan, existing *inventory.System) *api.Plan {
 			}
 		}
 		out.Steps = append(out.Steps, step)
+	}
+	for _, d := range p.Data {
+		loss := api.DataLoss{Path: d.Path.String(), Class: d.Class, Directory: d.Directory, Why: d.Why, Allowed: d.Allowed, Spare: d.Spare}
+		if d.Machine != value.Root {
+			loss.Machine = inventory.MachineName(p.System, d.Machine)
+		}
+		out.Data = append(out.Data, loss)
 	}
 	for _, l := range p.Late {
 		out.Late = append(out.Late, api.LateEdge{From: l.From.String(), To: l.To.String(), Attribute: l.Attribute})
@@ -90,7 +100,12 @@ func (s *system) deployment() *api.Deployment {
 
 // progress returns how the newest plan goes. The lock is held.
 func (s *system) progress(cursor string) *api.Deployment {
+	var undoes int64
+	if s.plan.Undo && !s.plan.Again {
+		undoes = s.plan.Base
+	}
 	return &api.Deployment{
+		WillUndo: s.failedToUndo(), Undoes: undoes,
 		System: s.name, Revision: s.head.Revision, Plan: s.head.Plan, Down: s.plan.Down, State: s.head.Deployment,
 		Since: s.head.Since.AsTime(), Cursor: cursor, Steps: len(s.plan.Steps), Settled: len(s.plan.Steps) - s.frontier.Pending(),
 		Failures: slices.Clone(s.failures),
@@ -98,48 +113,65 @@ func (s *system) progress(cursor string) *api.Deployment {
 }
 
 // Deployment returns the newest plan accepted for a system.
-func (c *Control) Deployment(_ context.Context, name string) (*api.Deployment, error) {
-	if s := c.system(name); s != nil {
+func (c *Control) Deployment(ctx context.Context, name string) (*api.Deployment, error) {
+	if s := c.live(ctx, name); s != nil {
 		return s.deployment(), nil
 	}
-	return nil, c.unknown(name)
+	s, err := c.restore(ctx, c.known, name, nil)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, c.unknown(ctx, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.progress(""), nil
 }
 
 // Systems lists the systems by name.
-func (c *Control) Systems(context.Context) ([]api.System, error) {
+func (c *Control) Systems(ctx context.Context) ([]api.System, error) {
+	pictures, err := c.pictures(ctx)
+	if err != nil {
+		return nil, err
+	}
 	list := []api.System{}
-	for _, s := range c.all() {
-		s.mu.Lock()
-		if !s.gone() {
-			list = append(list, api.System{
-				Name: s.name, Revision: s.head.Revision, State: s.state(), File: s.head.File,
-				Components: len(s.held.Components), Machines: len(s.held.Machines),
-			})
-		}
-		s.mu.Unlock()
+	for _, p := range pictures {
+		list = append(list, api.System{
+			Name: p.head.Name, Revision: p.head.Revision, State: p.state(), File: p.head.File,
+			Components: len(p.held.Components), Machines: len(p.held.Machines), Owner: c.ownerOf(p.head.Name),
+		})
 	}
 	return list, nil
 }
 
-// snapshot returns what is held of a system and its state.
-func (c *Control) snapshot(name string) (*inventory.System, string, error) {
-	s := c.system(name)
-	if s == nil || s.over() {
-		return nil, "", c.unknown(name)
+// ownerOf says whose a system is.
+func (c *Control) ownerOf(name string) *api.SystemOwner {
+	shard := ownership.System(name)
+	manager := c.cfg.Keeper.Owner(shard)
+	if manager == "" {
+		return nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.held.Clone(), s.state(), nil
+	o := c.cfg.Manager(manager)
+	o.Fence = Fence(c.cfg.Epoch(), c.cfg.Keeper.Term(shard))
+	return &o
 }
 
+// Fence is an owner's fence as one number: of two the higher is the newer.
+func Fence(epoch, term int64) int64 { return epoch<<32 | term&(1<<32-1) }
+
 // Status returns what a system looks like now.
-func (c *Control) Status(_ context.Context, name string) (*api.Status, error) {
-	held, state, err := c.snapshot(name)
+func (c *Control) Status(ctx context.Context, name string) (*api.Status, error) {
+	p, err := c.picture(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	status := &api.Status{System: name, Revision: held.Revision, State: state, Components: []api.Component{}, Machines: c.machines(held)}
+	held := p.held
+	status := &api.Status{System: name, Revision: held.Revision, State: p.state(), Components: []api.Component{}, Machines: machines(held, c.answering(ctx, held))}
 	for _, k := range held.Ordered() {
+		if why := c.unreachable(name, held, k); why != "" {
+			k.Reason = why
+		} else if why := c.outlook(name, k.Path); why != "" {
+			k.Reason = why
+		}
 		status.Components = append(status.Components, api.Component{
 			Path: k.Path.String(), Class: k.Class, State: string(k.State), Machine: machineOf(held, k), Address: address(held, k), Reason: k.Reason,
 		})
@@ -187,12 +219,13 @@ func text(c *value.Component, name string) string {
 	return string(s)
 }
 
-// machines lists the machines that exist, by path.
-func (c *Control) machines(held *inventory.System) []api.Machine {
+// machines lists the machines that exist, by path. reached tells of those that
+// are made.
+func machines(held *inventory.System, reached func(id string) inventory.MachineState) []api.Machine {
 	list := []api.Machine{}
 	for _, m := range held.OrderedMachines() {
 		k := held.Components[m.Path]
-		state := inventory.MachineRunning
+		var state inventory.MachineState
 		switch k.State {
 		case inventory.Instantiated:
 			continue // not asked for yet
@@ -201,9 +234,7 @@ func (c *Control) machines(held *inventory.System) []api.Machine {
 		case inventory.Terminating:
 			state = inventory.MachineDestroying
 		default:
-			if !c.cfg.Machines.Connected(m.ID) {
-				state = inventory.MachineLost
-			}
+			state = reached(m.ID)
 		}
 		list = append(list, api.Machine{
 			Name: inventory.MachineName(held.Name, m.Path), System: held.Name, Path: string(m.Path), ID: m.ID,
@@ -214,30 +245,40 @@ func (c *Control) machines(held *inventory.System) []api.Machine {
 }
 
 // Machines lists the machines of all systems.
-func (c *Control) Machines(context.Context) ([]api.Machine, error) {
-	list := []api.Machine{}
-	for _, s := range c.all() {
-		if held, _, err := c.snapshot(s.name); err == nil {
-			list = append(list, c.machines(held)...)
-		}
+func (c *Control) Machines(ctx context.Context) ([]api.Machine, error) {
+	pictures, err := c.pictures(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var held []*inventory.System
+	for _, p := range pictures {
+		held = append(held, p.held)
+	}
+	list, reached := []api.Machine{}, c.answering(ctx, held...)
+	for _, h := range held {
+		list = append(list, machines(h, reached)...)
 	}
 	return list, nil
 }
 
 // MachineID returns the id of the machine called SYSTEM/PATH.
-func (c *Control) MachineID(name string) (string, error) {
-	var names []string
-	for _, s := range c.all() {
-		held, _, err := c.snapshot(s.name)
-		if err != nil {
-			continue
-		}
-		for _, m := range held.OrderedMachines() {
-			n := inventory.MachineName(held.Name, m.Path)
-			if n == name {
+func (c *Control) MachineID(ctx context.Context, name string) (string, error) {
+	system, _, _ := strings.Cut(name, "/")
+	if p, err := c.picture(ctx, system); err == nil {
+		for _, m := range p.held.OrderedMachines() {
+			if inventory.MachineName(system, m.Path) == name {
 				return m.ID, nil
 			}
-			names = append(names, n)
+		}
+	}
+	pictures, err := c.pictures(ctx)
+	if err != nil {
+		return "", err
+	}
+	var names []string
+	for _, p := range pictures {
+		for _, m := range p.held.OrderedMachines() {
+			names = append(names, inventory.MachineName(p.head.Name, m.Path))
 		}
 	}
 	return "", &api.Error{Kind: api.KindNotFound, Message: fmt.Sprintf("there is no machine %q", name), Nearest: diag.Nearest(name, names), Remedy: "list the machines with: aloft machines"}
@@ -245,11 +286,12 @@ func (c *Control) MachineID(name string) (string, error) {
 
 // Executors returns, by machine id, the daemons that hold components of a
 // system at or below path.
-func (c *Control) Executors(name string, path value.Path) ([]string, error) {
-	held, _, err := c.snapshot(name)
+func (c *Control) Executors(ctx context.Context, name string, path value.Path) ([]string, error) {
+	p, err := c.picture(ctx, name)
 	if err != nil {
 		return nil, err
 	}
+	held := p.held
 	var ids []string
 	found := false
 	for _, k := range held.Ordered() {
@@ -279,11 +321,12 @@ func (c *Control) noComponent(held *inventory.System, path value.Path) *api.Erro
 }
 
 // Endpoints lists where a system's services answer.
-func (c *Control) Endpoints(_ context.Context, name string) ([]api.Endpoint, error) {
-	held, _, err := c.snapshot(name)
+func (c *Control) Endpoints(ctx context.Context, name string) ([]api.Endpoint, error) {
+	p, err := c.picture(ctx, name)
 	if err != nil {
 		return nil, err
 	}
+	held := p.held
 	list := []api.Endpoint{}
 	for _, k := range held.Ordered() {
 		if k.State != inventory.Running || k.Class == "" {
@@ -300,14 +343,26 @@ func (c *Control) Endpoints(_ context.Context, name string) ([]api.Endpoint, err
 }
 
 // Wants reports whether the machine with this id belongs to a system, or will
-// by the plan under way.
-func (c *Control) Wants(machineID string) bool {
-	for _, s := range c.all() {
+// by the plan under way. Where that cannot be found out it is wanted.
+func (c *Control) Wants(ctx context.Context, machineID string) (bool, error) {
+	names, err := c.known.names(ctx)
+	if err != nil {
+		return true, err
+	}
+	for _, name := range names {
+		s := c.live(ctx, name)
+		if s == nil {
+			if s, err = c.restore(ctx, c.known, name, nil); errors.Is(err, store.ErrNotFound) {
+				continue
+			} else if err != nil {
+				return true, err
+			}
+		}
 		if s.wants(machineID) {
-			return true
+			return true, nil
 		}
 	}
-	return false
+	return false, nil
 }
 
 func (s *system) wants(machineID string) bool {

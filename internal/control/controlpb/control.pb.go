@@ -40,7 +40,9 @@ type System struct {
 	Deployment      string                 `protobuf:"bytes,9,opt,name=deployment,proto3" json:"deployment,omitempty"`                                  // running, done, degraded, cancelled
 	Since           *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=since,proto3" json:"since,omitempty"`
 	OnFailure       string                 `protobuf:"bytes,11,opt,name=on_failure,json=onFailure,proto3" json:"on_failure,omitempty"`
-	Interrupted     bool                   `protobuf:"varint,12,opt,name=interrupted,proto3" json:"interrupted,omitempty"` // what had not begun was cancelled
+	Interrupted     bool                   `protobuf:"varint,12,opt,name=interrupted,proto3" json:"interrupted,omitempty"`                   // what had not begun was cancelled
+	WrittenBlob     string                 `protobuf:"bytes,13,opt,name=written_blob,json=writtenBlob,proto3" json:"written_blob,omitempty"` // where the text is that the description was made from; "": nobody gave it
+	Renewals        []*Renewal             `protobuf:"bytes,20,rep,name=renewals,proto3" json:"renewals,omitempty"`                          // of machines, oldest first; those that count still
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -159,30 +161,44 @@ func (x *System) GetInterrupted() bool {
 	return false
 }
 
-// Ownership outlives its system: terms of a name never go back, so that a
-// machine can tell a former owner from the present one.
-type Ownership struct {
+func (x *System) GetWrittenBlob() string {
+	if x != nil {
+		return x.WrittenBlob
+	}
+	return ""
+}
+
+func (x *System) GetRenewals() []*Renewal {
+	if x != nil {
+		return x.Renewals
+	}
+	return nil
+}
+
+// Renewal is that a machine was replaced because something in it, or it itself,
+// was given up.
+type Renewal struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	System        string                 `protobuf:"bytes,1,opt,name=system,proto3" json:"system,omitempty"`
-	Term          int64                  `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"` // raised at every acquisition
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Ownership) Reset() {
-	*x = Ownership{}
+func (x *Renewal) Reset() {
+	*x = Renewal{}
 	mi := &file_control_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Ownership) String() string {
+func (x *Renewal) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Ownership) ProtoMessage() {}
+func (*Renewal) ProtoMessage() {}
 
-func (x *Ownership) ProtoReflect() protoreflect.Message {
+func (x *Renewal) ProtoReflect() protoreflect.Message {
 	mi := &file_control_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -194,23 +210,164 @@ func (x *Ownership) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Ownership.ProtoReflect.Descriptor instead.
-func (*Ownership) Descriptor() ([]byte, []int) {
+// Deprecated: Use Renewal.ProtoReflect.Descriptor instead.
+func (*Renewal) Descriptor() ([]byte, []int) {
 	return file_control_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *Ownership) GetSystem() string {
+func (x *Renewal) GetPath() string {
 	if x != nil {
-		return x.System
+		return x.Path
 	}
 	return ""
 }
 
-func (x *Ownership) GetTerm() int64 {
+func (x *Renewal) GetAt() *timestamppb.Timestamp {
 	if x != nil {
-		return x.Term
+		return x.At
+	}
+	return nil
+}
+
+// Revision is one that a system has been led to, or was to be.
+type Revision struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Revision        int64                  `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	State           string                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"` // running (its plan is), done, degraded, cancelled
+	Cause           string                 `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"` // what was asked for
+	By              string                 `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`       // who asked
+	File            string                 `protobuf:"bytes,5,opt,name=file,proto3" json:"file,omitempty"`
+	Description     string                 `protobuf:"bytes,6,opt,name=description,proto3" json:"description,omitempty"`                                // digest
+	DescriptionBlob string                 `protobuf:"bytes,7,opt,name=description_blob,json=descriptionBlob,proto3" json:"description_blob,omitempty"` // where its wire form is
+	WrittenBlob     string                 `protobuf:"bytes,8,opt,name=written_blob,json=writtenBlob,proto3" json:"written_blob,omitempty"`             // where its text is
+	Plan            string                 `protobuf:"bytes,9,opt,name=plan,proto3" json:"plan,omitempty"`
+	Summary         string                 `protobuf:"bytes,10,opt,name=summary,proto3" json:"summary,omitempty"`
+	Since           *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=since,proto3" json:"since,omitempty"`
+	Ended           *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=ended,proto3" json:"ended,omitempty"`
+	Failures        []string               `protobuf:"bytes,13,rep,name=failures,proto3" json:"failures,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Revision) Reset() {
+	*x = Revision{}
+	mi := &file_control_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Revision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Revision) ProtoMessage() {}
+
+func (x *Revision) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Revision.ProtoReflect.Descriptor instead.
+func (*Revision) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Revision) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
 	}
 	return 0
+}
+
+func (x *Revision) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Revision) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *Revision) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Revision) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *Revision) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *Revision) GetDescriptionBlob() string {
+	if x != nil {
+		return x.DescriptionBlob
+	}
+	return ""
+}
+
+func (x *Revision) GetWrittenBlob() string {
+	if x != nil {
+		return x.WrittenBlob
+	}
+	return ""
+}
+
+func (x *Revision) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *Revision) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
+func (x *Revision) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Revision) GetEnded() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Ended
+	}
+	return nil
+}
+
+func (x *Revision) GetFailures() []string {
+	if x != nil {
+		return x.Failures
+	}
+	return nil
 }
 
 // Step is a settled step of the newest plan.
@@ -224,7 +381,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_control_proto_msgTypes[2]
+	mi := &file_control_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -236,7 +393,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[2]
+	mi := &file_control_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -249,7 +406,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{2}
+	return file_control_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Step) GetFact() *peerpb.Fact {
@@ -277,13 +434,14 @@ type Component struct {
 	Order          int32                  `protobuf:"varint,6,opt,name=order,proto3" json:"order,omitempty"`
 	Attributes     []byte                 `protobuf:"bytes,7,opt,name=attributes,proto3" json:"attributes,omitempty"` // as applied, wire form, references absolute
 	AttributesBlob string                 `protobuf:"bytes,8,opt,name=attributes_blob,json=attributesBlob,proto3" json:"attributes_blob,omitempty"`
+	Flow           string                 `protobuf:"bytes,9,opt,name=flow,proto3" json:"flow,omitempty"` // the workflow component in whose course it is created, as its path, "ROOT" for the top; "": none
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Component) Reset() {
 	*x = Component{}
-	mi := &file_control_proto_msgTypes[3]
+	mi := &file_control_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -295,7 +453,7 @@ func (x *Component) String() string {
 func (*Component) ProtoMessage() {}
 
 func (x *Component) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[3]
+	mi := &file_control_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -308,7 +466,7 @@ func (x *Component) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Component.ProtoReflect.Descriptor instead.
 func (*Component) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{3}
+	return file_control_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Component) GetState() *peerpb.ComponentState {
@@ -367,6 +525,13 @@ func (x *Component) GetAttributesBlob() string {
 	return ""
 }
 
+func (x *Component) GetFlow() string {
+	if x != nil {
+		return x.Flow
+	}
+	return ""
+}
+
 // Machine is one machine of a system.
 type Machine struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -374,13 +539,15 @@ type Machine struct {
 	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
 	Proposal      []byte                 `protobuf:"bytes,3,opt,name=proposal,proto3" json:"proposal,omitempty"` // JSON
 	Since         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
+	Lost          string                 `protobuf:"bytes,5,opt,name=lost,proto3" json:"lost,omitempty"` // why it was given up, and its components are placed again; "": it was not
+	Data          []*LeftData            `protobuf:"bytes,6,rep,name=data,proto3" json:"data,omitempty"` // that components which have ended have left on it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Machine) Reset() {
 	*x = Machine{}
-	mi := &file_control_proto_msgTypes[4]
+	mi := &file_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -392,7 +559,7 @@ func (x *Machine) String() string {
 func (*Machine) ProtoMessage() {}
 
 func (x *Machine) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[4]
+	mi := &file_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -405,7 +572,7 @@ func (x *Machine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machine.ProtoReflect.Descriptor instead.
 func (*Machine) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{4}
+	return file_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Machine) GetId() string {
@@ -436,12 +603,87 @@ func (x *Machine) GetSince() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Machine) GetLost() string {
+	if x != nil {
+		return x.Lost
+	}
+	return ""
+}
+
+func (x *Machine) GetData() []*LeftData {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// LeftData is data of a component that has ended and keeps them.
+type LeftData struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"` // of the component
+	Class         string                 `protobuf:"bytes,2,opt,name=class,proto3" json:"class,omitempty"`
+	Directory     string                 `protobuf:"bytes,3,opt,name=directory,proto3" json:"directory,omitempty"` // "": the component does not say
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeftData) Reset() {
+	*x = LeftData{}
+	mi := &file_control_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeftData) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeftData) ProtoMessage() {}
+
+func (x *LeftData) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeftData.ProtoReflect.Descriptor instead.
+func (*LeftData) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *LeftData) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *LeftData) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *LeftData) GetDirectory() string {
+	if x != nil {
+		return x.Directory
+	}
+	return ""
+}
+
 var File_control_proto protoreflect.FileDescriptor
 
 const file_control_proto_rawDesc = "" +
 	"\n" +
 	"\rcontrol.proto\x12\x10aloft.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\n" +
-	"peer.proto\"\xf1\x02\n" +
+	"peer.proto\"\xcb\x03\n" +
 	"\x06System\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\tR\x04file\x12\x1a\n" +
@@ -458,13 +700,30 @@ const file_control_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x1d\n" +
 	"\n" +
 	"on_failure\x18\v \x01(\tR\tonFailure\x12 \n" +
-	"\vinterrupted\x18\f \x01(\bR\vinterrupted\"7\n" +
-	"\tOwnership\x12\x16\n" +
-	"\x06system\x18\x01 \x01(\tR\x06system\x12\x12\n" +
-	"\x04term\x18\x02 \x01(\x03R\x04term\"V\n" +
+	"\vinterrupted\x18\f \x01(\bR\vinterrupted\x12!\n" +
+	"\fwritten_blob\x18\r \x01(\tR\vwrittenBlob\x125\n" +
+	"\brenewals\x18\x14 \x03(\v2\x19.aloft.control.v1.RenewalR\brenewals\"I\n" +
+	"\aRenewal\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\x94\x03\n" +
+	"\bRevision\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x03R\brevision\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
+	"\x05cause\x18\x03 \x01(\tR\x05cause\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\x12\x12\n" +
+	"\x04file\x18\x05 \x01(\tR\x04file\x12 \n" +
+	"\vdescription\x18\x06 \x01(\tR\vdescription\x12)\n" +
+	"\x10description_blob\x18\a \x01(\tR\x0fdescriptionBlob\x12!\n" +
+	"\fwritten_blob\x18\b \x01(\tR\vwrittenBlob\x12\x12\n" +
+	"\x04plan\x18\t \x01(\tR\x04plan\x12\x18\n" +
+	"\asummary\x18\n" +
+	" \x01(\tR\asummary\x120\n" +
+	"\x05since\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05ended\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x05ended\x12\x1a\n" +
+	"\bfailures\x18\r \x03(\tR\bfailures\"V\n" +
 	"\x04Step\x12'\n" +
 	"\x04fact\x18\x01 \x01(\v2\x13.aloft.peer.v1.FactR\x04fact\x12%\n" +
-	"\x0ecomponent_blob\x18\x02 \x01(\tR\rcomponentBlob\"\x95\x02\n" +
+	"\x0ecomponent_blob\x18\x02 \x01(\tR\rcomponentBlob\"\xa9\x02\n" +
 	"\tComponent\x123\n" +
 	"\x05state\x18\x01 \x01(\v2\x1d.aloft.peer.v1.ComponentStateR\x05state\x12%\n" +
 	"\x0ecomponent_blob\x18\x02 \x01(\tR\rcomponentBlob\x12\x18\n" +
@@ -475,12 +734,19 @@ const file_control_proto_rawDesc = "" +
 	"\n" +
 	"attributes\x18\a \x01(\fR\n" +
 	"attributes\x12'\n" +
-	"\x0fattributes_blob\x18\b \x01(\tR\x0eattributesBlob\"{\n" +
+	"\x0fattributes_blob\x18\b \x01(\tR\x0eattributesBlob\x12\x12\n" +
+	"\x04flow\x18\t \x01(\tR\x04flow\"\xbf\x01\n" +
 	"\aMachine\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1a\n" +
 	"\bproposal\x18\x03 \x01(\fR\bproposal\x120\n" +
-	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05sinceB\"Z aloft/internal/control/controlpbb\x06proto3"
+	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x12\n" +
+	"\x04lost\x18\x05 \x01(\tR\x04lost\x12.\n" +
+	"\x04data\x18\x06 \x03(\v2\x1a.aloft.control.v1.LeftDataR\x04data\"R\n" +
+	"\bLeftData\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05class\x18\x02 \x01(\tR\x05class\x12\x1c\n" +
+	"\tdirectory\x18\x03 \x01(\tR\tdirectoryB\"Z aloft/internal/control/controlpbb\x06proto3"
 
 var (
 	file_control_proto_rawDescOnce sync.Once
@@ -494,27 +760,34 @@ func file_control_proto_rawDescGZIP() []byte {
 	return file_control_proto_rawDescData
 }
 
-var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_control_proto_goTypes = []any{
 	(*System)(nil),                // 0: aloft.control.v1.System
-	(*Ownership)(nil),             // 1: aloft.control.v1.Ownership
-	(*Step)(nil),                  // 2: aloft.control.v1.Step
-	(*Component)(nil),             // 3: aloft.control.v1.Component
-	(*Machine)(nil),               // 4: aloft.control.v1.Machine
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
-	(*peerpb.Fact)(nil),           // 6: aloft.peer.v1.Fact
-	(*peerpb.ComponentState)(nil), // 7: aloft.peer.v1.ComponentState
+	(*Renewal)(nil),               // 1: aloft.control.v1.Renewal
+	(*Revision)(nil),              // 2: aloft.control.v1.Revision
+	(*Step)(nil),                  // 3: aloft.control.v1.Step
+	(*Component)(nil),             // 4: aloft.control.v1.Component
+	(*Machine)(nil),               // 5: aloft.control.v1.Machine
+	(*LeftData)(nil),              // 6: aloft.control.v1.LeftData
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*peerpb.Fact)(nil),           // 8: aloft.peer.v1.Fact
+	(*peerpb.ComponentState)(nil), // 9: aloft.peer.v1.ComponentState
 }
 var file_control_proto_depIdxs = []int32{
-	5, // 0: aloft.control.v1.System.since:type_name -> google.protobuf.Timestamp
-	6, // 1: aloft.control.v1.Step.fact:type_name -> aloft.peer.v1.Fact
-	7, // 2: aloft.control.v1.Component.state:type_name -> aloft.peer.v1.ComponentState
-	5, // 3: aloft.control.v1.Machine.since:type_name -> google.protobuf.Timestamp
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	7, // 0: aloft.control.v1.System.since:type_name -> google.protobuf.Timestamp
+	1, // 1: aloft.control.v1.System.renewals:type_name -> aloft.control.v1.Renewal
+	7, // 2: aloft.control.v1.Renewal.at:type_name -> google.protobuf.Timestamp
+	7, // 3: aloft.control.v1.Revision.since:type_name -> google.protobuf.Timestamp
+	7, // 4: aloft.control.v1.Revision.ended:type_name -> google.protobuf.Timestamp
+	8, // 5: aloft.control.v1.Step.fact:type_name -> aloft.peer.v1.Fact
+	9, // 6: aloft.control.v1.Component.state:type_name -> aloft.peer.v1.ComponentState
+	7, // 7: aloft.control.v1.Machine.since:type_name -> google.protobuf.Timestamp
+	6, // 8: aloft.control.v1.Machine.data:type_name -> aloft.control.v1.LeftData
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_control_proto_init() }
@@ -528,7 +801,7 @@ func file_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_proto_rawDesc), len(file_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

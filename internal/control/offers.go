@@ -1,0 +1,73 @@
+package control
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"aloft/internal/inventory"
+	"aloft/internal/place"
+	"aloft/internal/plan"
+	"aloft/internal/sdl/diag"
+	"aloft/provider"
+	"aloft/value"
+)
+
+// offerLimit is how long providers have to answer (broker.md WF2).
+const offerLimit = 10 * time.Second
+
+// place asks the providers and chooses. Machines that exist stay.
+func (c *Control) place(ctx context.Context, survey *plan.Survey, existing *inventory.System) (place.Placement, error) {
+	keep := plan.Keep(survey, existing)
+	call := provider.Call{}
+	for _, n := range survey.Needs {
+		if _, kept := keep[n.Path]; !kept {
+			call.Needs = append(call.Needs, n.Need)
+		}
+	}
+	in := place.Input{
+		Needs: survey.Needs, Previous: keep, Proposals: map[value.Path][]provider.Proposal{},
+		NewID: func(value.Path) string { return c.cfg.NewID() },
+	}
+	for _, p := range c.cfg.Providers {
+		in.Providers = append(in.Providers, p.Describe().Name)
+	}
+	var failures []error
+	if len(call.Needs) > 0 {
+		failures = c.offers(ctx, call, in.Proposals)
+	}
+	placement, short := place.Choose(in)
+	if len(short) == 0 {
+		return placement, nil
+	}
+	var problems diag.List
+	for _, s := range short {
+		d := diag.New(diag.NoOffer, diag.At(s.Need.Pos), "no machine for "+s.Need.Path.String()+": "+s.Reason)
+		d.Path, d.Hints = s.Need.Path.String(), []string{s.Remedy}
+		for _, err := range failures {
+			d.Hints = append(d.Hints, err.Error())
+		}
+		problems.Add(d)
+	}
+	return nil, invalid(&problems)
+}
+
+// offers asks all providers at once. One that fails delays nobody.
+func (c *Control) offers(ctx context.Context, call provider.Call, into map[value.Path][]provider.Proposal) []error {
+	ctx, cancel := context.WithTimeout(ctx, offerLimit)
+	defer cancel()
+	answers := make([][]provider.Proposal, len(c.cfg.Providers))
+	errs := make([]error, len(c.cfg.Providers))
+	var wg sync.WaitGroup
+	for i, p := range c.cfg.Providers {
+		wg.Go(func() { answers[i], errs[i] = p.Offer(ctx, call, c.cfg.Accounts(p.Describe().Name)) })
+	}
+	wg.Wait()
+	for _, answer := range answers {
+		for _, proposal := range answer {
+			into[value.Path(proposal.Need)] = append(into[value.Path(proposal.Need)], proposal)
+		}
+	}
+	return slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+}
