@@ -1,5 +1,13 @@
 package api
 
+// The states of a daemon.
+const (
+	DaemonReady   = "ready"
+	DaemonJoining = "joining"
+	DaemonRefused = "refused" // the cluster did not let it in
+	DaemonRemoved = "removed"
+)
+
 // DaemonStatus is what a daemon says of itself.
 type DaemonStatus struct {
 	PID      int      `json:"pid"`
@@ -8,8 +16,17 @@ type DaemonStatus struct {
 	Version  string   `json:"version"`
 	Home     string   `json:"home"`
 	HomeID   string   `json:"homeId"`   // eight hexadecimal digits
-	Machines int      `json:"machines"` // that it manages and that exist now
+	Machines int      `json:"machines"` // that it manages and that exist now; of a host: that it holds
 	Systems  int      `json:"systems"`
+	ID       string   `json:"id"`                // UUID, as a member
+	Name     string   `json:"name"`              // as a member
+	Cluster  string   `json:"cluster,omitempty"` // id of the cluster; "" while it joins its first
+	Members  int      `json:"members"`           // of the cluster; 0 unknown
+	// State is joining until a manager's store votes, and removed once the
+	// cluster has told it so.
+	State  string `json:"state" enum:"ready,joining,refused,removed"`
+	Reason string `json:"reason,omitempty"` // why it is not ready
+	Quorum bool   `json:"quorum"`           // of a manager: a majority is in reach; of a host: a manager is
 }
 
 // StopResult says what goes on without the daemon that was stopped.

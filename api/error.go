@@ -18,6 +18,9 @@ const (
 	KindStale       Kind = "stale"       // the plan read what has changed since; plan again
 	KindUnavailable Kind = "unavailable" // a daemon or machine cannot be reached just now
 	KindDenied      Kind = "denied"      // the caller may not
+	KindTooLarge    Kind = "too-large"   // the request is larger than may be; nothing was done
+	KindTooMany     Kind = "too-many"    // the caller asks too often, or has too many streams; RetryAfter says when to go on
+	KindChanged     Kind = "changed"     // what the request's If-Match names is not what is there now
 	KindInternal    Kind = "internal"    // a mistake of ours
 )
 
@@ -32,6 +35,10 @@ type Error struct {
 	Revision    int64        // of KindConflict: the revision under way
 	Since       time.Time    // of KindConflict: when it began
 	Diagnostics []Diagnostic // of KindInvalid: everything found in the description
+
+	// RetryAfter is when to try again, of KindUnavailable and KindTooMany; 0:
+	// nobody knows. On the wire it is the header Retry-After, in seconds.
+	RetryAfter time.Duration
 }
 
 func (e *Error) Error() string {
@@ -77,7 +84,7 @@ type Diagnostic struct {
 
 // Problem is the wire form of an Error: a problem document of RFC 9457.
 type Problem struct {
-	Type        Kind         `json:"type" enum:"invalid,not-found,conflict,stale,unavailable,denied,internal"`
+	Type        Kind         `json:"type" enum:"invalid,not-found,conflict,stale,unavailable,denied,too-large,too-many,changed,internal"`
 	Title       string       `json:"title"`
 	Status      int          `json:"status"`
 	Detail      string       `json:"detail"`
@@ -143,6 +150,12 @@ func (k Kind) status() int {
 		return http.StatusServiceUnavailable
 	case KindDenied:
 		return http.StatusForbidden
+	case KindTooLarge:
+		return http.StatusRequestEntityTooLarge
+	case KindTooMany:
+		return http.StatusTooManyRequests
+	case KindChanged:
+		return http.StatusPreconditionFailed
 	default:
 		return http.StatusInternalServerError
 	}

@@ -6,7 +6,8 @@ import (
 )
 
 // PlanRequest asks what would have to be done: to make the system Name equal
-// to Description, or, with Down, to terminate it.
+// to Description, with Down, to terminate it; with
+// Rollback, to make it again what it was.
 type PlanRequest struct {
 	Name        string          `json:"name" pattern:"^[a-z0-9][a-z0-9-]{0,62}$" doc:"the system"`
 	File        string          `json:"file,omitempty" doc:"absolute path of the description's file, for people"`
@@ -14,6 +15,17 @@ type PlanRequest struct {
 	Sources     []Source        `json:"sources,omitempty" doc:"content that the description ships, uploaded as blobs before"`
 	Down        bool            `json:"down,omitempty"`
 	Now         bool            `json:"now,omitempty" doc:"with down: cancel what is under way"`
+	// Written is what the description was made from: 'aloft set' needs it.
+	Written *Written `json:"written,omitempty"`
+	// Base is what a description was made from that was made from that of a system,
+	// as by 'aloft set'.
+	Base int64 `json:"base,omitempty" minimum:"0" doc:"the revision that the description was made from: once the system has another, the request is refused as stale; 0: it was made from none"`
+	// Rollback asks for an earlier revision again, instead of a description.
+	Rollback bool   `json:"rollback,omitempty" doc:"go back to an earlier revision; no description is given then"`
+	To       int64  `json:"to,omitempty" minimum:"0" doc:"with rollback: the revision; 0: the last one before the present one that ran"`
+	Cause    string `json:"cause,omitempty" maxLength:"200" example:"set web:port" doc:"what is asked for, in words for the history"`
+	// AllowDataLoss names components that hold data which the plan may destroy.
+	AllowDataLoss []string `json:"allowDataLoss,omitempty" maxItems:"1000" doc:"paths of components whose data may be destroyed"`
 	// AllowUnresolved plans although late references cannot be checked yet.
 	AllowUnresolved bool `json:"allowUnresolved,omitempty"`
 }
@@ -50,6 +62,7 @@ type Plan struct {
 	Machines []PlanMachine `json:"machines"`
 	Late     []LateEdge    `json:"late,omitempty" doc:"references that order one component behind another"`
 	Notes    []string      `json:"notes,omitempty"`
+	Data     []DataLoss    `json:"data,omitempty" doc:"data that it destroys; it is not applied unless all of it is allowed"`
 	Empty    bool          `json:"empty" doc:"nothing has to be done"`
 	// Attached: an equal plan is under way already, ID names it, and there is
 	// nothing to apply.
@@ -89,6 +102,18 @@ type PlanMachine struct {
 	Change   Change `json:"change" enum:"+,~,-,-/+"`
 }
 
+// DataLoss is data that a plan destroys.
+type DataLoss struct {
+	Path      string `json:"path" doc:"of the component that holds it"`
+	Class     string `json:"class"`
+	Machine   string `json:"machine,omitempty"`
+	Directory string `json:"directory,omitempty" doc:"where it lies on the machine"`
+	Size      int64  `json:"size,omitempty" doc:"bytes; absent: not known"`
+	Why       string `json:"why"`
+	Allowed   bool   `json:"allowed,omitempty"`
+	Spare     bool   `json:"spare,omitempty" doc:"all of it is elsewhere, as a replica's is on its primary, which has confirmed it; it is asked again before the end"`
+}
+
 // LateEdge says that From waits for To because it refers to it.
 type LateEdge struct {
 	From      string `json:"from"`
@@ -119,6 +144,9 @@ type Deployment struct {
 	Steps    int       `json:"steps"`
 	Settled  int       `json:"settled"`
 	Failures []Failure `json:"failures,omitempty"`
+	// WillUndo: it has failed, and the system goes back by itself.
+	WillUndo bool  `json:"willUndo,omitempty" doc:"it has failed, and another plan takes the system back by itself"`
+	Undoes   int64 `json:"undoes,omitempty" doc:"the revision that failed and that this plan goes back from by itself"`
 }
 
 // Ended reports whether nothing more will happen under the plan.

@@ -15,7 +15,8 @@ const (
 const (
 	MachineCreating   = "creating"
 	MachineRunning    = "running"
-	MachineLost       = "lost"
+	MachineLost       = "lost"    // the owner of its system has no session with it
+	MachineUnknown    = "unknown" // that owner cannot be asked
 	MachineDestroying = "destroying"
 )
 
@@ -40,6 +41,17 @@ type System struct {
 	File       string `json:"file,omitempty"`
 	Components int    `json:"components"`
 	Machines   int    `json:"machines"`
+	// Owner is the manager that carries out the system's plans; absent while a
+	// system has none.
+	Owner *SystemOwner `json:"owner,omitempty"`
+}
+
+// SystemOwner is the manager that owns a system.
+type SystemOwner struct {
+	Name    string `json:"name"`
+	PID     int    `json:"pid"`
+	Address string `json:"address" doc:"host:port of its daemon"`
+	Fence   int64  `json:"fence" doc:"epoch of the cluster times 2^32, plus the owner's term: of two the higher is the newer"`
 }
 
 // Status is what a system looks like now.

@@ -13,11 +13,22 @@ const (
 	EventPlan      = "plan"      // the plan's state is now State, a Deployment's
 	EventProgress  = "progress"  // how far an operation is; never stored
 	EventRestart   = "restart"   // a component's process died and was started anew
+	EventChange    = "change"    // somebody asked for a change; State is accepted or refused
+	EventOrphan    = "orphan"    // found when a daemon started, belonging to nothing; State is adopted, destroyed or kept
+)
+
+// The states of an EventChange.
+const (
+	RequestAccepted = "accepted"
+	RequestRefused  = "refused"
 )
 
 // Event is something that happened (design decision 19).
 type Event struct {
-	Cursor      string    `json:"cursor"` // opaque; handed back, the stream goes on behind this event
+	// Cursor is opaque; handed back, the stream goes on behind this event. Among
+	// the events of many daemons only some have one: behind the last one given,
+	// events may be told again, with the same origin and sequence.
+	Cursor      string    `json:"cursor,omitempty" doc:"opaque: the stream goes on behind this event; where many daemons tell, only some events have one"`
 	Origin      string    `json:"origin" doc:"the daemon that saw it"`
 	Sequence    int64     `json:"sequence" doc:"rises per origin"`
 	Time        time.Time `json:"time"`
@@ -29,7 +40,7 @@ type Event struct {
 	Incarnation string    `json:"incarnation,omitempty"`
 	Plan        string    `json:"plan,omitempty"`
 	Step        string    `json:"step,omitempty"`
-	Kind        string    `json:"kind" enum:"component,machine,system,plan,progress,restart"`
+	Kind        string    `json:"kind" enum:"component,machine,system,plan,progress,restart,change,orphan"`
 	State       string    `json:"state,omitempty"`
 	Reason      string    `json:"reason,omitempty"`
 	Fraction    float64   `json:"fraction,omitempty" minimum:"0" maximum:"1"`
@@ -42,21 +53,24 @@ type EventQuery struct {
 	Plan   string // "" for all
 	After  string // a Cursor; "" from the oldest kept
 	Follow bool   // go on with what happens from now
+	// EveryCursor gives each event its cursor, however long cursors are.
+	EveryCursor bool
 }
 
 // LogQuery chooses lines of components' output.
 type LogQuery struct {
 	System string
-	Path   string // this component and those below; "" for all
-	Lines  int    // at most so many of the past per component; 0: all kept
-	After  string // a Cursor
+	Path   string    // this component and those below; "" for all
+	Lines  int       // at most so many of the past per component; 0: all kept
+	Since  time.Time // none from before
+	After  string    // a Cursor
 	Follow bool
 }
 
 // LogLine is one line that a component wrote.
 type LogLine struct {
 	Cursor  string    `json:"cursor,omitempty"`
-	Time    time.Time `json:"time,omitzero"`
+	Time    time.Time `json:"time,omitzero" doc:"by when it had been written, to a second"`
 	Path    string    `json:"path"`
 	Machine string    `json:"machine,omitempty"`
 	Text    string    `json:"text"`

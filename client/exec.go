@@ -24,9 +24,9 @@ func (c *Client) Exec(ctx context.Context, machine string, r api.ExecRequest, s 
 	if err != nil {
 		return 0, err
 	}
-	conn, err := c.dial(ctx)
+	conn, err := c.ways.connect(ctx)
 	if err != nil {
-		return 0, err
+		return 0, unwrapURL(err)
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
@@ -47,11 +47,10 @@ func (c *Client) Exec(ctx context.Context, machine string, r api.ExecRequest, s 
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		defer resp.Body.Close()
-		var p api.Problem
-		if json.NewDecoder(resp.Body).Decode(&p) != nil || p.Type == "" {
-			return 0, fmt.Errorf("exec on %s: the daemon answered %s", machine, resp.Status)
+		if e := problem(resp.Body); e != nil {
+			return 0, e
 		}
-		return 0, p.Err()
+		return 0, fmt.Errorf("exec on %s: the daemon answered %s", machine, resp.Status)
 	}
 
 	ended := make(chan struct{})

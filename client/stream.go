@@ -43,7 +43,26 @@ func (c *Client) Events(ctx context.Context, q api.EventQuery) (iter.Seq2[api.Ev
 	if q.Follow {
 		v.Set("follow", "true")
 	}
-	return follow(ctx, c, "/v1/events", v, func(e api.Event) string { return e.Cursor })
+	seq, err := follow(ctx, c, "/v1/events", v, func(e api.Event) string { return e.Cursor })
+	if err != nil {
+		return nil, err
+	}
+	return func(yield func(api.Event, error) bool) {
+		// What came after the last cursor is told again when a stream is taken
+		// up: each event is passed on once.
+		seen := map[string]int64{} // by origin
+		for e, err := range seq {
+			if err == nil && e.Sequence != 0 {
+				if e.Sequence <= seen[e.Origin] {
+					continue
+				}
+				seen[e.Origin] = e.Sequence
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}, nil
 }
 
 // Logs returns the output of components likewise.
@@ -53,6 +72,9 @@ func (c *Client) Logs(ctx context.Context, q api.LogQuery) (iter.Seq2[api.LogLin
 	set(v, "after", q.After)
 	if q.Lines > 0 {
 		v.Set("lines", strconv.Itoa(q.Lines))
+	}
+	if !q.Since.IsZero() {
+		v.Set("since", q.Since.Format(time.RFC3339Nano))
 	}
 	if q.Follow {
 		v.Set("follow", "true")

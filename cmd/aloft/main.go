@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"aloft/internal/cli"
+	"aloft/internal/components/executables/trial"
 	"aloft/internal/components/website"
 	"aloft/internal/daemon"
 	_ "aloft/internal/drivers/local/initd"
@@ -27,6 +28,19 @@ func main() {
 	}
 	os.Exit(cli.Run(os.Args[1:], cli.Deps{
 		Version: version, Class: daemon.Class, Classes: daemon.Classes, RunDaemon: runDaemon, ServeEditor: serveEditor,
+		PrepareMember: func(ctx context.Context, o cli.MemberOptions, stop func() error) (func() error, error) {
+			return daemon.PrepareMember(ctx, daemon.MemberOptions(o), stop)
+		},
+		TestComponent: func(t cli.Trial) { trial.Run(t.Class, t.Attrs, t.Sources) },
+		LeaveCluster:  daemon.LeaveCluster,
+		Restore: func(ctx context.Context, o cli.RestoreOptions) (*cli.Restored, error) {
+			r, err := daemon.Restore(ctx, daemon.RestoreOptions(o))
+			return (*cli.Restored)(r), err
+		},
+		Recover: func(ctx context.Context, home string) (*cli.Recovered, error) {
+			r, err := daemon.Recover(ctx, home)
+			return (*cli.Recovered)(r), err
+		},
 	}))
 }
 
@@ -43,6 +57,6 @@ func serveEditor(ctx context.Context, o cli.EditorOptions) error {
 
 func runDaemon(ctx context.Context, o cli.DaemonOptions) error {
 	return daemon.Run(ctx, daemon.Options{
-		Home: o.Home, Socket: o.Socket, Machine: o.Machine, Version: o.Version, Log: o.Log, Environ: os.Environ(),
+		Home: o.Home, Socket: o.Socket, Machine: o.Machine, Version: o.Version, Log: o.Log, Environ: os.Environ(), Orphans: o.Orphans,
 	})
 }

@@ -230,18 +230,7 @@ func (a *app) showComponent(x *catalog.Component) error {
 		if t.Core() {
 			continue
 		}
-		given := "-"
-		switch {
-		case t.Required():
-			given = "required"
-		case t.Default != nil:
-			given = value.Source(t.Default)
-		}
-		kind := t.Expected()
-		if t.Unit != "" {
-			kind += " (" + t.Unit + ")"
-		}
-		attributes.rows = append(attributes.rows, []string{t.Name, kind, given, t.Remark()})
+		attributes.rows = append(attributes.rows, []string{t.Name, typeOf(t), standard(t), t.Remark()})
 		if t.Details != "" {
 			details = append(details, t.Name+"\n"+t.Details)
 		}

@@ -35,6 +35,7 @@ type DaemonOptions struct {
 	Socket  string // where the Service API has to listen
 	Machine bool   // the daemon of a machine: it reads its enrolment and serves no API
 	Version string // of the build
+	Orphans string // what becomes of them from now on: adopt, destroy or keep; "": as before
 	Log     io.Writer
 }
 
@@ -42,6 +43,20 @@ type DaemonOptions struct {
 type Deps struct {
 	// RunDaemon runs a daemon until ctx ends or it is stopped through its API.
 	RunDaemon func(ctx context.Context, o DaemonOptions) error
+	// PrepareMember makes a home what its daemon is to be in a cluster. It
+	// changes nothing where it returns an error and no undo. Once nothing can
+	// be refused any more it calls stop, which ends a daemon that runs. undo
+	// takes back what was changed.
+	PrepareMember func(ctx context.Context, o MemberOptions, stop func() error) (undo func() error, err error)
+	// LeaveCluster deletes from a home, whose daemon does not run, what
+	// belongs to its cluster.
+	LeaveCluster func(ctx context.Context, home string, destroy bool) (destroyed int, err error)
+	// Restore makes a home out of a backup. Nothing is changed where it returns
+	// an error.
+	Restore func(ctx context.Context, o RestoreOptions) (*Restored, error)
+	// Recover makes the manager in a home, whose daemon does not run, the only
+	// one of its cluster.
+	Recover func(ctx context.Context, home string) (*Recovered, error)
 	// ServeEditor runs the language server until the editor ends it.
 	ServeEditor func(ctx context.Context, o EditorOptions) error
 	// Class describes the component class of a name in sfClass. It is called
@@ -50,6 +65,10 @@ type Deps struct {
 	// Classes lists the component classes, for those who write descriptions;
 	// may be nil.
 	Classes func() []component.Class
+	// TestComponent runs the conformance suite over a component of executables,
+	// tells how it went, and ends the process: with status 0 where all was well,
+	// else 1.
+	TestComponent func(Trial)
 	// Self is the program to start a background daemon from; "" for the one
 	// that runs.
 	Self string
@@ -65,9 +84,14 @@ type Deps struct {
 type app struct {
 	Deps
 	homeFlag string
-	format   string // of -o
-	client   *client.Client
-	stdin    []byte // the description on standard input, once read
+	// contextFlag is --context.
+	contextFlag string
+	// machineFlag is --machine, of the commands that have it.
+	machineFlag string
+	orphans     string // of "daemon start": what the daemon does about them
+	format      string // of -o
+	client      *client.Client
+	stdin       []byte // the description on standard input, once read
 }
 
 // Run carries out one command and returns its exit status. Absent streams and
@@ -96,6 +120,7 @@ func Run(args []string, d Deps) int {
 	root.SetErr(d.Stderr)
 	err := root.ExecuteContext(ctx)
 	if a.client != nil {
+		a.renewContext(ctx)
 		a.client.Close()
 	}
 	return a.exit(ctx, err)
@@ -143,6 +168,11 @@ func (a *app) tell(err error) {
 	text := err.Error()
 	if r, ok := errors.AsType[remedied](err); ok {
 		remedy = r.remedy
+	} else if r, ok := errors.AsType[interface {
+		error
+		Remedy() string
+	}](err); ok {
+		remedy = r.Remedy() // as of what a home is prepared with, outside of this package
 	} else if e, ok := errors.AsType[*api.Error](err); ok {
 		text = strings.TrimSuffix(text, e.Error()) + e.Message
 		remedy = e.Remedy
@@ -176,12 +206,14 @@ component installed, bound, running and healthy.`,
 		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.PersistentFlags().StringVar(&a.homeFlag, "home", "", "state folder (default $ALOFT_HOME, else aloft in the XDG state folder)")
+	root.PersistentFlags().StringVar(&a.contextFlag, "context", "", "cluster to call, of those that 'aloft context list' shows (default $ALOFT_CONTEXT, else what 'context use' chose)")
+	root.MarkFlagsMutuallyExclusive("home", "context")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	root.AddCommand(
-		a.upCommand(), a.downCommand(), a.planCommand(), a.parseCommand(), a.checkCommand(), a.explainCommand(), a.fmtCommand(), a.convertCommand(), a.graphCommand(), a.catalogCommand(),
-		a.systemsCommand(), a.statusCommand(), a.getCommand(), a.machinesCommand(), a.endpointsCommand(),
+		a.upCommand(), a.downCommand(), a.planCommand(), a.setCommand(), a.scaleCommand(), a.detachCommand(), a.historyCommand(), a.rollbackCommand(), a.parseCommand(), a.checkCommand(), a.explainCommand(), a.fmtCommand(), a.convertCommand(), a.graphCommand(), a.catalogCommand(), a.componentCommand(),
+		a.systemsCommand(), a.statusCommand(), a.getCommand(), a.describeCommand(), a.dumpCommand(), a.pingCommand(), a.actionCommand(), a.machinesCommand(), a.endpointsCommand(),
 		a.logsCommand(), a.eventsCommand(), a.execCommand(),
-		a.daemonCommand(), a.doctorCommand(), a.versionCommand(), a.lspCommand(),
+		a.secretCommand(), a.clusterCommand(), a.joinCommand(), a.backupCommand(), a.restoreCommand(), a.daemonCommand(), a.contextCommand(), a.userCommand(), a.doctorCommand(), a.versionCommand(), a.lspCommand(),
 	)
 	root.CompletionOptions.HiddenDefaultCmd = false
 	usageErrors(root)

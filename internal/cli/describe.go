@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"aloft/api"
@@ -71,28 +72,30 @@ func phases() (names []string) {
 // resolve reads the description in file and prints what is wrong with it. The
 // result may hold errors.
 func (a *app) resolve(ctx context.Context, file string, f *describeFlags) (*resolve.Result, error) {
-	res, err := a.resolveQuietly(ctx, file, f)
+	res, _, err := a.resolveQuietly(ctx, file, f)
 	if err != nil {
 		return nil, err
 	}
 	return res, a.printDiagnostics(&res.Diagnostics, f.diag)
 }
 
-// resolveQuietly is resolve, but prints nothing.
-func (a *app) resolveQuietly(ctx context.Context, file string, f *describeFlags) (*resolve.Result, error) {
+// resolveQuietly is resolve, but prints nothing. It also returns what the
+// description was made from, nil where that cannot be told.
+func (a *app) resolveQuietly(ctx context.Context, file string, f *describeFlags) (*resolve.Result, *api.Written, error) {
 	src, opts, done, err := a.description(ctx, file, f)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer done()
+	r := record(&src, &opts)
 	res, err := resolve.Resolve(ctx, src, opts)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return nil, nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("description %s: %w", file, bare(err))
+		return nil, nil, fmt.Errorf("description %s: %w", file, bare(err))
 	}
-	return res, nil
+	return res, r.done(opts.Environment), nil
 }
 
 // description returns the description in file, and how the flags say it is to
@@ -289,18 +292,18 @@ func fetch(ctx context.Context, url string) ([]byte, error) {
 }
 
 // systemName is what a system may be called.
-var systemName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+var systemName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`) })
 
 // nameOf returns the system's name: name if given, else that of the file.
 func nameOf(file, name string) (string, error) {
 	if name != "" {
-		if !systemName.MatchString(name) {
+		if !systemName().MatchString(name) {
 			return "", fail("small letters, digits and '-', at most 63, a letter or digit first", "a system cannot be called %q", name)
 		}
 		return name, nil
 	}
 	name = strings.TrimSuffix(filepath.Base(file), ".sf")
-	if !systemName.MatchString(name) {
+	if !systemName().MatchString(name) {
 		return "", fail("give it a name with --name: small letters, digits and '-', at most 63", "a system cannot be called %q, after its file", name)
 	}
 	return name, nil

@@ -43,7 +43,7 @@ question. Things of a home that was deleted go only with --home-id.`,
 
 // doctor looks, and with Fix asks and repairs. Only a repair starts a daemon.
 func (a *app) doctor(ctx context.Context, r api.DoctorRequest, yes bool) error {
-	connect := a.connect
+	connect := a.connectOwn
 	if r.Fix {
 		connect = func() (*client.Client, error) { return a.ensureDaemon(ctx) }
 	}

@@ -19,11 +19,15 @@ func (a *app) execCommand() *cobra.Command {
 		Use:   "exec MACHINE -- COMMAND [ARG]...",
 		Short: "Run a command on a machine; the exit status is the command's",
 		Long: `Run a command on a machine, which is named SYSTEM/PATH as 'aloft machines'
-prints it. On a terminal the command gets one too. The exit status is the
+prints it, or by its address after --machine, and then asked itself, without a
+manager. On a terminal the command gets one too. The exit status is the
 command's, 128 and the signal's number if a signal ended it.`,
 		ValidArgsFunction: a.completeMachine,
 		RunE: func(c *cobra.Command, args []string) error {
 			dash := c.ArgsLenAtDash()
+			if a.machineFlag != "" && dash == 0 && len(args) > 0 {
+				return a.execOn(c.Context(), a.machineFlag, api.ExecRequest{Command: args, Dir: dir, Env: env})
+			}
 			if dash < 1 || dash > 2 || dash == len(args) {
 				return usage(c, fail("usage: "+c.UseLine(), "exec needs a machine, then --, then a command"))
 			}
@@ -31,19 +35,25 @@ command's, 128 and the signal's number if a signal ended it.`,
 			if err != nil {
 				return err
 			}
-			status, err := a.exec(c.Context(), name, api.ExecRequest{Command: args[dash:], Dir: dir, Env: env})
-			if err != nil {
-				return a.notRunning(err)
-			}
-			if status != 0 {
-				return exitStatus(status)
-			}
-			return nil
+			return a.execOn(c.Context(), name, api.ExecRequest{Command: args[dash:], Dir: dir, Env: env})
 		},
 	}
+	a.machineAddress(c)
 	c.Flags().StringVarP(&dir, "dir", "w", "", "`folder` to run it in")
 	c.Flags().StringArrayVarP(&env, "env", "e", nil, "`NAME=VALUE` for its environment; may repeat")
 	return c
+}
+
+// execOn runs a command; the error tells its exit status.
+func (a *app) execOn(ctx context.Context, machine string, r api.ExecRequest) error {
+	status, err := a.exec(ctx, machine, r)
+	if err != nil {
+		return a.notRunning(err)
+	}
+	if status != 0 {
+		return exitStatus(status)
+	}
+	return nil
 }
 
 func (a *app) exec(ctx context.Context, machine string, r api.ExecRequest) (int, error) {

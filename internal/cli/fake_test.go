@@ -10,6 +10,7 @@ import (
 	"iter"
 	"log/slog"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -43,7 +44,9 @@ type script struct {
 	Deployment  api.Deployment        `json:"deployment"`
 	After       *api.Deployment       `json:"after"` // what took over when the events are told
 	Events      []api.Event           `json:"events"`
+	Cuts        int                   `json:"cuts"`    // how often who follows the events is cut behind the first
 	Endless     bool                  `json:"endless"` // the deployment never ends
+	Forgets     int                   `json:"forgets"` // how often the plan is not known when it is to begin
 	Systems     []api.System          `json:"systems"`
 	Status      map[string]api.Status `json:"status"`
 	Values      map[string]string     `json:"values"`
@@ -51,6 +54,8 @@ type script struct {
 	Machines    []api.Machine         `json:"machines"`
 	Endpoints   []api.Endpoint        `json:"endpoints"`
 	Logs        []api.LogLine         `json:"logs"`
+	Reasons     map[string]api.Why    `json:"reasons"`
+	Pings       map[string]api.Ping   `json:"pings"` // by path
 	Doctor      api.DoctorReport      `json:"doctor"`
 	ExecStatus  int                   `json:"execStatus"`
 	ExecProblem *api.Problem          `json:"execProblem"`
@@ -75,11 +80,10 @@ func (f *fake) serve(ctx context.Context, socket string) error {
 		return err
 	}
 	ctx, f.stop = context.WithCancel(ctx)
-	log := slog.New(slog.DiscardHandler)
 	if f.played == nil {
 		f.played = f
 	}
-	return server.Serve(ctx, l, server.New(f.played, log), log)
+	return server.New(server.Config{Service: f.played, Log: slog.New(slog.DiscardHandler)}).ServeSocket(ctx, l)
 }
 
 func (f *fake) system(name string) (api.Status, error) {
@@ -108,6 +112,10 @@ func (f *fake) Plan(_ context.Context, r api.PlanRequest) (*api.Plan, error) {
 func (f *fake) Apply(_ context.Context, system, plan string) (*api.Deployment, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.script.Forgets > 0 {
+		f.script.Forgets--
+		return nil, &api.Error{Kind: api.KindStale, Message: "plan " + plan + " is not known here any more"}
+	}
 	if plan != f.script.Plan.ID {
 		return nil, &api.Error{Kind: api.KindStale, Message: "unknown plan " + plan}
 	}
@@ -137,6 +145,7 @@ func (f *fake) Deployment(_ context.Context, system string) (*api.Deployment, er
 }
 
 func (f *fake) Events(ctx context.Context, q api.EventQuery) (iter.Seq2[api.Event, error], error) {
+	after, _ := strconv.Atoi(q.After)
 	return func(yield func(api.Event, error) bool) {
 		if q.Follow {
 			f.mu.Lock()
@@ -148,12 +157,26 @@ func (f *fake) Events(ctx context.Context, q api.EventQuery) (iter.Seq2[api.Even
 			f.mu.Unlock()
 		}
 		for i, e := range f.script.Events {
+			if i < after {
+				continue
+			}
+			e.Sequence, e.Cursor = int64(i+1), strconv.Itoa(i+1)
 			if i == len(f.script.Events)-1 {
 				f.mu.Lock()
 				f.told = true
 				f.mu.Unlock()
 			}
 			if !yield(e, nil) {
+				return
+			}
+			f.mu.Lock()
+			cut := q.Follow && f.script.Cuts > 0
+			if cut {
+				f.script.Cuts--
+			}
+			f.mu.Unlock()
+			if cut {
+				yield(api.Event{}, &api.Error{Kind: api.KindUnavailable, Message: "the stream was cut: more than 1 MiB of events waited to be read"})
 				return
 			}
 		}
@@ -208,6 +231,27 @@ func (f *fake) Get(_ context.Context, system, path string, cached bool) (*api.Va
 		return nil, &api.Error{Kind: api.KindNotFound, Message: system + " has no value " + path}
 	}
 	return &api.Value{System: system, Path: path, Value: json.RawMessage(text)}, nil
+}
+
+func (f *fake) Why(_ context.Context, system, path string) (*api.Why, error) {
+	w, ok := f.Reasons[path]
+	if !ok {
+		return nil, &api.Error{Kind: api.KindNotFound, Message: "nothing is known of " + path}
+	}
+	w.System, w.Path = system, path
+	return &w, nil
+}
+
+func (f *fake) Ping(_ context.Context, system, path string) (*api.Ping, error) {
+	if _, err := f.system(system); err != nil {
+		return nil, err
+	}
+	p, ok := f.Pings[path]
+	if !ok {
+		return nil, &api.Error{Kind: api.KindNotFound, Message: "system " + system + " has no component " + path, Remedy: "list the components with: aloft status " + system}
+	}
+	p.System, p.Path = system, path
+	return &p, nil
 }
 
 func (f *fake) Machines(context.Context) ([]api.Machine, error) { return f.script.Machines, nil }

@@ -31,7 +31,7 @@ func (ch *change) follow(ctx context.Context, cl *client.Client, p *api.Plan, d 
 	}
 	watch, cancel := context.WithCancel(ctx)
 	defer cancel()
-	seq, err := cl.Events(watch, api.EventQuery{System: d.System, After: d.Cursor, Follow: true})
+	news, err := listen(watch, cl, d.System, d.Cursor)
 	if err != nil {
 		return nil, ch.left(ctx, d, err)
 	}
@@ -39,35 +39,25 @@ func (ch *change) follow(ctx context.Context, cl *client.Client, p *api.Plan, d 
 	if terminal(ch.human) && ch.Getenv("TERM") != "dumb" {
 		show = newLive(ch.human, p, d, ch.palette(ch.human))
 	}
-	events, broken := make(chan api.Event), make(chan error, 1)
-	go func() {
-		defer close(events)
-		for e, err := range seq {
-			if err != nil {
-				broken <- err
-				return
-			}
-			select {
-			case events <- e:
-			case <-watch.Done():
-				return
-			}
-		}
-	}()
 	tick := time.NewTicker(askAgain)
 	defer tick.Stop()
+	shown := map[string]int64{} // by origin: what is told again after a cut
 	for {
 		ask := false
 		select {
 		case <-ctx.Done():
-		case e, ok := <-events:
+		case e, ok := <-news.events:
 			if !ok {
-				events, ask = nil, true
+				news.events, ask = nil, true
 				break
 			}
 			if e.Plan != "" && e.Plan != d.Plan {
 				break // of a plan before this one
 			}
+			if e.Sequence != 0 && e.Sequence <= shown[e.Origin] {
+				break
+			}
+			shown[e.Origin] = max(shown[e.Origin], e.Sequence)
 			show.event(e)
 			ask = e.Kind == api.EventPlan && e.Plan == d.Plan && e.State != api.DeploymentRunning
 		case <-tick.C:
@@ -76,6 +66,10 @@ func (ch *change) follow(ctx context.Context, cl *client.Client, p *api.Plan, d 
 		if ask {
 			now, err := cl.Deployment(ctx, d.System)
 			switch {
+			case err == nil && now.Plan != d.Plan && now.Undoes == d.Revision:
+				show.end()
+				d.State, d.WillUndo = api.DeploymentDegraded, true // its end was missed
+				return d, nil
 			case err == nil && now.Plan != d.Plan:
 				show.end()
 				return nil, fail("'aloft status "+d.System+"' shows what it is now", "another request took over: %s goes to revision %d", d.System, now.Revision)
@@ -87,7 +81,7 @@ func (ch *change) follow(ctx context.Context, cl *client.Client, p *api.Plan, d 
 				d.State = api.DeploymentDone
 				return d, nil
 			case errors.Is(err, client.ErrNoDaemon) && ch.fullDisk() != nil, // and will not be soon
-				err != nil && events == nil: // nobody is left to hear from
+				err != nil && news.events == nil: // nobody is left to hear from
 				show.end()
 				return nil, ch.left(ctx, d, err)
 			}
@@ -97,12 +91,52 @@ func (ch *change) follow(ctx context.Context, cl *client.Client, p *api.Plan, d 
 			return nil, ch.left(ctx, d, ctx.Err())
 		}
 		select {
-		case err := <-broken:
-			show.end()
-			return nil, ch.left(ctx, d, err)
+		case err := <-news.broken:
+			// Who was slower to show than things happened is cut, and goes on.
+			if api.KindOf(err) == api.KindUnavailable {
+				news, err = listen(watch, cl, d.System, news.cursor)
+			}
+			if err != nil {
+				show.end()
+				return nil, ch.left(ctx, d, err)
+			}
 		default:
 		}
 	}
+}
+
+// news is what comes of one stream of events.
+type news struct {
+	events chan api.Event // closed at its end
+	broken chan error     // why it ended, if it broke
+	cursor string         // of the last event; to be read once events is closed
+}
+
+// listen follows the events of a system behind a cursor until ctx ends.
+func listen(ctx context.Context, cl *client.Client, system, after string) (*news, error) {
+	seq, err := cl.Events(ctx, api.EventQuery{System: system, After: after, Follow: true})
+	if err != nil {
+		return nil, err
+	}
+	n := &news{events: make(chan api.Event), broken: make(chan error, 1), cursor: after}
+	go func(events chan<- api.Event) {
+		defer close(events)
+		for e, err := range seq {
+			if err != nil {
+				n.broken <- err
+				return
+			}
+			select {
+			case events <- e:
+				if e.Cursor != "" {
+					n.cursor = e.Cursor
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}(n.events)
+	return n, nil
 }
 
 // left says that the deployment goes on unwatched, and how to watch it again.
@@ -135,6 +169,8 @@ func (l *lines) event(e api.Event) {
 		return // many, and each replaces the one before
 	case api.EventPlan:
 		return // the outcome follows
+	case api.EventChange:
+		return // it is this command's own, or its answer goes to who asked
 	case api.EventMachine:
 		who = "machine " + e.Machine
 	case api.EventSystem:

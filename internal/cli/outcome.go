@@ -12,6 +12,9 @@ import (
 // outcome shows how a deployment ended. The status is 0 only if everything
 // that was to run does, or everything that was to end has.
 func (ch *change) outcome(ctx context.Context, cl *client.Client, d *api.Deployment) error {
+	if d.WillUndo {
+		return ch.undone(ctx, cl, d)
+	}
 	ch.failures(d)
 	if ch.request.Down {
 		return ch.ended(d)
@@ -39,12 +42,20 @@ func (ch *change) outcome(ctx context.Context, cl *client.Client, d *api.Deploym
 	switch {
 	case d.State == api.DeploymentCancelled:
 		return fail("'aloft events "+d.System+"' shows by what", "revision %d of %s was cancelled", d.Revision, d.System)
-	case len(not) > 0 || len(d.Failures) > 0 || d.State == api.DeploymentDegraded:
-		return fail("once the cause is gone, 'aloft up "+ch.file+"' does only what is missing",
+	case len(not) > 0 && st.State != api.SystemRunning || len(d.Failures) > 0 || d.State == api.DeploymentDegraded:
+		return fail(ch.mend(d.System),
 			"%s is degraded: %d of %s running", d.System, len(st.Components)-len(not), count(len(st.Components), "component"))
 	}
 	fmt.Fprintf(ch.human, "\n%s runs: revision %d, %s, %s\n", d.System, st.Revision, count(len(st.Components), "component"), count(len(st.Machines), "machine"))
 	return nil
+}
+
+// mend says what to do about a system of which something failed.
+func (ch *change) mend(system string) string {
+	if ch.file == "" {
+		return "once the cause is gone, the same command does only what is missing; 'aloft rollback " + system + "' goes back"
+	}
+	return "once the cause is gone, 'aloft up " + ch.file + "' does only what is missing"
 }
 
 // ended is the outcome of a termination.

@@ -67,7 +67,7 @@ func (a *app) check(ctx context.Context, files []string, f *describeFlags) error
 	var all diag.List // SARIF is one document
 	errs := 0
 	for _, file := range files {
-		res, err := a.resolveQuietly(ctx, file, f)
+		res, _, err := a.resolveQuietly(ctx, file, f)
 		if _, misused := errors.AsType[remedied](err); misused || ctx.Err() != nil {
 			return err
 		}

@@ -69,6 +69,7 @@ func writePlan(w io.Writer, p *api.Plan, pal palette, wide bool) error {
 		}
 	}
 	planMachines(&b, p, pal)
+	planData(&b, p, pal)
 	var late []string
 	for _, e := range p.Late {
 		line := fmt.Sprintf("%s waits for %s", e.From, e.To)
@@ -185,6 +186,43 @@ func planMachines(b *strings.Builder, p *api.Plan, pal palette) {
 		}
 		b.WriteString(strings.TrimRight(line.String()+price, " ") + "\n")
 	}
+}
+
+// planData tells of data that would be destroyed.
+func planData(b *strings.Builder, p *api.Plan, pal palette) {
+	if len(p.Data) > 0 {
+		b.WriteString("\n")
+	}
+	for _, d := range p.Data {
+		line := pal.red("! data") + " " + d.Path
+		if d.Directory != "" {
+			line += "  " + d.Directory
+		}
+		if d.Machine != "" {
+			line += " on " + d.Machine
+		}
+		if d.Size > 0 {
+			line += "  " + sizeText(d.Size)
+		}
+		line += "  " + pal.faint("("+d.Why+")")
+		switch {
+		case d.Allowed:
+			line += "  allowed"
+		case d.Spare:
+			line += "  its primary has all of it"
+		}
+		b.WriteString(line + "\n")
+	}
+}
+
+// sizeText is a size as people read it: "12.3 MB".
+func sizeText(n int64) string {
+	for i, unit := range []string{"GB", "MB", "kB"} {
+		if size := float64(n) / float64([]int64{1e9, 1e6, 1e3}[i]); size >= 1 {
+			return fmt.Sprintf("%.1f %s", size, unit)
+		}
+	}
+	return fmt.Sprintf("%d bytes", n)
 }
 
 // planSum is "2 to add, 1 to change; 1 machine to create".

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 
@@ -37,16 +38,25 @@ func (a *app) systemsCommand() *cobra.Command {
 		},
 	}
 	a.outputFlag(c)
+	a.machineAddress(c)
 	return c
 }
 
 func (a *app) statusCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:               "status SYSTEM [PATH]",
-		Short:             "Show a system's components and machines",
-		Args:              cobra.RangeArgs(1, 2),
+		Use:   "status SYSTEM [PATH]",
+		Short: "Show a system's components and machines",
+		Args: func(c *cobra.Command, args []string) error {
+			if a.machineFlag != "" {
+				return cobra.MaximumNArgs(2)(c, args)
+			}
+			return cobra.RangeArgs(1, 2)(c, args)
+		},
 		ValidArgsFunction: a.completeSystem,
 		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return a.machineStatus(c.Context())
+			}
 			t, err := parseTarget(args)
 			if err != nil {
 				return err
@@ -78,7 +88,33 @@ func (a *app) statusCommand() *cobra.Command {
 		},
 	}
 	a.outputFlag(c)
+	a.machineAddress(c)
 	return c
+}
+
+// machineStatus shows what a machine holds of every system.
+func (a *app) machineStatus(ctx context.Context) error {
+	cl, err := a.connect()
+	if err != nil {
+		return err
+	}
+	systems, err := cl.Systems(ctx)
+	if err != nil {
+		return a.notRunning(err)
+	}
+	if len(systems) == 0 {
+		return a.print(answer{value: []api.Status{}, empty: "Nothing is on this machine."})
+	}
+	for _, s := range systems {
+		st, err := cl.Status(ctx, s.Name)
+		if err != nil {
+			return a.notRunning(err)
+		}
+		if err := a.printStatus(st); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *app) printStatus(st *api.Status) error {
@@ -223,20 +259,9 @@ read; with --cached, the value known last is printed.`,
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: a.completeSystem,
 		RunE: func(c *cobra.Command, args []string) error {
-			t, err := parseTarget(args)
+			_, got, err := a.valueAt(c.Context(), args, cached)
 			if err != nil {
 				return err
-			}
-			if t.path == "" {
-				t.path = value.Root.String()
-			}
-			cl, err := a.connect()
-			if err != nil {
-				return err
-			}
-			got, err := cl.Get(c.Context(), t.system, t.path, cached)
-			if err != nil {
-				return a.notRunning(err)
 			}
 			return a.printValue(got)
 		},
@@ -247,3 +272,24 @@ read; with --cached, the value known last is printed.`,
 }
 
 func number(n int64) string { return strconv.FormatInt(n, 10) }
+
+// valueAt asks for what the arguments SYSTEM [PATH] name: of a system alone, its
+// top.
+func (a *app) valueAt(ctx context.Context, args []string, cached bool) (target, *api.Value, error) {
+	t, err := parseTarget(args)
+	if err != nil {
+		return t, nil, err
+	}
+	if t.path == "" {
+		t.path = value.Root.String()
+	}
+	cl, err := a.connect()
+	if err != nil {
+		return t, nil, err
+	}
+	got, err := cl.Get(ctx, t.system, t.path, cached)
+	if err != nil {
+		return t, nil, a.notRunning(err)
+	}
+	return t, got, nil
+}

@@ -14,6 +14,7 @@ import (
 	"aloft/client"
 	"aloft/component"
 	"aloft/internal/sdl/lsp"
+	"aloft/value"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -58,7 +59,7 @@ func classOf(name string) (component.Class, bool) {
 	}
 	return component.Class{Name: name, Attributes: []component.Attribute{
 		{Name: "source", Source: true},
-	}}, true
+	}, Outputs: []component.Output{{Name: "workDir", Kind: value.KindString, Doc: "the component's work folder"}}}, true
 }
 
 // fakes are the fakes that a script has started, by home.

@@ -1,19 +1,26 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"aloft/api"
 	"aloft/client"
 	"aloft/component"
+	"aloft/internal/sdl/catalog"
 	"aloft/internal/sdl/diag"
 	"aloft/value"
 )
@@ -31,20 +38,27 @@ type shipment struct {
 	dir   string // of the description
 	done  map[*value.Component]*value.Component
 	files map[string]string // digest to a file with that content
-	list  []api.Source
-	diags diag.List
+	// folders are the folders of executables, by where they are.
+	folders map[string]*value.Component
+	list    []api.Source
+	diags   diag.List
+
+	// recorded are what was shipped before: what is not looked for again.
+	recorded []api.WrittenSource
+	sources  []api.WrittenSource // what is shipped
 }
 
 // ship returns root with its sources replaced.
-func (s *shipment) ship(root *value.Component) *value.Component {
+func (s *shipment) ship(ctx context.Context, root *value.Component) *value.Component {
 	if s.class == nil {
 		return root
 	}
 	s.done, s.files = map[*value.Component]*value.Component{}, map[string]string{}
-	return s.component(root)
+	s.folders = map[string]*value.Component{}
+	return s.component(ctx, root)
 }
 
-func (s *shipment) component(c *value.Component) *value.Component {
+func (s *shipment) component(ctx context.Context, c *value.Component) *value.Component {
 	if out, ok := s.done[c]; ok {
 		return out
 	}
@@ -55,21 +69,30 @@ func (s *shipment) component(c *value.Component) *value.Component {
 		}
 	}
 	out, changed := value.NewComponent(c.Data), false
+	scripts := s.scripts(ctx, c)
 	for attr := range c.All() {
 		switch v := attr.Value.(type) {
 		case *value.Component:
 			if !v.Data {
-				attr.Value = s.component(v)
+				attr.Value = s.component(ctx, v)
 				changed = changed || attr.Value != value.Value(v)
 			}
 		case value.String:
-			if line, ok := class.Attribute(attr.Name); ok && line.Source {
+			if line, ok := class.Attribute(attr.Name); ok && line.Source && !isAddress(string(v)) {
 				if data := s.source(attr, string(v)); data != nil {
 					attr.Value, changed = data, true
 				}
 			}
+		case value.Vector:
+			if line, ok := class.Attribute(attr.Name); ok && line.Source {
+				attr.Value, changed = s.each(attr, v), true
+			}
 		}
 		out.Set(attr)
+	}
+	if scripts != nil {
+		out.Set(value.Attr{Name: catalog.ScriptsAttr, Value: scripts})
+		changed = true
 	}
 	if !changed {
 		out = c // keeps what is shared shared
@@ -78,9 +101,103 @@ func (s *shipment) component(c *value.Component) *value.Component {
 	return out
 }
 
+// scripts returns what stands for the folder of executables that the class of c
+// is, with what they say of themselves; nil where it is of another class.
+func (s *shipment) scripts(ctx context.Context, c *value.Component) value.Value {
+	attr, _ := c.Attr("sfClass")
+	name, _ := attr.Value.(value.String)
+	if c.Data || !catalog.IsScripts(string(name)) {
+		return nil
+	}
+	folder := strings.TrimPrefix(string(name), catalog.ScriptsPrefix)
+	if strings.TrimSpace(folder) == "" {
+		return nil // planning says what is missing
+	}
+	if data := s.before(attr, string(name)); data != nil {
+		return data
+	}
+	dir, _, err := s.find(attr, folder)
+	if ran := s.folders[dir]; ran != nil && err == nil {
+		return ran
+	}
+	data, _ := s.source(attr, folder).(*value.Component)
+	if data == nil {
+		return nil // reported
+	}
+	if err == nil {
+		var text string
+		if text, err = describedBy(ctx, dir); err == nil && text != "" {
+			data.Set(value.Attr{Name: catalog.DescribeScript, Value: value.String(text)})
+		}
+	}
+	if err != nil {
+		d := diag.New(diag.AttributeWrong, diag.At(attr.Pos), fmt.Sprintf("%s: %v", name, err))
+		d.Attribute = attr.Name
+		s.diags.Add(d)
+		return nil
+	}
+	s.folders[dir] = data
+	s.stands(attr, string(name), data)
+	return data
+}
+
+// describeTime is how long describe may take. It is to print, no more.
+const describeTime = 10 * time.Second
+
+// describedBy returns what the describe of a folder of executables prints; ""
+// if there is none.
+func describedBy(ctx context.Context, dir string) (string, error) {
+	file, err := filepath.Abs(filepath.Join(dir, catalog.DescribeScript))
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, describeTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, file)
+	var out, said bytes.Buffer
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = filepath.Dir(file), []string{"PATH=" + os.Getenv("PATH")}, &out, &said, time.Second
+	err = cmd.Run()
+	switch {
+	case ctx.Err() != nil:
+		return "", fmt.Errorf("describe did not end within %s", describeTime)
+	case err != nil:
+		return "", fmt.Errorf("describe: %w: %s", bare(err), oneLine(said.String()))
+	case out.Len() > maxDescribe:
+		return "", fmt.Errorf("describe printed more than %d bytes", maxDescribe)
+	}
+	return out.String(), nil
+}
+
+// maxDescribe bounds what describe may print; it is part of the description.
+const maxDescribe = 64 << 10
+
+// each returns what stands for the files that the elements of attr name.
+func (s *shipment) each(attr value.Attr, names value.Vector) value.Vector {
+	out := slices.Clone(names)
+	for i, e := range names {
+		if name, ok := e.(value.String); ok {
+			if data := s.source(attr, string(name)); data != nil {
+				out[i] = data
+			}
+		}
+	}
+	return out
+}
+
+// isAddress reports whether a source comes from the network: the machine gets it.
+func isAddress(source string) bool {
+	return strings.HasPrefix(source, "http://") || strings.HasPrefix(source, "https://")
+}
+
 // source returns the component that stands for the file or folder that attr
 // names, or reports why there is none.
 func (s *shipment) source(attr value.Attr, name string) value.Value {
+	if v := s.before(attr, name); v != nil {
+		return v
+	}
 	file, info, err := s.find(attr, name)
 	if err != nil {
 		d := diag.New(diag.AttributeWrong, diag.At(attr.Pos), fmt.Sprintf("source %q: %v", name, err))
@@ -101,7 +218,35 @@ func (s *shipment) source(attr value.Attr, name string) value.Value {
 		s.diags.Add(d)
 		return nil
 	}
+	s.stands(attr, name, data)
 	return data
+}
+
+// before returns what stood for the source that attr names when it was shipped
+// before, nil where it was not.
+func (s *shipment) before(attr value.Attr, name string) value.Value {
+	for _, r := range s.recorded {
+		if r.File == attr.Pos.File && r.Name == name {
+			if v, err := value.Decode(r.Value); err == nil {
+				s.note(r)
+				return v
+			}
+		}
+	}
+	return nil
+}
+
+// stands notes what stands for a source.
+func (s *shipment) stands(attr value.Attr, name string, data value.Value) {
+	if wire, err := value.Encode(data); err == nil {
+		s.note(api.WrittenSource{File: attr.Pos.File, Name: name, Value: wire})
+	}
+}
+
+func (s *shipment) note(r api.WrittenSource) {
+	if !slices.ContainsFunc(s.sources, func(o api.WrittenSource) bool { return o.File == r.File && o.Name == r.Name }) {
+		s.sources = append(s.sources, r)
+	}
 }
 
 // find looks beside the text that names the source, then beside the

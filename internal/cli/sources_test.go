@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"aloft/component"
 	"aloft/value"
 )
 
@@ -43,7 +44,7 @@ func TestSourcesBecomeDigests(t *testing.T) {
 		value.Attr{Name: "data", Value: value.NewComponent(true, value.Attr{Name: "f", Value: file("nowhere", "x")})},
 	)
 	s := shipment{class: classOf, dir: dir}
-	got := s.ship(root)
+	got := s.ship(t.Context(), root)
 	if n := s.diags.Errors(); n != 0 {
 		t.Fatalf("%d errors: %v", n, s.diags.All())
 	}
@@ -98,9 +99,53 @@ func TestSourcesBecomeDigests(t *testing.T) {
 	}
 }
 
+func TestEachOfSeveralSourcesBecomesADigest(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"sql/1.sql": "a", "sql/2.sql": "c"})
+	scripts := func(names ...string) *value.Component {
+		files := value.Vector{}
+		for _, n := range names {
+			files = append(files, value.String(n))
+		}
+		return value.NewComponent(false,
+			value.Attr{Name: "sfClass", Value: value.String("Scripts")},
+			value.Attr{Name: "files", Value: files, Pos: value.Pos{File: filepath.Join(dir, "shop.sf"), Line: 3, Col: 5}})
+	}
+	class := func(string) (component.Class, bool) {
+		return component.Class{Attributes: []component.Attribute{{Name: "files", Source: true}}}, true
+	}
+	given := scripts("sql/1.sql", "sql/2.sql")
+	s := shipment{class: class, dir: dir}
+	v, _ := s.ship(t.Context(), given).Get("files")
+	files, _ := v.(value.Vector)
+	if s.diags.Errors() > 0 || len(files) != 2 || len(s.list) != 2 || len(s.sources) != 2 {
+		t.Fatalf("%v, %d contents, %v", v, len(s.list), s.diags.All())
+	}
+	for i, want := range []string{"sql/1.sql", "sql/2.sql"} {
+		c, _ := files[i].(*value.Component)
+		path, _ := c.Get("path")
+		if digest, _ := c.Get("digest"); path != value.String(want) || digest != value.String(s.list[i].Digest) {
+			t.Errorf("%d: %v", i, c)
+		}
+	}
+	if v, _ := given.Get("files"); v.(value.Vector)[0] != value.String("sql/1.sql") {
+		t.Error("the description was changed")
+	}
+	// What was shipped before is not looked for again.
+	again := shipment{class: class, dir: t.TempDir(), recorded: s.sources}
+	if v, _ := again.ship(t.Context(), given).Get("files"); again.diags.Errors() > 0 || len(v.(value.Vector)) != 2 {
+		t.Errorf("again: %v", again.diags.All())
+	}
+	s = shipment{class: class, dir: dir}
+	s.ship(t.Context(), scripts("sql/1.sql", "sql/nowhere.sql"))
+	if s.diags.Errors() != 1 || !strings.Contains(s.diags.All()[0].Message, "nowhere.sql") {
+		t.Errorf("%v", s.diags.All())
+	}
+}
+
 func TestMissingSourceIsADiagnosticAtItsPlace(t *testing.T) {
 	s := shipment{class: classOf, dir: t.TempDir()}
-	s.ship(value.NewComponent(false, value.Attr{Name: "f", Value: file("nowhere.py", "shop.sf")}))
+	s.ship(t.Context(), value.NewComponent(false, value.Attr{Name: "f", Value: file("nowhere.py", "shop.sf")}))
 	list := s.diags.All()
 	if len(list) != 1 || list[0].Span.Pos.String() != "shop.sf:3:5" || !strings.Contains(list[0].Message, `"nowhere.py": no such file`) {
 		t.Errorf("got %+v", list)

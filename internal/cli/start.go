@@ -30,19 +30,16 @@ func (a *app) ensureDaemon(ctx context.Context) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := cl.Daemon(ctx); !errors.Is(err, client.ErrNoDaemon) {
-		return cl, err
+	if _, err := cl.Daemon(ctx); !errors.Is(err, client.ErrNoDaemon) || a.contextName() != "" {
+		return cl, a.notRunning(err)
 	}
 	home, err := a.home()
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(home, 0o700); err != nil {
-		return nil, orFull(filepath.Dir(home), fmt.Errorf("state folder: %w", err))
-	}
-	unlock, err := lock(ctx, filepath.Join(home, "start.lock"))
+	unlock, err := a.lockHome(ctx, home)
 	if err != nil {
-		return nil, orFull(home, err)
+		return nil, err
 	}
 	defer unlock()
 	// Another command may have been faster; the daemon may have recorded a
@@ -57,7 +54,21 @@ func (a *app) ensureDaemon(ctx context.Context) (*client.Client, error) {
 		return nil, err
 	}
 	fmt.Fprintf(a.Stderr, "aloft: started a daemon in the background (pid %d, state in %s)\n", st.PID, home)
-	return a.client, nil
+	a.client.Close()
+	a.client = nil
+	return a.connect() // with the ways that it has recorded
+}
+
+// lockHome makes the home, unless it is there, and waits until no other command
+// starts its daemon or changes what it is.
+func (a *app) lockHome(ctx context.Context, home string) (unlock func(), err error) {
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return nil, orFull(filepath.Dir(home), fmt.Errorf("state folder: %w", err))
+	}
+	if unlock, err = lock(ctx, filepath.Join(home, "start.lock")); err != nil {
+		return nil, orFull(home, err)
+	}
+	return unlock, nil
 }
 
 // lock waits until it holds the lock file at path alone.
@@ -104,7 +115,11 @@ func (a *app) startDaemon(ctx context.Context, home string) (*api.DaemonStatus, 
 	if err != nil {
 		return nil, fmt.Errorf("log of the daemon: %w", err)
 	}
-	cmd := exec.Command(self, "--home", home, "daemon", "run")
+	args := []string{"--home", home, "daemon", "run"}
+	if a.orphans != "" {
+		args = append(args, "--orphans", a.orphans)
+	}
+	cmd := exec.Command(self, args...)
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -119,7 +134,7 @@ func (a *app) startDaemon(ctx context.Context, home string) (*api.DaemonStatus, 
 		if err == nil {
 			return st, nil
 		}
-		if !errors.Is(err, client.ErrNoDaemon) && ctx.Err() == nil {
+		if !errors.Is(err, client.ErrNoDaemon) && !errors.Is(err, client.ErrEnded) && ctx.Err() == nil {
 			return nil, err
 		}
 		select {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"time"
 
 	"aloft/api"
 
@@ -12,7 +13,7 @@ import (
 )
 
 func (a *app) eventsCommand() *cobra.Command {
-	var follow bool
+	var follow, why bool
 	c := &cobra.Command{
 		Use:               "events [SYSTEM [PATH]]",
 		Short:             "Show what happened, and with -f what happens",
@@ -22,6 +23,9 @@ func (a *app) eventsCommand() *cobra.Command {
 			t, err := parseTarget(args)
 			if err != nil {
 				return err
+			}
+			if why {
+				return a.why(c.Context(), t)
 			}
 			cl, err := a.connect()
 			if err != nil {
@@ -35,10 +39,12 @@ func (a *app) eventsCommand() *cobra.Command {
 			if follow {
 				none = ""
 			}
-			return show(a, seq, none, eventLine, func(e api.Event) string { return e.Cursor })
+			return show(a, seq, none, eventLine, func(e api.Event) string { return fmt.Sprintf("%s/%d", e.Origin, e.Sequence) })
 		},
 	}
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what happens from now")
+	c.Flags().BoolVar(&why, "why", false, "tell what made the component at PATH what it is now")
+	c.MarkFlagsMutuallyExclusive("follow", "why")
 	a.outputFlag(c)
 	return c
 }
@@ -95,14 +101,18 @@ func eventText(e api.Event) string {
 
 func (a *app) logsCommand() *cobra.Command {
 	var q api.LogQuery
+	var since string
 	c := &cobra.Command{
 		Use:               "logs SYSTEM [PATH]",
-		Short:             "Show what components write",
+		Short:             "Show what components write, in the order of time",
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: a.completeSystem,
 		RunE: func(c *cobra.Command, args []string) error {
 			t, err := parseTarget(args)
 			if err != nil {
+				return err
+			}
+			if q.Since, err = parseSince(since, time.Now()); err != nil {
 				return err
 			}
 			cl, err := a.connect()
@@ -122,9 +132,26 @@ func (a *app) logsCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVarP(&q.Follow, "follow", "f", false, "go on with what is written from now")
+	c.Flags().StringVar(&since, "since", "", "nothing from before this `time`: 10m for ten minutes ago, or 2026-01-31T15:04:05Z")
 	c.Flags().IntVarP(&q.Lines, "lines", "n", 0, "at most so many `lines` of the past per component")
 	a.outputFlag(c)
+	a.machineAddress(c)
 	return c
+}
+
+// parseSince reads a time, or how long before now it was; "" is the zero time.
+func parseSince(s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if ago, err := time.ParseDuration(s); err == nil && ago >= 0 {
+		return now.Add(-ago), nil
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return time.Time{}, fail("say how long ago, as 10m, or when, as 2026-01-31T15:04:05Z", "--since %q is no time", s)
+	}
+	return t, nil
 }
 
 func logLine(l api.LogLine, wide bool) string {

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"aloft/api"
@@ -31,7 +33,10 @@ type change struct {
 	request   api.PlanRequest
 	shipment  shipment
 	describe  describeFlags
-	startable bool // a daemon may be started
+	out       string    // where plan saves it
+	saved     *api.Plan // that is to be carried out, and no other
+	loss      []string  // of --allow-data-loss
+	startable bool      // a daemon may be started
 
 	// late are the warnings of references that can never resolve: planning
 	// refuses them.
@@ -46,11 +51,17 @@ func (a *app) upCommand() *cobra.Command {
 		Long: `Make a system as described: compare the description with what exists, show
 what would be done, ask, and do it.
 
+FILE may also be a plan that 'aloft plan --out' has saved: exactly that is done, or
+nothing, where the system has changed since.
+
 Ctrl-C ends the watching, not the deployment; up of the same description goes
 on watching. Exit status 0 means that every component runs.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeFile,
 		RunE: func(c *cobra.Command, args []string) error {
+			if text, is := savedFile(args[0]); is {
+				return ch.upSaved(c, args[0], text)
+			}
 			if err := ch.read(c.Context(), args[0]); err != nil {
 				return err
 			}
@@ -79,6 +90,7 @@ something would.`,
 		},
 	}
 	ch.flags(c)
+	c.Flags().StringVar(&ch.out, "out", "", "save the plan in this `file`, for 'aloft up'; it holds the description")
 	return c
 }
 
@@ -110,8 +122,14 @@ func (a *app) downCommand() *cobra.Command {
 func (ch *change) flags(c *cobra.Command) {
 	c.Flags().StringVar(&ch.request.Name, "name", "", "name of the system (default the file's, without .sf)")
 	c.Flags().BoolVar(&ch.request.AllowUnresolved, "allow-unresolved", false, "plan although late references cannot be checked")
+	ch.lossFlag(c)
 	ch.describe.register(c)
 	ch.outputFlag(c)
+}
+
+// lossFlag is the leave to destroy data.
+func (ch *change) lossFlag(c *cobra.Command) {
+	c.Flags().StringArrayVar(&ch.loss, "allow-data-loss", nil, "`path` of a component whose data may be destroyed; may repeat")
 }
 
 // read resolves the description and collects what it ships.
@@ -120,7 +138,7 @@ func (ch *change) read(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	res, err := ch.resolveQuietly(ctx, file, &ch.describe)
+	res, written, err := ch.resolveQuietly(ctx, file, &ch.describe)
 	if err != nil {
 		return err
 	}
@@ -135,18 +153,22 @@ func (ch *change) read(ctx context.Context, file string) error {
 		return exitStatus(exitError)
 	}
 	ch.shipment = shipment{class: ch.Class, dir: filepath.Dir(file)}
-	root := ch.shipment.ship(res.Description.Root)
+	root := ch.shipment.ship(ctx, res.Description.Root)
 	if err := ch.printDiagnostics(&ch.shipment.diags, ch.describe.diag); err != nil {
 		return err
 	}
 	if ch.shipment.diags.Errors() > 0 {
 		return exitStatus(exitError)
 	}
-	ch.file, ch.request.Name = file, name
+	ch.file, ch.request.Name, ch.request.Cause = file, name, "up"
 	if ch.request.File, err = filepath.Abs(file); err != nil {
 		return fmt.Errorf("description %s: %w", file, err)
 	}
 	ch.request.Sources = ch.shipment.list
+	if written != nil {
+		written.File, written.Sources = ch.request.File, ch.shipment.sources
+		ch.request.Written = written
+	}
 	if ch.request.Description, err = value.Encode(root); err != nil {
 		return fmt.Errorf("description %s: %w", file, err)
 	}
@@ -218,6 +240,7 @@ func (ch *change) ask(ctx context.Context) (*client.Client, *api.Plan, error) {
 	if err := ch.shipment.upload(ctx, cl); err != nil {
 		return nil, nil, ch.notRunning(err)
 	}
+	ch.request.AllowDataLoss = ch.loss
 	p, err := cl.Plan(ctx, ch.request)
 	for err != nil && ch.request.Down && errors.Is(err, &api.Error{Kind: api.KindConflict}) {
 		if err = ch.hold(ctx, cl, err); err == nil {
@@ -268,6 +291,11 @@ func (ch *change) show(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if ch.out != "" {
+		if err := ch.save(p); err != nil {
+			return err
+		}
+	}
 	ch.human = ch.Stdout
 	switch {
 	case ch.format == "json" || ch.format == "yaml" || ch.format == "name":
@@ -307,6 +335,11 @@ func (ch *change) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if ch.saved != nil {
+		if err := ch.fresh(p); err != nil {
+			return err
+		}
+	}
 	var d *api.Deployment
 	if p.Attached {
 		if d, err = cl.Deployment(ctx, p.System); err != nil {
@@ -320,12 +353,13 @@ func (ch *change) run(ctx context.Context) error {
 		if p.Empty {
 			return ch.result(ctx, cl, p.System)
 		}
+		if err := lossless(p); err != nil {
+			return err
+		}
 		if err := ch.confirm(ctx, ch.name, "Do this?", ch.yes); err != nil {
 			return err
 		}
-		soon, cancel := context.WithTimeout(context.WithoutCancel(ctx), applyPatience)
-		defer cancel()
-		if d, err = cl.Apply(soon, p.System, p.ID); err != nil {
+		if p, d, err = ch.apply(ctx, cl, p); err != nil {
 			return ch.notRunning(err)
 		}
 	}
@@ -334,6 +368,70 @@ func (ch *change) run(ctx context.Context) error {
 		return err
 	}
 	return ch.outcome(ctx, cl, d)
+}
+
+// apply begins a plan that was agreed to. Where nobody knows it any more, since
+// the manager that made it has died, another makes one; it is begun unless it
+// is to do something else.
+func (ch *change) apply(ctx context.Context, cl *client.Client, p *api.Plan) (*api.Plan, *api.Deployment, error) {
+	soon, cancel := context.WithTimeout(context.WithoutCancel(ctx), applyPatience)
+	defer cancel()
+	for range applyTries {
+		d, stale := cl.Apply(soon, p.System, p.ID)
+		if !errors.Is(stale, &api.Error{Kind: api.KindStale}) {
+			return p, d, stale
+		}
+		_, again, err := ch.ask(ctx)
+		switch {
+		case err == nil && again.Attached:
+			d, err := cl.Deployment(ctx, p.System)
+			return again, d, err
+		case err != nil || !doesTheSame(again, p):
+			return nil, nil, stale
+		}
+		p = again
+	}
+	return nil, nil, &api.Error{Kind: api.KindUnavailable, Message: "managers come and go: the plan was lost " + number(applyTries) + " times", Remedy: "look at them with: aloft cluster members"}
+}
+
+// applyTries is how often a plan is made again that nobody knows any more.
+const applyTries = 5
+
+// doesTheSame reports whether two plans differ in nothing but their names.
+func doesTheSame(a, b *api.Plan) bool {
+	x, y := *a, *b
+	x.ID, y.ID, x.Notes, y.Notes = "", "", nil, nil
+	x.Data, y.Data = unmeasured(x.Data), unmeasured(y.Data)
+	return reflect.DeepEqual(x, y)
+}
+
+// unmeasured returns the data without its size, which grows by itself.
+func unmeasured(list []api.DataLoss) []api.DataLoss {
+	list = slices.Clone(list)
+	for i := range list {
+		list[i].Size = 0
+	}
+	return list
+}
+
+// lossless refuses a plan that destroys data without leave, as the daemon does
+// when it is to begin.
+func lossless(p *api.Plan) error {
+	var flags []string
+	var first api.DataLoss
+	for _, d := range p.Data {
+		flag := "--allow-data-loss " + d.Path
+		if d.Allowed || d.Spare || slices.Contains(flags, flag) {
+			continue
+		}
+		if flags = append(flags, flag); len(flags) == 1 {
+			first = d
+		}
+	}
+	if len(flags) == 0 {
+		return nil
+	}
+	return fail("save it first; if it may go: "+strings.Join(flags, " "), "the plan would destroy the data of %s: %s", first.Path, first.Why)
 }
 
 // result prints the status for -o json and the like, when nothing had to be

@@ -16,17 +16,14 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-// maxExec bounds an exec request, as the kernel bounds a command line.
-const maxExec = 2 << 20
-
 // stdinAhead is how many frames of input wait for a command that does not read.
 const stdinAhead = 16
 
 // exec registers the one operation that leaves HTTP: the request names the
 // command, and after the answer 101 both sides send frames.
-func (h *handlers) exec(mux *http.ServeMux, a huma.API) {
-	schema := a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[api.ExecRequest](), true, "")
-	a.OpenAPI().AddOperation(&huma.Operation{
+func (s *Server) exec(mux guarded) {
+	schema := s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[api.ExecRequest](), true, "")
+	s.api.OpenAPI().AddOperation(&huma.Operation{
 		OperationID: "exec", Method: http.MethodPost, Path: "/v1/exec",
 		Summary:     "Run a command on a machine",
 		Description: "Answered with 101 and the protocol " + api.ExecProtocol + ": frames of a type byte, a length in four bytes (big endian), and the content.",
@@ -38,25 +35,24 @@ func (h *handlers) exec(mux *http.ServeMux, a huma.API) {
 	})
 	mux.HandleFunc("POST /v1/exec", func(w http.ResponseWriter, r *http.Request) {
 		var req api.ExecRequest
-		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxExec)).Decode(&req)
+		err := json.NewDecoder(r.Body).Decode(&req)
 		switch {
 		case err != nil:
-			h.fail(w, &api.Error{Kind: api.KindInvalid, Message: "exec request: " + err.Error()})
+			s.fail(w, &api.Error{Kind: api.KindInvalid, Message: "exec request: " + err.Error()})
 		case len(req.Command) == 0:
-			h.fail(w, &api.Error{Kind: api.KindInvalid, Message: "exec request names no command"})
+			s.fail(w, &api.Error{Kind: api.KindInvalid, Message: "exec request names no command"})
 		case r.Header.Get("Upgrade") != api.ExecProtocol:
-			h.fail(w, &api.Error{Kind: api.KindInvalid, Message: "exec needs an upgrade to " + api.ExecProtocol})
+			s.fail(w, &api.Error{Kind: api.KindInvalid, Message: "exec needs an upgrade to " + api.ExecProtocol})
 		default:
-			_, _ = io.Copy(io.Discard, r.Body) // hijacking wants the body read to its end
-			h.upgrade(w, r, req)
+			s.upgrade(w, r, req)
 		}
 	})
 }
 
-func (h *handlers) upgrade(w http.ResponseWriter, r *http.Request, req api.ExecRequest) {
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, req api.ExecRequest) {
 	conn, buf, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		h.fail(w, err)
+		s.fail(w, err)
 		return
 	}
 	defer conn.Close()
@@ -84,14 +80,14 @@ func (h *handlers) upgrade(w http.ResponseWriter, r *http.Request, req api.ExecR
 		defer cancel()
 		input(ctx, buf.Reader, chunks, resize)
 	})
-	status, err := h.Exec(ctx, r.URL.Query().Get("machine"), req, api.ExecStreams{
+	status, err := s.cfg.Service.Exec(ctx, r.URL.Query().Get("machine"), req, api.ExecStreams{
 		Stdin:  stdin,
 		Stdout: out.as(api.FrameStdout),
 		Stderr: out.as(api.FrameStderr),
 		Resize: resize,
 	})
 	if err != nil {
-		if text, e := json.Marshal(h.problem(err).Problem); e == nil {
+		if text, e := json.Marshal(s.problem(err).Problem); e == nil {
 			_ = out.write(api.FrameProblem, text)
 		}
 	} else {

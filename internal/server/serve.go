@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"aloft/api"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -49,46 +47,69 @@ func Listen(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// Serve answers on l with h until ctx ends, then waits shortly for answers
-// being written, ends all that is left, and closes l. Callers on a Unix socket
-// of another user than ours and root are refused.
-func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
-	return serve(ctx, l, h, log, uint32(os.Geteuid()))
+// ServeSocket answers on a Unix socket until ctx ends, then waits shortly for
+// answers being written, ends all that is left, and closes l. Callers of
+// another user than ours and root are refused; the others are operators.
+func (s *Server) ServeSocket(ctx context.Context, l net.Listener) error {
+	return s.serve(ctx, l, bySocket)
 }
 
-func serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger, owner uint32) error {
+// ServeNetwork likewise answers callers who have certificates. The connections
+// of l are *tls.Conn, whose configuration demands TLS 1.3 and the callers'
+// certificates; whose these are, Config.Identify says.
+func (s *Server) ServeNetwork(ctx context.Context, l net.Listener) error {
+	return s.serve(ctx, l, byNetwork)
+}
+
+// ServeTunnels likewise answers the managers of this cluster, and believes them
+// who their callers are. What comes through a tunnel goes through no other.
+func (s *Server) ServeTunnels(ctx context.Context, l net.Listener) error {
+	return s.serve(ctx, l, byTunnel)
+}
+
+func (s *Server) serve(ctx context.Context, l net.Listener, w way) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	defer s.tunnels.CloseIdleConnections()
 	// Shutdown forgets connections that were upgraded; their commands hold
 	// this lock too.
 	var inFlight sync.RWMutex
-	s := &http.Server{
-		Handler: onlyFor(owner, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	hs := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			inFlight.RLock()
 			defer inFlight.RUnlock()
-			h.ServeHTTP(w, r)
-		})),
-		ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+			s.enter(w, r)
+		}),
+		ReadHeaderTimeout: headerTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    2 * maxHeader,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250, SendPingTimeout: alive, WriteByteTimeout: answerTime},
+		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug), // what strangers cause is no matter of ours
 		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ConnContext:       withPeer,
+		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return withLink(ctx, w, c) },
 	}
 	var unused conns
-	s.ConnState = unused.note
+	hs.ConnState = unused.note
 	ended := make(chan struct{})
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	if w == byNetwork && s.cfg.Changed != nil {
+		changed := s.cfg.Changed()
+		watching.Go(func() { s.watchCallers(ctx, changed) })
+	}
 	go func() {
 		defer close(ended)
 		<-ctx.Done()
 		unused.close()
 		soon, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer cancel()
-		if s.Shutdown(soon) != nil {
-			s.Close()
+		if hs.Shutdown(soon) != nil {
+			hs.Close()
 		}
 		inFlight.Lock()
 		defer inFlight.Unlock()
 	}()
-	err := s.Serve(l)
+	err := hs.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) {
 		<-ended
 		return nil
@@ -130,42 +151,4 @@ func (c *conns) close() {
 	for conn := range c.set {
 		conn.Close()
 	}
-}
-
-// peerKey is the key of the caller's uid in a connection's ctx.
-type peerKey struct{}
-
-// withPeer notes the uid at the other end. A connection whose uid cannot be
-// found out gets none and is refused.
-func withPeer(ctx context.Context, c net.Conn) context.Context {
-	u, ok := c.(*net.UnixConn)
-	if !ok {
-		return ctx
-	}
-	raw, err := u.SyscallConn()
-	if err != nil {
-		return ctx
-	}
-	var cred *unix.Ucred
-	if raw.Control(func(fd uintptr) { cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }) != nil || err != nil {
-		return ctx
-	}
-	return context.WithValue(ctx, peerKey{}, cred.Uid)
-}
-
-// onlyFor refuses callers of other users than owner and root.
-func onlyFor(owner uint32, h http.Handler) http.Handler {
-	refuse := &handlers{log: slog.New(slog.DiscardHandler)}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		uid, ok := r.Context().Value(peerKey{}).(uint32)
-		if !ok || uid != owner && uid != 0 {
-			refuse.fail(w, &api.Error{
-				Kind:    api.KindDenied,
-				Message: fmt.Sprintf("this daemon belongs to uid %d", owner),
-				Remedy:  "use a home of your own (--home)",
-			})
-			return
-		}
-		h.ServeHTTP(w, r)
-	})
 }

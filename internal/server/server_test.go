@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -21,6 +22,7 @@ import (
 
 	"aloft/api"
 	"aloft/client"
+	"aloft/internal/store"
 
 	"github.com/danielgtaylor/huma/v2"
 	"go.uber.org/goleak"
@@ -120,7 +122,9 @@ func startAt(t *testing.T, path string, s Service, owner uint32) (*client.Client
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- serve(ctx, l, New(s, discard()), discard(), owner) }()
+	srv := New(Config{Service: s, Log: discard()})
+	srv.owner = owner
+	go func() { served <- srv.ServeSocket(ctx, l) }()
 	stop := sync.OnceFunc(func() {
 		cancel()
 		if err := <-served; err != nil {
@@ -201,11 +205,22 @@ func TestErrorsKeepTheirKind(t *testing.T) {
 	}
 }
 
+// A daemon that ends closes its store before it answers nobody any more: whoever
+// asks in between is to ask another, not told of a mistake of ours.
+func TestADaemonThatEndsSaysSo(t *testing.T) {
+	c := start(t, &stub{plan: func(api.PlanRequest) (*api.Plan, error) {
+		return nil, fmt.Errorf("list rows system/: %w", store.ErrClosed)
+	}})
+	_, err := c.Plan(t.Context(), api.PlanRequest{Name: "shop"})
+	if e, ok := errors.AsType[*api.Error](err); !ok || e.Kind != api.KindUnavailable || e.RetryAfter == 0 || !strings.Contains(e.Message, "is ending") {
+		t.Errorf("got %#v", err)
+	}
+}
+
 // A deadline for reading a request must not end a call that takes its time.
 func TestSlowCallIsNotCancelled(t *testing.T) {
 	ops := 0
-	_, a := build(nil, discard())
-	for path, item := range a.OpenAPI().Paths {
+	for path, item := range New(Config{Log: discard()}).api.OpenAPI().Paths {
 		for _, op := range []*huma.Operation{item.Get, item.Post} {
 			if op == nil || op.BodyReadTimeout == 0 {
 				continue // answered without huma, or without a body
@@ -276,40 +291,27 @@ func TestConnectionsInReserveDoNotHoldUpTheEnd(t *testing.T) {
 }
 
 func TestOtherUsersAreRefused(t *testing.T) {
-	called := false
-	h := onlyFor(1000, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called = true }))
+	s := New(Config{Service: &stub{}, Log: discard()})
+	s.owner = 1000
+	uid := func(n uint32) *uint32 { return &n }
 	for _, c := range []struct {
 		name   string
-		uid    any
-		served bool
+		uid    *uint32
+		status int
 	}{
-		{"the owner", uint32(1000), true},
-		{"root", uint32(0), true},
-		{"somebody else", uint32(1001), false},
-		{"nobody knows", nil, false},
+		{"the owner", uid(1000), http.StatusOK},
+		{"root", uid(0), http.StatusOK},
+		{"somebody else", uid(1001), http.StatusForbidden},
+		{"nobody knows", nil, http.StatusForbidden},
 	} {
-		called = false
-		ctx := t.Context()
-		if c.uid != nil {
-			ctx = context.WithValue(ctx, peerKey{}, c.uid)
-		}
-		r, _ := http.NewRequestWithContext(ctx, http.MethodGet, "/v1/daemon", nil)
-		w := &answer{header: http.Header{}}
-		h.ServeHTTP(w, r)
-		if called != c.served || !c.served && w.status != http.StatusForbidden {
-			t.Errorf("%s: served %v, status %d", c.name, called, w.status)
+		r := httptest.NewRequest(http.MethodGet, "/v1/machines", nil)
+		w := httptest.NewRecorder()
+		s.enter(w, r.WithContext(context.WithValue(t.Context(), linkKey{}, &link{way: bySocket, uid: c.uid})))
+		if w.Code != c.status {
+			t.Errorf("%s: status %d, want %d", c.name, w.Code, c.status)
 		}
 	}
 }
-
-type answer struct {
-	bytes.Buffer
-	header http.Header
-	status int
-}
-
-func (a *answer) Header() http.Header    { return a.header }
-func (a *answer) WriteHeader(status int) { a.status = status }
 
 func TestUidOfTheCallerIsRead(t *testing.T) {
 	l, err := Listen(filepath.Join(t.TempDir(), "s"))
@@ -327,7 +329,7 @@ func TestUidOfTheCallerIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	if uid := withPeer(t.Context(), server).Value(peerKey{}); uid != uint32(os.Geteuid()) {
+	if uid := linkOf(withLink(t.Context(), bySocket, server)).uid; uid == nil || *uid != uint32(os.Geteuid()) {
 		t.Errorf("uid %v, want ours", uid)
 	}
 }

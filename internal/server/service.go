@@ -29,6 +29,14 @@ type Service interface {
 	// want to read how it ended.
 	Deployment(ctx context.Context, system string) (*api.Deployment, error)
 
+	// Revisions lists the revisions of a system that are remembered, the oldest
+	// first, failed ones included.
+	Revisions(ctx context.Context, system string) ([]api.Revision, error)
+
+	// Written returns the text that a revision was made from; 0: the present
+	// one. KindNotFound also means that it was given without.
+	Written(ctx context.Context, system string, revision int64) (*api.Written, error)
+
 	// MissingBlobs returns those of the digests whose content is not here.
 	MissingBlobs(ctx context.Context, digests []string) ([]string, error)
 
@@ -72,6 +80,62 @@ type Service interface {
 	// Machines go on.
 	StopDaemon(ctx context.Context) (*api.StopResult, error)
 
+	// Cluster lists the members of the cluster by name.
+	Cluster(ctx context.Context) (*api.Cluster, error)
+
+	// Issuer returns the certificate of the issuer of services. KindNotFound means
+	// that no service has asked for a certificate yet.
+	Issuer(ctx context.Context) (*api.Issuer, error)
+
+	// NewToken makes a token with which one daemon may join the cluster.
+	NewToken(ctx context.Context, r api.TokenRequest) (*api.JoinToken, error)
+
+	// Promote makes a host a manager and returns when its store votes.
+	Promote(ctx context.Context, member string) (*api.MemberChange, error)
+
+	// Demote makes a manager a host. KindConflict means that the managers that
+	// remain would be no majority.
+	Demote(ctx context.Context, member string) (*api.MemberChange, error)
+
+	// RemoveMember removes a member for good, running or not. KindConflict as
+	// for Demote, or that there are machines on it; with force these are lost.
+	RemoveMember(ctx context.Context, member string, force bool) (*api.MemberChange, error)
+
+	// Why tells what made the component at path what it is now.
+	Why(ctx context.Context, system, path string) (*api.Why, error)
+
+	// Ping asks the component at path, and those below it, whether they still are
+	// what their last operation has made of them, within 12 s. A machine that
+	// does not answer is named.
+	Ping(ctx context.Context, system, path string) (*api.Ping, error)
+
+	// Secrets lists the secrets by name, without their contents.
+	Secrets(ctx context.Context) ([]api.Secret, error)
+
+	// SetSecret gives a secret its content, which systems that refer to it take
+	// over when they are planned next.
+	SetSecret(ctx context.Context, name string, content []byte) (*api.Secret, error)
+
+	// RemoveSecret removes a secret. KindConflict means that systems refer to
+	// it.
+	RemoveSecret(ctx context.Context, name string) (*api.Secret, error)
+
+	// Backup writes what a home is restored from.
+	Backup(ctx context.Context, w io.Writer) error
+
 	// Doctor looks for what is wrong on this host and, asked to, repairs it.
 	Doctor(ctx context.Context, r api.DoctorRequest) (*api.DoctorReport, error)
+
+	// Users lists who may call over the network, by name.
+	Users(ctx context.Context) ([]api.User, error)
+
+	// AddUser gives a user a certificate and a role.
+	AddUser(ctx context.Context, r api.UserRequest) (*api.Credential, error)
+
+	// RenewUser gives the caller a new certificate, while the one it came with
+	// is valid.
+	RenewUser(ctx context.Context, r api.RenewRequest) (*api.Credential, error)
+
+	// RemoveUser refuses a user from now on.
+	RemoveUser(ctx context.Context, name string) (*api.User, error)
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"iter"
 	"net/http"
 	"reflect"
+	"time"
 
 	"aloft/api"
 
@@ -16,44 +18,62 @@ import (
 )
 
 // streams registers the operations answered by server-sent events. Each
-// message has the item's cursor as its id. A stream that has come to its end
+// message that can be gone on from has the item's cursor as its id. A stream that has come to its end
 // says so with the event "end", one that broke with "error" and a problem;
-// without either the connection was cut, and the caller goes on by its cursor.
-func (h *handlers) streams(a huma.API) {
+// without either the connection was cut, and the caller goes on by its cursor,
+// given as "after" or, as browsers do, in the header Last-Event-ID.
+func (s *Server) streams() {
 	type events struct {
 		System string `query:"system"`
 		Path   string `query:"path"`
 		Plan   string `query:"plan"`
 		After  string `query:"after" doc:"cursor of the last event seen"`
 		Follow bool   `query:"follow"`
+		Limit  int    `query:"limit" minimum:"0" doc:"without follow: end after so many; the event end then has the cursor to go on from; 0: all"`
+		Last   string `header:"Last-Event-ID" doc:"cursor of the last event seen; it wins over after"`
 	}
-	huma.Register(a, streamOperation[api.Event](a, huma.Operation{
+	huma.Register(s.api, streamOperation[api.Event](s.api, huma.Operation{
 		OperationID: "events", Method: http.MethodGet, Path: "/v1/events", Summary: "What happened, and happens",
 	}), func(ctx context.Context, in *events) (*huma.StreamResponse, error) {
-		seq, err := h.Events(ctx, api.EventQuery(*in))
-		if err != nil {
-			return nil, h.problem(err)
+		q := api.EventQuery{System: in.System, Path: in.Path, Plan: in.Plan, After: in.After, Follow: in.Follow}
+		if in.Last != "" {
+			q.After = in.Last
 		}
-		return stream(h, seq, func(e api.Event) string { return e.Cursor }), nil
+		past := q
+		past.Follow = false
+		past.EveryCursor = in.Limit > 0 && !in.Follow
+		seq, err := s.cfg.Service.Events(ctx, past)
+		if err != nil {
+			return nil, s.problem(err)
+		}
+		if q.Follow {
+			return s.watchers(q, seq), nil
+		}
+		return stream(s, seq, in.Limit, func(e api.Event) string { return e.Cursor }), nil
 	})
 	type logs struct {
-		System string `path:"system"`
-		Path   string `query:"path"`
-		Lines  int    `query:"lines" minimum:"0" doc:"at most so many lines of the past per component; 0: all"`
-		After  string `query:"after" doc:"cursor of the last line seen"`
-		Follow bool   `query:"follow"`
+		System string    `path:"system"`
+		Path   string    `query:"path"`
+		Lines  int       `query:"lines" minimum:"0" doc:"at most so many lines of the past per component; 0: all"`
+		Since  time.Time `query:"since" doc:"no lines from before"`
+		After  string    `query:"after" doc:"cursor of the last line seen"`
+		Follow bool      `query:"follow"`
+		Limit  int       `query:"limit" minimum:"0" doc:"end after so many; 0: never"`
+		Last   string    `header:"Last-Event-ID" doc:"cursor of the last line seen; it wins over after"`
 	}
-	huma.Register(a, streamOperation[api.LogLine](a, huma.Operation{
+	huma.Register(s.api, streamOperation[api.LogLine](s.api, huma.Operation{
 		OperationID: "logs", Method: http.MethodGet, Path: "/v1/systems/{system}/logs",
 		Summary: "What components write", Errors: []int{404},
 	}), func(ctx context.Context, in *logs) (*huma.StreamResponse, error) {
-		seq, err := h.Logs(ctx, api.LogQuery{
-			System: in.System, Path: in.Path, Lines: in.Lines, After: in.After, Follow: in.Follow,
-		})
-		if err != nil {
-			return nil, h.problem(err)
+		q := api.LogQuery{System: in.System, Path: in.Path, Lines: in.Lines, Since: in.Since, After: in.After, Follow: in.Follow}
+		if in.Last != "" {
+			q.After = in.Last
 		}
-		return stream(h, seq, func(l api.LogLine) string { return l.Cursor }), nil
+		seq, err := s.cfg.Service.Logs(ctx, q)
+		if err != nil {
+			return nil, s.problem(err)
+		}
+		return stream(s, seq, in.Limit, func(l api.LogLine) string { return l.Cursor }), nil
 	})
 }
 
@@ -67,32 +87,49 @@ func streamOperation[T any](a huma.API, op huma.Operation) huma.Operation {
 	return op
 }
 
-func stream[T any](h *handlers, seq iter.Seq2[T, error], cursor func(T) string) *huma.StreamResponse {
+// begin starts a stream. The first flush tells the caller that it stands,
+// before anything has happened. A failing write means that the caller left.
+func begin(w http.ResponseWriter) (*http.ResponseController, error) {
+	out := http.NewResponseController(w)
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusOK)
+	return out, out.Flush()
+}
+
+// stream answers with the items of seq, as fast as the caller takes them, at
+// most limit of them unless it is 0.
+func stream[T any](s *Server, seq iter.Seq2[T, error], limit int, cursor func(T) string) *huma.StreamResponse {
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
 		_, w := humago.Unwrap(ctx)
-		out := http.NewResponseController(w)
-		w.Header().Set("Content-Type", "text/event-stream")
-		w.Header().Set("Cache-Control", "no-store")
-		w.WriteHeader(http.StatusOK)
-		// The first flush tells the caller that the stream stands, before
-		// anything has happened. A failing write means that the caller left.
-		if out.Flush() != nil {
+		out, err := begin(w)
+		if err != nil {
 			return
 		}
+		end := struct {
+			Next string `json:"next,omitempty"`
+		}{}
+		sent := 0
 		for item, err := range seq {
 			if ctx.Context().Err() != nil {
 				return
 			}
+			_ = out.SetWriteDeadline(time.Now().Add(answerTime))
 			if err != nil {
-				_ = message(w, "error", "", h.problem(err).Problem)
+				_ = message(w, "error", "", s.problem(err).Problem)
 				return
 			}
-			if message(w, "", cursor(item), item) != nil || out.Flush() != nil {
+			at := cursor(item)
+			if message(w, "", at, item) != nil || out.Flush() != nil {
 				return
+			}
+			if sent++; sent == limit {
+				end.Next = at
+				break
 			}
 		}
 		if ctx.Context().Err() == nil {
-			_ = message(w, "end", "", struct{}{})
+			_ = message(w, "end", "", end)
 		}
 	}}
 }
@@ -112,4 +149,13 @@ func message(w io.Writer, event, id string, data any) error {
 	}
 	_, err = fmt.Fprintf(w, "%s%sdata: %s\n\n", event, id, text)
 	return err
+}
+
+// encoded is message as bytes.
+func encoded(event, id string, data any) []byte {
+	var b bytes.Buffer
+	if err := message(&b, event, id, data); err != nil {
+		panic(err) // the types of the API always have a form
+	}
+	return b.Bytes()
 }

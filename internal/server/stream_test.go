@@ -67,11 +67,15 @@ func TestStreamEndsWithItsError(t *testing.T) {
 }
 
 func TestLeavingTheLoopEndsTheStream(t *testing.T) {
-	ended := make(chan struct{})
+	begun, ended := make(chan struct{}), make(chan struct{})
 	c := start(t, &stub{events: func(ctx context.Context, q api.EventQuery) (iter.Seq2[api.Event, error], error) {
 		return func(yield func(api.Event, error) bool) {
+			if !q.Follow {
+				yield(api.Event{Cursor: "1", Sequence: 1}, nil)
+				return
+			}
+			close(begun)
 			defer close(ended)
-			yield(api.Event{Cursor: "1", Sequence: 1}, nil)
 			<-ctx.Done()
 		}, nil
 	}})
@@ -80,6 +84,7 @@ func TestLeavingTheLoopEndsTheStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range seq {
+		<-begun // one who left before that would never be followed
 		break
 	}
 	<-ended
@@ -92,7 +97,9 @@ func TestStreamGoesOnBehindTheLastEventAfterARestart(t *testing.T) {
 			for e := range counting(q, 3) {
 				yield(e, nil)
 			}
-			<-ctx.Done() // following until the server is stopped
+			if q.Follow {
+				<-ctx.Done() // until the server is stopped
+			}
 		}, nil
 	}}, uint32(os.Geteuid()))
 	seq, err := c.Events(t.Context(), api.EventQuery{Follow: true})

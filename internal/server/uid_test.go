@@ -113,7 +113,7 @@ func TestDaemonRefusesAnotherUserThatReachesItsSocket(t *testing.T) {
 	s := &stub{}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- serve(ctx, l, New(s, discard()), discard(), uint32(os.Geteuid())) }()
+	go func() { served <- New(Config{Service: s, Log: discard()}).ServeSocket(ctx, l) }()
 	answer, end := asNobody(t, "ask", path)
 	end()
 	if answer != string(api.KindDenied) {
