@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+
+	"aloft/internal/durable"
 )
 
 // contactBook keeps on disk where a machine's managers were last, so that the
@@ -24,7 +26,7 @@ func (b contactBook) with(given []string) []string {
 		err = json.Unmarshal(text, &list)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		b.log.Warn("the contacts kept cannot be read", "error", err)
+		b.log.Warn("the contacts kept cannot be read", "file", b.file, "error", err)
 		list = nil
 	}
 	for _, address := range given {
@@ -43,10 +45,7 @@ func (b contactBook) keep(addresses []string) {
 	}
 	text, err := json.Marshal(addresses)
 	if err == nil {
-		err = os.WriteFile(b.file+".new", text, 0o600)
-	}
-	if err == nil {
-		err = os.Rename(b.file+".new", b.file)
+		err = durable.WriteFile(b.file, text)
 	}
 	if err != nil {
 		b.log.Warn("the contacts are not kept", "error", err)

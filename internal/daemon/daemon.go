@@ -21,6 +21,10 @@ type Options struct {
 	Version string // of the build
 	Log     io.Writer
 	Environ []string
+
+	// Orphans, unless it is "", is written into the settings of the home: what
+	// becomes of what belongs to nothing.
+	Orphans string
 }
 
 // Run runs a daemon until ctx ends or it is told to stop.
@@ -43,7 +47,12 @@ func Run(ctx context.Context, o Options) error {
 		}
 		return runMachine(ctx, h, o, log)
 	}
-	return runManager(ctx, h, o, log)
+	if o.Orphans != "" {
+		if err := h.setOrphans(o.Orphans); err != nil {
+			return err
+		}
+	}
+	return runMember(ctx, h, o, log)
 }
 
 // operations is how many operations a daemon performs at once (runtime.md

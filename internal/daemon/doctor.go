@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -30,50 +32,75 @@ type Residue interface {
 	Gone(ctx context.Context) ([]string, error)
 }
 
+// premises is this host as doctor looks at it.
+type premises struct {
+	dir, home string // state folder, id of the home
+	residue   Residue
+	log       *slog.Logger
+}
+
+func (m *Manager) premises() premises {
+	return premises{m.world.Dir, m.world.HomeID, m.world.Residue, m.world.Log}
+}
+
 // examine looks at what this host can do and at what is left over on it, and
 // removes that when asked.
 func (m *Manager) examine(ctx context.Context, r api.DoctorRequest) (*api.DoctorReport, error) {
-	report := &api.DoctorReport{HomeID: m.world.HomeID, LeftOver: []api.LeftOver{}}
-	homes := []string{m.world.HomeID}
-	if r.HomeID != "" && r.HomeID != m.world.HomeID {
+	report, ledger, err := m.premises().examine(ctx, r, m.swept)
+	if err == nil {
+		report.Checks = append(report.Checks, m.stored(ctx), ledger, m.answers(ctx), m.orphans.check(), m.premises().clock())
+	}
+	return report, err
+}
+
+// examine looks at what a host can do and at what is left over on it, and what
+// swept finds that no ledger has.
+func (p premises) examine(ctx context.Context, r api.DoctorRequest, swept func(ctx context.Context, home string, judge provision.Judge) (provision.Report, error)) (report *api.DoctorReport, ledger api.Check, err error) {
+	report = &api.DoctorReport{HomeID: p.home, LeftOver: []api.LeftOver{}}
+	homes := []string{p.home}
+	if r.HomeID != "" && r.HomeID != p.home {
 		homes = append(homes, r.HomeID)
 	}
-	var ledger api.Check
 	for _, home := range homes {
 		// Destroying a machine takes its things along, so what remains is
 		// looked at after that.
-		swept, err := m.provision.Sweep(ctx, home, r.Fix)
-		if home == m.world.HomeID {
-			ledger = balance(swept, err)
-		} else if err != nil {
-			return nil, err
+		var judge provision.Judge
+		if r.Fix {
+			judge = provision.RemoveAll
 		}
-		for _, s := range swept.Strays {
+		found, err := swept(ctx, home, judge)
+		if home == p.home {
+			ledger = balance(found, err)
+		} else if err != nil {
+			return nil, ledger, err
+		}
+		for _, s := range found.Strays {
 			report.LeftOver = append(report.LeftOver, api.LeftOver{
-				Kind: "machine", Name: s.Ref, HomeID: home, Removed: s.Removed, Reason: fmt.Sprintf("%s has it, and the ledger does not", s.Provider),
+				Kind: "machine", Name: s.Ref, HomeID: home, Removed: s.Fate == provision.Removed,
+				Reason: fmt.Sprintf("%s has it, and the ledger does not", s.Provider),
 			})
 		}
-		left, err := m.residue(ctx, home, r.Fix)
+		left, err := p.left(ctx, home, r.Fix)
 		if err != nil {
-			return nil, err
+			return nil, ledger, err
 		}
 		report.LeftOver = append(report.LeftOver, left...)
 	}
-	gone, err := m.residueOfGone(ctx, r.HomeID)
+	gone, err := p.leftOfGone(ctx, r.HomeID)
 	if err != nil {
-		return nil, err
+		return nil, ledger, err
 	}
 	report.LeftOver = append(report.LeftOver, gone...)
-	report.Checks = append(m.features(), m.disk(), m.stored(ctx), ledger, m.answers(ctx), m.clock())
-	return report, nil
+	report.Checks = append(p.features(), p.disk())
+	return report, ledger, nil
 }
 
-// residue lists what is left on this host of a home, and removes it if asked.
-func (m *Manager) residue(ctx context.Context, home string, remove bool) ([]api.LeftOver, error) {
-	if m.world.Residue == nil {
+// left lists what is left on this host of a home, and removes it if asked.
+func (p premises) left(ctx context.Context, home string, remove bool) ([]api.LeftOver, error) {
+	if p.residue == nil {
 		return nil, nil
 	}
-	items, err := m.world.Residue.Residue(ctx, home)
+	items, err := p.residue.Residue(ctx, home)
 	if there, ok := errors.AsType[*local.HomeExistsError](err); ok {
 		return nil, &api.Error{Kind: api.KindDenied, Message: there.Error(), Remedy: fmt.Sprintf("aloft --home %s doctor --fix", there.Path)}
 	} else if err != nil {
@@ -83,7 +110,7 @@ func (m *Manager) residue(ctx context.Context, home string, remove bool) ([]api.
 	for _, i := range items {
 		l := leftOver(i)
 		if remove {
-			if err := m.world.Residue.Remove(ctx, []local.Item{i}); err != nil {
+			if err := p.residue.Remove(ctx, []local.Item{i}); err != nil {
 				l.Reason = err.Error()
 			} else {
 				l.Removed = true
@@ -94,13 +121,13 @@ func (m *Manager) residue(ctx context.Context, home string, remove bool) ([]api.
 	return left, nil
 }
 
-// residueOfGone lists what is left of all homes that are gone but one, which
+// leftOfGone lists what is left of all homes that are gone but one, which
 // was asked for by name.
-func (m *Manager) residueOfGone(ctx context.Context, but string) ([]api.LeftOver, error) {
-	if m.world.Residue == nil {
+func (p premises) leftOfGone(ctx context.Context, but string) ([]api.LeftOver, error) {
+	if p.residue == nil {
 		return nil, nil
 	}
-	homes, err := m.world.Residue.Gone(ctx)
+	homes, err := p.residue.Gone(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("look for homes that are gone: %w", err)
 	}
@@ -109,9 +136,9 @@ func (m *Manager) residueOfGone(ctx context.Context, but string) ([]api.LeftOver
 		if home == but {
 			continue
 		}
-		items, err := m.residue(ctx, home, false)
+		items, err := p.left(ctx, home, false)
 		if err != nil {
-			m.world.Log.Debug("look for what is left over", "home_id", home, "error", err)
+			p.log.Debug("look for what is left over", "home_id", home, "error", err)
 			continue // it is there again
 		}
 		for _, l := range items {
@@ -137,11 +164,11 @@ func leftOver(i local.Item) api.LeftOver {
 }
 
 // features tells what the host lacks for machines.
-func (m *Manager) features() []api.Check {
-	if m.world.Residue == nil {
+func (p premises) features() []api.Check {
+	if p.residue == nil {
 		return nil
 	}
-	report := m.world.Residue.Probe()
+	report := p.residue.Probe()
 	var checks []api.Check
 	for _, gap := range append(report.Missing, report.Limited...) {
 		checks = append(checks, api.Check{Name: gap.Feature, State: api.CheckWarning, Detail: gap.Consequence, Remedy: gap.Remedy})
@@ -159,15 +186,15 @@ const (
 	tooLittleFree = 256
 )
 
-func (m *Manager) disk() api.Check {
+func (p premises) disk() api.Check {
 	c := api.Check{Name: "disk", State: api.CheckOK}
 	var fs unix.Statfs_t
-	if err := unix.Statfs(m.world.Dir, &fs); err != nil {
-		c.State, c.Detail = api.CheckError, fmt.Sprintf("%s: %v", m.world.Dir, err)
+	if err := unix.Statfs(p.dir, &fs); err != nil {
+		c.State, c.Detail = api.CheckError, fmt.Sprintf("%s: %v", p.dir, err)
 		return c
 	}
 	free := int64(fs.Bavail) * fs.Bsize >> 20
-	c.Detail = fmt.Sprintf("%d MiB are free in %s", free, m.world.Dir)
+	c.Detail = fmt.Sprintf("%d MiB are free in %s", free, p.dir)
 	switch {
 	case free < tooLittleFree:
 		c.State = api.CheckError
@@ -192,6 +219,22 @@ func (m *Manager) stored(ctx context.Context) api.Check {
 		c.State, c.Detail, c.Remedy = api.CheckError, err.Error(), "restart the daemon: aloft daemon stop, aloft daemon start"
 	}
 	return c
+}
+
+// swept looks through the ledgers of this host and of the accounts that this
+// manager owns.
+func (m *Manager) swept(ctx context.Context, home string, judge provision.Judge) (all provision.Report, err error) {
+	var errs []error
+	for _, p := range m.provisioners() {
+		r, err := p.Sweep(ctx, home, judge)
+		errs = append(errs, err)
+		all.Created += r.Created
+		all.InUse += r.InUse
+		all.Destroyed += r.Destroyed
+		all.Strays = append(all.Strays, r.Strays...)
+		all.Missing = append(all.Missing, r.Missing...)
+	}
+	return all, errors.Join(errs...)
 }
 
 // balance tells whether every machine that was ever created is accounted for.
@@ -240,9 +283,9 @@ func (m *Manager) answers(ctx context.Context) api.Check {
 const clockSlack = time.Minute
 
 // clock tells whether the time can be right: certificates live for hours.
-func (m *Manager) clock() api.Check {
+func (p premises) clock() api.Check {
 	c := api.Check{Name: "clock", State: api.CheckOK, Detail: "is kept right by another"}
-	if st, err := os.Stat(m.world.path("events", "events.jsonl")); err == nil && time.Until(st.ModTime()) > clockSlack {
+	if st, err := os.Stat(filepath.Join(p.dir, "events", "events.jsonl")); err == nil && time.Until(st.ModTime()) > clockSlack {
 		c.State, c.Detail = api.CheckError, fmt.Sprintf("it is %s behind what this daemon wrote before", time.Until(st.ModTime()).Round(time.Second))
 		c.Remedy = "set it: certificates of the future are refused"
 		return c
@@ -254,15 +297,4 @@ func (m *Manager) clock() api.Check {
 		c.Detail = "no service keeps it right on this host; certificates are refused by machines elsewhere whose clocks differ by more than minutes"
 	}
 	return c
-}
-
-// tidy removes what a crash left of machines on this host, before any is made.
-func (m *Manager) tidy(ctx context.Context) {
-	left, err := m.residue(ctx, m.world.HomeID, true)
-	if err != nil && ctx.Err() == nil {
-		m.world.Log.Warn("look for what is left over", "error", err)
-	}
-	for _, l := range left {
-		m.world.Log.Warn("left over", "kind", l.Kind, "name", l.Name, "removed", l.Removed, "reason", l.Reason)
-	}
 }

@@ -80,7 +80,7 @@ func (s service) Events(ctx context.Context, q api.EventQuery) (iter.Seq2[api.Ev
 			ctx, cancel = context.WithCancel(ctx)
 			cancel()
 		}
-		t := teller{at: maps.Clone(from), ended: map[place]string{}}
+		t := teller{at: maps.Clone(from), every: q.EveryCursor, ended: map[place]string{}}
 		for {
 			batch, err := sub.Next(ctx)
 			switch {
@@ -110,6 +110,9 @@ func (s service) Events(ctx context.Context, q api.EventQuery) (iter.Seq2[api.Ev
 // teller puts the events of one reader into the form of the API.
 type teller struct {
 	at    observe.Cursor
+	every bool             // each event gets a cursor
+	size  int              // of the last cursor given, in bytes
+	since int              // about how many bytes of events came after it
 	ended map[place]string // why components have ended, until they are brought back
 }
 
@@ -125,11 +128,12 @@ func (t *teller) tell(e event.Event) (api.Event, bool) {
 		t.at[e.Origin] = e.Sequence
 	}
 	out := api.Event{
-		Cursor: t.at.String(), Origin: e.Origin, Sequence: e.Sequence, Time: e.Time, System: e.System, Revision: e.Revision,
+		Origin: e.Origin, Sequence: e.Sequence, Time: e.Time, System: e.System, Revision: e.Revision,
 		Path: e.Path.String(), Incarnation: e.Incarnation, Plan: e.Plan, Step: e.Step, Reason: e.Reason, Fraction: e.Fraction,
 	}
 	of := func(kind, state, reason string) (api.Event, bool) {
 		out.Kind, out.State, out.Reason = kind, state, reason
+		out.Cursor = t.cursor()
 		return out, true
 	}
 	at := place{e.Origin, e.System, e.Path}
@@ -152,6 +156,10 @@ func (t *teller) tell(e event.Event) (api.Event, bool) {
 		return of(api.EventComponent, "ended", e.Reason)
 	case event.ComponentRestarted:
 		return of(api.EventRestart, "", e.Reason)
+	case event.ComponentRepaired:
+		return of(api.EventComponent, string(inventory.Running), "repaired: "+e.Reason)
+	case event.ComponentOverdue:
+		return of(api.EventComponent, string(inventory.Running), "overdue: "+e.Reason)
 	case event.StepFailed:
 		switch plan.Action(action(e.Step)) {
 		case plan.Reconfigure: // it runs as it did
@@ -163,12 +171,18 @@ func (t *teller) tell(e event.Event) (api.Event, bool) {
 		}
 	case event.Progress:
 		return of(api.EventProgress, "", e.Reason)
+	case event.OrphanAdopted, event.OrphanDestroyed, event.OrphanKept:
+		return of(api.EventOrphan, outcome(e.Kind), e.Reason)
 	}
 	if e.Kind == event.PlanWaits {
 		return of(api.EventSystem, "waiting", e.Reason)
 	}
 	out.Path = "" // the others are about the system as a whole
 	switch e.Kind {
+	case event.ChangeAccepted:
+		return of(api.EventChange, api.RequestAccepted, e.Reason)
+	case event.ChangeRefused:
+		return of(api.EventChange, api.RequestRefused, e.Reason)
 	case event.SystemState:
 		return of(api.EventSystem, e.Reason, "")
 	case event.PlanAccepted:
@@ -181,6 +195,19 @@ func (t *teller) tell(e event.Event) (api.Event, bool) {
 		return of(api.EventPlan, api.DeploymentCancelled, e.Reason)
 	}
 	return out, false
+}
+
+// cursor returns the place behind the event being told, or "" while the last
+// one is not yet outweighed by the events since: a cursor grows with the number
+// of machines, and what a reader gets should not grow with its square.
+func (t *teller) cursor() string {
+	const anEvent = 300 // bytes
+	if t.since += anEvent; t.since < t.size && !t.every {
+		return ""
+	}
+	at := t.at.String()
+	t.size, t.since = len(at), 0
+	return at
 }
 
 // action returns what a step does, in a word.

@@ -23,7 +23,7 @@ const (
 // eventsIn opens the events of a daemon that has its state in dir.
 func eventsIn(t *testing.T, dir string) (*events, service) {
 	t.Helper()
-	opened, err := observe.OpenEvents(dir, here, slog.New(slog.DiscardHandler))
+	opened, err := observe.OpenEvents(dir, here, time.Now, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

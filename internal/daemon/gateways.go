@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -130,3 +131,17 @@ func (g *gateways) Contacts() []string {
 	slices.Sort(list)
 	return list
 }
+
+// nowhere are the gateways of a daemon that makes no machines.
+type nowhere struct{}
+
+func (nowhere) Run(ctx context.Context, _ serve) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (nowhere) Open(context.Context) (Gateway, error) {
+	return Gateway{}, errors.New("this daemon makes no machines: it is no host")
+}
+
+func (nowhere) Contacts() []string { return nil }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
+
+	"aloft/internal/durable"
 )
 
 // home is a state folder, locked by this daemon.
@@ -29,16 +31,41 @@ func openHome(dir string) (*home, error) {
 	}
 	h := &home{dir: dir}
 	var err error
-	if h.lock, err = os.OpenFile(h.path("daemon.lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
-		return nil, fmt.Errorf("state folder: %w", err)
+	h.lock, err = lockFile(h.path("daemon.lock"))
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, fmt.Errorf("another daemon runs for %s: end it with 'aloft --home %s daemon stop'", dir, dir)
 	}
-	if err := unix.Flock(int(h.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		h.lock.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another daemon runs for %s: end it with 'aloft --home %s daemon stop'", dir, dir)
-		}
-		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	if err != nil {
+		return nil, fmt.Errorf("lock the state folder: %w", err)
 	}
+	if err := h.identify(); err != nil {
+		h.close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// lockFile opens a file and locks it; unix.EWOULDBLOCK where another has.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// openIDs reads the ids of a folder, or makes them, without locking it: its
+// daemon may run.
+func openIDs(dir string) (*home, error) {
+	h := &home{dir: dir}
+	return h, h.identify()
+}
+
+func (h *home) identify() (err error) {
 	h.id, err = h.remember("home-id", func() string {
 		var b [4]byte
 		_, _ = rand.Read(b[:]) // never fails
@@ -47,11 +74,7 @@ func openHome(dir string) (*home, error) {
 	if err == nil {
 		h.machine, err = h.remember("machine-id", uuid.NewString)
 	}
-	if err != nil {
-		h.close()
-		return nil, err
-	}
-	return h, nil
+	return err
 }
 
 func (h *home) close() { h.lock.Close() }
@@ -70,9 +93,5 @@ func (h *home) remember(name string, make func() string) (string, error) {
 		return "", err
 	}
 	text := make()
-	tmp := h.path(name + ".new")
-	if err := os.WriteFile(tmp, []byte(text+"\n"), 0o600); err != nil {
-		return "", err
-	}
-	return text, os.Rename(tmp, h.path(name))
+	return text, durable.WriteFile(h.path(name), []byte(text+"\n"))
 }

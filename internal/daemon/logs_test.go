@@ -3,8 +3,11 @@ package daemon
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
@@ -20,9 +23,9 @@ var (
 
 // reader reads logs of two machines; the second does not answer. What the first
 // writes comes after the second is found silent.
-func reader(follow bool) func(context.Context, logSource, chan<- api.LogLine) error {
+func reader(follow bool) func(context.Context, logSource, chan<- logItem) error {
 	found := make(chan struct{})
-	return func(ctx context.Context, source logSource, lines chan<- api.LogLine) error {
+	return func(ctx context.Context, source logSource, lines chan<- logItem) error {
 		if source == silent {
 			defer close(found)
 			return status.Error(codes.Unavailable, "no session with 2")
@@ -30,13 +33,13 @@ func reader(follow bool) func(context.Context, logSource, chan<- api.LogLine) er
 		<-found
 		for range 2 {
 			select {
-			case lines <- api.LogLine{Path: "a:p", Machine: source.machine, Text: "hello"}:
+			case lines <- logItem{line: api.LogLine{Path: "a:p", Machine: source.machine, Text: "hello"}}:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
 		}
 		if follow {
-			<-ctx.Done()
+			<-ctx.Done() // that it has come to the present is never told
 			return ctx.Err()
 		}
 		return nil
@@ -65,6 +68,10 @@ func TestSilentMachineIsToldOnceBehindTheLinesOfTheOthers(t *testing.T) {
 
 func TestSilentMachineIsALineAmongThoseThatAreFollowed(t *testing.T) {
 	defer goleak.VerifyNone(t)
+	synctest.Test(t, silentAmongFollowed)
+}
+
+func silentAmongFollowed(t *testing.T) {
 	var lines []string
 	for l, err := range merge(t.Context(), []logSource{silent, talking}, true, reader(true)) {
 		if err != nil {
@@ -94,13 +101,54 @@ func TestFollowingOnlySilentMachinesEnds(t *testing.T) {
 }
 
 func TestWhyLogsAreMissingIsSaidInWords(t *testing.T) {
-	for want, end := range map[string]logEnd{
-		"machine shop/b does not answer":                   {silent, status.Error(codes.DeadlineExceeded, "rpc")},
-		"no logs from machine shop/b: log: no space left":  {silent, status.Error(codes.Unknown, "log: no space left")},
-		"no logs from the managing host: it has forgotten": {logSource{id: "0"}, errors.New("it has forgotten")},
+	for want, end := range map[string]*logStream{
+		"machine shop/b does not answer":                   {logSource: silent, err: status.Error(codes.DeadlineExceeded, "rpc")},
+		"no logs from machine shop/b: log: no space left":  {logSource: silent, err: status.Error(codes.Unknown, "log: no space left")},
+		"no logs from the managing host: it has forgotten": {logSource: logSource{id: "0"}, err: errors.New("it has forgotten")},
 	} {
 		if got := end.words(); got != want {
 			t.Errorf("said %q, want %q", got, want)
 		}
+	}
+}
+
+// TestLinesOfSeveralMachinesComeInTheOrderOfTime: the past of all, however fast
+// each is, and behind it what comes.
+func TestLinesOfSeveralMachinesComeInTheOrderOfTime(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	past := map[logSource][]int64{talking: {1, 4, 5}, silent: {2, 3, 6}, {id: "3"}: nil}
+	told := make(chan struct{})
+	read := func(ctx context.Context, source logSource, lines chan<- logItem) error {
+		send := func(item logItem) {
+			select {
+			case lines <- item:
+			case <-ctx.Done():
+			}
+		}
+		for _, s := range past[source] {
+			send(logItem{line: api.LogLine{Time: time.Unix(s, 0)}})
+		}
+		send(logItem{live: true})
+		if source == talking {
+			<-told
+			send(logItem{line: api.LogLine{Text: "now"}})
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	var got []int64
+	for l, err := range merge(t.Context(), slices.Collect(maps.Keys(past)), true, read) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Text == "now" {
+			break
+		}
+		if got = append(got, l.Time.Unix()); len(got) == 6 {
+			close(told)
+		}
+	}
+	if !slices.Equal(got, []int64{1, 2, 3, 4, 5, 6}) {
+		t.Errorf("in the order %v", got)
 	}
 }

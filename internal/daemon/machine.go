@@ -2,12 +2,13 @@ package daemon
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,6 +17,7 @@ import (
 	"aloft/component"
 	"aloft/internal/agent"
 	"aloft/internal/blob"
+	"aloft/internal/crash"
 	"aloft/internal/identity"
 	"aloft/internal/journal"
 	"aloft/internal/peer"
@@ -30,6 +32,8 @@ const (
 // Machine is the daemon of a machine.
 type Machine struct {
 	world     MachineWorld
+	id, name  string // its UUID; SYSTEM/PATH
+	member    *identity.Member
 	node      *peer.Node
 	contacts  *peer.Contacts
 	enrolment *peer.Enrolment
@@ -39,11 +43,12 @@ type Machine struct {
 // NewMachine makes the rooms of a machine's daemon and hands each what it
 // needs of the others. It has read what its disk holds, and has begun nothing.
 func NewMachine(ctx context.Context, w MachineWorld) (*Machine, error) {
-	var u userData
-	if err := json.Unmarshal(w.UserData, &u); err != nil {
-		return nil, fmt.Errorf("user data of this machine: %w", err)
+	u, err := decodeUserData(w.UserData)
+	if err != nil {
+		return nil, err
 	}
-	id, err := identity.OpenMachine(w.path("identity"), u.Machine, u.Token)
+	crash.In(w.Dir, path.Base(u.Name))
+	id, err := identity.OpenMachine(w.path("identity"), u.Machine, u.Token, w.Now)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +56,7 @@ func NewMachine(ctx context.Context, w MachineWorld) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{world: w, node: peer.NewNode(peer.Config{Identity: id, Log: w.Log, Build: w.Build, Host: w.Network})}
+	m := &Machine{world: w, id: u.Machine, name: u.Name, member: &id.Member, node: peer.NewNode(peer.Config{Identity: id, Log: w.Log, Build: w.Build, Host: w.Network, Now: w.Now})}
 	facts := component.Machine{
 		Name: u.Name, Hostname: u.Hostname, Address: w.Address, Folder: "/", Isolation: u.Isolation, Proxy: u.Proxy,
 	}
@@ -61,9 +66,10 @@ func NewMachine(ctx context.Context, w MachineWorld) (*Machine, error) {
 	m.agent, err = agent.New(ctx, agent.Config{
 		ID: u.Machine, Build: w.Build, PID: os.Getpid(), Managers: newRegistry(w.Managers...).managers,
 		Journal: journal.New(w.Journal), Owner: managers{m.node}, Sources: fetched{blobs, m.node},
+		Secrets: &sealed{dir: w.path("secrets"), ask: managers{m.node}.Secret}, Certify: managers{m.node}.Certify,
 		Verify:  func(p *peerpb.SignedPart) error { return verify(&id.Member, p) },
 		Machine: func(string) component.Machine { return facts },
-		WorkDir: w.path("work"), Limit: operations(), Log: w.Log, ComponentLog: componentLog,
+		Clock:   w.clock(), Leash: w.Leash, WorkDir: w.path("work"), Limit: operations(), Log: w.Log, ComponentLog: componentLog, Now: w.Now,
 	})
 	if err != nil {
 		return nil, err
@@ -75,6 +81,17 @@ func NewMachine(ctx context.Context, w MachineWorld) (*Machine, error) {
 		book.keep(addresses)
 		m.contacts.Update(addresses)
 	}}
+	peerpb.RegisterMembershipServer(m.node, peer.NewMembership(func(_ context.Context, _ peer.Peer, signed []byte) ([]byte, error) {
+		newer, err := id.AcceptRoster(signed)
+		if newer {
+			// Where it was made leads to managers whichever these are by now.
+			contacts := append(slices.Clone(u.Contacts), contactsIn(id.Roster())...)
+			book.keep(contacts)
+			m.contacts.Update(contacts)
+			m.node.Recheck()
+		}
+		return id.SignedRoster(), err
+	}))
 	w.Log.Info("daemon of a machine", "machine", u.Name, "id", u.Machine, "address", w.Address, "pid", os.Getpid())
 	return m, nil
 }
@@ -85,9 +102,11 @@ func (m *Machine) Run(ctx context.Context) error {
 	g.Go(func() error { return m.node.Run(ctx) })
 	if m.world.Listener != nil {
 		g.Go(func() error { return m.node.Serve(ctx, m.world.Listener) })
+		g.Go(func() error { return m.serveUsers(ctx) })
 	}
 	g.Go(func() error { return m.contacts.Run(ctx) })
 	g.Go(func() error { return m.enrolment.Run(ctx) })
+	g.Go(func() error { return watchClock(ctx, m.world.now, m.world.Log, m.node.ClockSet) })
 	if m.world.Serve != nil {
 		g.Go(func() error { return m.world.Serve(ctx) })
 	}
@@ -115,6 +134,14 @@ func (m managers) Report(ctx context.Context, r *peerpb.ReportRequest) error {
 	return err
 }
 
+func (m managers) Hold(ctx context.Context, systems []string) (*peerpb.HoldReply, error) {
+	s, err := m.node.AnyManager(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return peerpb.NewOwnerClient(s).Hold(ctx, &peerpb.HoldRequest{Systems: systems})
+}
+
 func (m managers) Read(ctx context.Context, r *peerpb.ReadRequest) (*peerpb.ReadReply, error) {
 	s, err := m.node.AnyManager(ctx)
 	if err != nil {
@@ -122,6 +149,30 @@ func (m managers) Read(ctx context.Context, r *peerpb.ReadRequest) (*peerpb.Read
 	}
 	return peerpb.NewOwnerClient(s).Read(ctx, r)
 }
+
+func (m managers) Secret(ctx context.Context, r *peerpb.SecretRequest) (*peerpb.SecretReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, secretLimit)
+	defer cancel()
+	s, err := m.node.AnyManager(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return peerpb.NewOwnerClient(s).Secret(ctx, r)
+}
+
+func (m managers) Certify(ctx context.Context, r *peerpb.CertifyRequest) (*peerpb.CertifyReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, secretLimit)
+	defer cancel()
+	s, err := m.node.AnyManager(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return peerpb.NewOwnerClient(s).Certify(ctx, r)
+}
+
+// secretLimit is how long a machine waits for the content of a secret, or a
+// certificate; what is kept of it serves then.
+const secretLimit = 10 * time.Second
 
 const reportLimit = 30 * time.Second
 

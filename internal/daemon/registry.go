@@ -7,17 +7,36 @@ import (
 	"strings"
 
 	"aloft/component"
+	"aloft/internal/components/apache"
+	"aloft/internal/components/archive"
+	"aloft/internal/components/certificate"
+	"aloft/internal/components/check"
 	"aloft/internal/components/compound"
 	"aloft/internal/components/configfile"
 	"aloft/internal/components/directory"
+	"aloft/internal/components/download"
+	"aloft/internal/components/executables"
 	"aloft/internal/components/file"
+	"aloft/internal/components/haproxy"
+	"aloft/internal/components/hostentry"
+	"aloft/internal/components/java"
+	"aloft/internal/components/mariadb"
+	"aloft/internal/components/mediawiki"
 	"aloft/internal/components/nginx"
 	"aloft/internal/components/pkg"
 	"aloft/internal/components/process"
 	"aloft/internal/components/redis"
+	"aloft/internal/components/repository"
+	"aloft/internal/components/script"
+	services "aloft/internal/components/service"
 	"aloft/internal/components/software"
+	"aloft/internal/components/sysctl"
+	"aloft/internal/components/tomcat"
+	"aloft/internal/components/user"
 	"aloft/internal/components/vm"
+	"aloft/internal/components/webapp"
 	"aloft/internal/components/website"
+	"aloft/internal/components/workflow"
 	"aloft/internal/host"
 )
 
@@ -81,16 +100,38 @@ func newTools(log *slog.Logger) tools {
 // machineManagers are the managers of the classes that act on the machine a
 // component is placed on. To add one, add it here.
 func machineManagers(t tools, binary string) []component.Manager {
-	return []component.Manager{
+	return append([]component.Manager{
+		apache.New(t.processes, t.packages),
+		archive.New(),
+		certificate.New(),
+		check.HTTP{},
+		check.TCP{},
 		compound.New(),
 		configfile.New(),
 		directory.New(),
+		download.New(),
+		executables.New(),
 		file.New(),
+		haproxy.New(t.processes, t.packages),
+		hostentry.New(),
+		java.New(t.packages),
+		mariadb.New(t.processes, t.packages),
+		mariadb.Databases{},
+		mariadb.Users{},
+		mariadb.Scripts{},
+		mediawiki.New(t.processes, t.packages),
 		nginx.New(t.processes, t.packages),
 		pkg.New(t.packages),
 		process.New(t.processes),
 		redis.New(t.processes, t.packages),
+		repository.New(t.packages),
+		script.New(),
+		services.New(t.processes),
 		software.New(),
+		sysctl.New(),
+		tomcat.New(t.processes, t.packages),
+		user.New(),
+		webapp.New(),
 		website.New(t.processes, binary),
-	}
+	}, workflow.New()...)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -43,22 +44,33 @@ func (s service) PutBlob(ctx context.Context, digest string, r io.Reader) error 
 	if errors.Is(err, blob.ErrDigest) {
 		return &api.Error{Kind: api.KindInvalid, Message: err.Error()}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return s.m.kept().spread(ctx, digest)
 }
+
+// execReach is how long a session with the machine of a command is sought.
+const execReach = 5 * time.Second
 
 // Exec runs a command on a machine.
 func (s service) Exec(ctx context.Context, name string, r api.ExecRequest, streams api.ExecStreams) (int, error) {
-	id, err := s.MachineID(name)
+	id, err := s.MachineID(ctx, name)
 	if err != nil {
 		return 0, err
 	}
-	if !(sessions{s.m}).Connected(id) {
+	// Another manager may have had the session with it until now.
+	soon, cancel := context.WithTimeout(ctx, execReach)
+	machine, err := sessions{s.m}.Machine(soon, id)
+	cancel()
+	if err != nil {
 		return 0, &api.Error{Kind: api.KindUnavailable, Message: fmt.Sprintf("machine %s does not answer", name), Remedy: "look at it with: aloft machines"}
 	}
-	machine, err := sessions{s.m}.Machine(ctx, id)
-	if err != nil {
-		return 0, err
-	}
+	return execute(ctx, machine, name, r, streams)
+}
+
+// execute runs a command on the machine called name.
+func execute(ctx context.Context, machine peerpb.MachineClient, name string, r api.ExecRequest, streams api.ExecStreams) (int, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := machine.Exec(ctx)
@@ -147,10 +159,17 @@ func (s service) Daemon(ctx context.Context) (*api.DaemonStatus, error) {
 		return nil, err
 	}
 	status := &api.DaemonStatus{
-		PID: os.Getpid(), Roles: []string{"manage", "host"}, Version: s.m.world.Build, Home: s.m.world.Dir, HomeID: s.m.world.HomeID,
+		PID: os.Getpid(), ID: s.m.world.MachineID, Name: s.m.world.name(), Roles: s.m.world.Roles, Address: s.m.world.Listen,
+		Version: s.m.world.Build, Home: s.m.world.Dir, HomeID: s.m.world.HomeID,
 		Machines: len(machines), Systems: len(systems),
+		Cluster: s.m.identity.Name().Cluster, State: api.DaemonReady, Quorum: s.m.quorum(ctx), Members: len(s.m.fellows.all()),
 	}
-	if contacts := s.m.world.Gateways.Contacts(); len(contacts) > 0 {
+	for _, r := range s.m.fellows.all() {
+		if r.Id == status.ID {
+			status.Name = r.Name
+		}
+	}
+	if contacts := s.m.world.Gateways.Contacts(); len(contacts) > 0 && status.Address == "" {
 		status.Address = contacts[0]
 	}
 	return status, nil
@@ -158,12 +177,14 @@ func (s service) Daemon(ctx context.Context) (*api.DaemonStatus, error) {
 
 // StopDaemon makes the daemon end soon; machines go on.
 func (s service) StopDaemon(ctx context.Context) (*api.StopResult, error) {
-	machines, err := s.Machines(ctx)
-	if err != nil {
-		return nil, err
+	count := 0
+	if machines, err := s.Machines(ctx); err == nil {
+		count = len(machines)
+	} else if entries, err := s.m.provision.Entries(); err == nil { // without the store it ends all the same
+		count = len(entries)
 	}
 	s.m.endSoon()
-	return &api.StopResult{PID: os.Getpid(), Machines: len(machines)}, nil
+	return &api.StopResult{PID: os.Getpid(), Machines: count}, nil
 }
 
 // Doctor looks for what is wrong on this host.

@@ -3,15 +3,15 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"time"
 
 	"aloft/api/peerpb"
-	"aloft/internal/blob"
+	"aloft/internal/member"
 	"aloft/internal/peer"
 	"aloft/internal/provision"
+	"aloft/internal/store"
 	"aloft/provider"
 )
 
@@ -20,6 +20,13 @@ import (
 type sessions struct{ m *Manager }
 
 func (s sessions) Machine(ctx context.Context, id string) (peerpb.MachineClient, error) {
+	if shard, ok := s.m.accounts.shard(id); ok {
+		session, err := s.m.accounts.session(ctx, id, shard)
+		if err != nil {
+			return nil, err
+		}
+		return peerpb.NewMachineClient(session), nil
+	}
 	session, err := s.session(ctx, id)
 	if err != nil {
 		return nil, err
@@ -31,12 +38,37 @@ func (s sessions) session(ctx context.Context, id string) (peer.Session, error) 
 	if id == s.m.world.MachineID {
 		return s.m.self.session(ctx)
 	}
-	return s.m.node.Wait(ctx, id)
+	return s.m.reach.Find(ctx, id, s.relays)
+}
+
+// relays returns who may lead to a machine: the hosts, one of which made it,
+// then the other managers.
+func (s sessions) relays() (ids []string) {
+	for _, manage := range []bool{false, true} {
+		for _, row := range s.m.fellows.all() {
+			if row.Id != s.m.world.MachineID && member.Is(row, member.Manage) == manage {
+				ids = append(ids, row.Id)
+			}
+		}
+	}
+	return ids
+}
+
+// owner reaches a manager that owns something, if there is a session with it.
+func (s sessions) owner(_ context.Context, manager string) (peerpb.OwnerClient, error) {
+	session, ok := s.m.node.Session(manager)
+	if !ok {
+		return nil, fmt.Errorf("manager %s does not answer", manager)
+	}
+	return peerpb.NewOwnerClient(session), nil
 }
 
 func (s sessions) Connected(id string) bool {
 	if id == s.m.world.MachineID {
 		return true
+	}
+	if shard, ok := s.m.accounts.shard(id); ok {
+		return s.m.accounts.connected(shard)
 	}
 	_, ok := s.m.node.Session(id)
 	return ok
@@ -49,6 +81,20 @@ func (s sessions) Silent(id string) (since time.Time, silent bool) {
 	return s.m.absence.since(id), true
 }
 
+// Removed reads the row that a removal leaves behind; it is not asked of members.
+func (s sessions) Removed(id string) (name string, removed bool) {
+	if id == "" || s.m.fellows.is(id) {
+		return "", false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), quorumTime)
+	defer cancel()
+	row, err := revokedTable.Get(ctx, store.Stale(s.m.world.Store), id)
+	if err != nil {
+		return "", false
+	}
+	return row.Message.Name, true
+}
+
 func (s sessions) Wait(ctx context.Context, id string) error {
 	_, err := s.m.node.Wait(ctx, id)
 	if err != nil && ctx.Err() != nil {
@@ -57,10 +103,13 @@ func (s sessions) Wait(ctx context.Context, id string) error {
 	return err
 }
 
-// reaching tells reach where machines are as they come and go.
+// reaching tells reach where machines are as they come and go, and sees to it
+// that those that went get no other certificate.
 type reaching struct {
 	*provision.Provisioner
 	reach *peer.Reach
+	// retire refuses a machine from now on that is gone.
+	retire func(ctx context.Context, machineID string) error
 }
 
 func (r reaching) Acquire(ctx context.Context, w provision.Want) (provider.Resource, error) {
@@ -73,7 +122,10 @@ func (r reaching) Acquire(ctx context.Context, w provision.Want) (provider.Resou
 
 func (r reaching) Release(ctx context.Context, machineID, holder string) error {
 	r.reach.Remove(machineID)
-	return r.Provisioner.Release(ctx, machineID, holder)
+	if err := r.Provisioner.Release(ctx, machineID, holder); err != nil {
+		return err
+	}
+	return r.retire(ctx, machineID)
 }
 
 // toSelf is the one session of a manager with itself. It reports to the manager
@@ -105,6 +157,14 @@ func (t *toSelf) Report(ctx context.Context, r *peerpb.ReportRequest) error {
 	return err
 }
 
+func (t *toSelf) Hold(ctx context.Context, systems []string) (*peerpb.HoldReply, error) {
+	s, err := t.session(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return peerpb.NewOwnerClient(s).Hold(ctx, &peerpb.HoldRequest{Systems: systems})
+}
+
 func (t *toSelf) Read(ctx context.Context, r *peerpb.ReadRequest) (*peerpb.ReadReply, error) {
 	s, err := t.session(ctx)
 	if err != nil {
@@ -113,12 +173,29 @@ func (t *toSelf) Read(ctx context.Context, r *peerpb.ReadRequest) (*peerpb.ReadR
 	return peerpb.NewOwnerClient(s).Read(ctx, r)
 }
 
+func (t *toSelf) Secret(ctx context.Context, r *peerpb.SecretRequest) (*peerpb.SecretReply, error) {
+	s, err := t.session(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return peerpb.NewOwnerClient(s).Secret(ctx, r)
+}
+
+func (t *toSelf) Certify(ctx context.Context, r *peerpb.CertifyRequest) (*peerpb.CertifyReply, error) {
+	s, err := t.session(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return peerpb.NewOwnerClient(s).Certify(ctx, r)
+}
+
 // absence knows when daemons were last in reach.
 type absence struct {
 	begun time.Time // of this daemon: it knows of nothing before
 
 	mu sync.Mutex
-	// left is when the session with a daemon ended; guarded by mu
+	// left is when the session with a daemon ended, or zero while there is one;
+	// guarded by mu
 	left map[string]time.Time
 }
 
@@ -131,81 +208,21 @@ func (a *absence) note(c peer.Change) {
 	if c.Session == nil {
 		a.left[c.Peer.ID] = time.Now()
 	} else {
-		delete(a.left, c.Peer.ID)
+		a.left[c.Peer.ID] = time.Time{}
 	}
 }
 
-// since returns since when a daemon that is not in reach is not.
+// since returns since when a daemon that is not in reach is not. A session that
+// has ended may not have been noted yet: it ended just now.
 func (a *absence) since(id string) time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if at, known := a.left[id]; known {
+	switch at, known := a.left[id]; {
+	case !known:
+		return a.begun
+	case at.IsZero():
+		return time.Now()
+	default:
 		return at
-	}
-	return a.begun
-}
-
-// kept is shipped content and documents on this daemon's own disk.
-type kept struct{ blobs *blob.Blobs }
-
-func (k kept) Open(_ context.Context, digest string) (io.ReadCloser, error) {
-	return k.blobs.Open(digest)
-}
-
-func (k kept) Put(ctx context.Context, r io.Reader) (string, int64, error) {
-	return k.blobs.Put(ctx, r)
-}
-
-func (k kept) Read(_ context.Context, digest string) ([]byte, error) {
-	f, err := k.blobs.Open(digest)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(f)
-}
-
-// owner answers machines.
-type owner struct {
-	peerpb.UnimplementedOwnerServer
-	m *Manager
-}
-
-func (o owner) Report(ctx context.Context, r *peerpb.ReportRequest) (*peerpb.ReportReply, error) {
-	from := peer.Caller(ctx).ID
-	r.Events = seenBy(from, r.Events)
-	if err := o.m.control.Report(ctx, from, r); err != nil {
-		return nil, err
-	}
-	return &peerpb.ReportReply{}, nil
-}
-
-func (o owner) Read(ctx context.Context, r *peerpb.ReadRequest) (*peerpb.ReadReply, error) {
-	return o.m.control.Read(ctx, peer.Caller(ctx).ID, r)
-}
-
-// chunkSize of shipped content on its way to a machine.
-const chunkSize = 128 << 10
-
-func (o owner) Fetch(r *peerpb.FetchRequest, stream peerpb.Owner_FetchServer) error {
-	f, err := o.m.blobs.Open(r.Digest)
-	if err != nil {
-		return fmt.Errorf("content %s: %w", r.Digest, err)
-	}
-	defer f.Close()
-	buf := make([]byte, chunkSize)
-	for {
-		n, err := f.Read(buf)
-		if n > 0 {
-			if err := stream.Send(&peerpb.Chunk{Data: buf[:n]}); err != nil {
-				return err
-			}
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
 	}
 }

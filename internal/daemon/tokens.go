@@ -14,28 +14,59 @@ import (
 )
 
 // tokens keeps join tokens in the shared store. It implements identity.Tokens.
-type tokens struct{ kv store.KV }
+type tokens struct {
+	kv  store.KV
+	now func() time.Time
+}
 
 type tokenRow struct {
-	Machine string    `json:"machine"`
-	Expires time.Time `json:"expires"`
-	Use     []byte    `json:"use,omitempty"` // empty: not spent
+	Machine string              `json:"machine,omitempty"`
+	Role    identity.MemberRole `json:"role,omitempty"`
+	Expires time.Time           `json:"expires"`
+	Use     []byte              `json:"use,omitempty"` // empty: not spent
+}
+
+func decodeToken(e store.Entry) (row tokenRow, err error) {
+	if err := json.Unmarshal(e.Value, &row); err != nil {
+		return tokenRow{}, fmt.Errorf("join token: row %s: %w", e.Key, err)
+	}
+	return row, nil
 }
 
 func tokenKey(h identity.TokenHash) string { return store.Key("token", hex.EncodeToString(h[:])) }
 
 func (t tokens) Put(ctx context.Context, hash identity.TokenHash, grant identity.Grant) error {
-	row, err := json.Marshal(tokenRow{Machine: grant.Machine, Expires: grant.Expires})
+	row, err := json.Marshal(tokenRow{Machine: grant.Machine, Role: grant.Role, Expires: grant.Expires})
 	if err != nil {
 		return err
 	}
-	// A lease of the token's life: the row goes by itself.
-	lease, err := t.kv.Grant(ctx, time.Until(grant.Expires))
+	// The row goes by itself, a while after it could tell that the token expired.
+	lease, err := t.kv.Grant(ctx, grant.Expires.Sub(t.now())+identity.TokenMemory)
 	if err != nil {
 		return fmt.Errorf("record join token: %w", err)
 	}
-	_, err = t.kv.Commit(ctx, store.Txn{Put: []store.Put{{Key: tokenKey(hash), Value: row, Lease: lease}}})
+	txn := store.Txn{Put: []store.Put{{Key: tokenKey(hash), Value: row, Lease: lease}}}
+	if grant.Host != "" {
+		txn.Put = append(txn.Put, store.Put{Key: madeKey(grant.Machine), Value: []byte(grant.Host)})
+	}
+	_, err = t.kv.Commit(ctx, txn)
 	return err
+}
+
+// Used returns what a token was spent on.
+func (t tokens) Used(ctx context.Context, hash identity.TokenHash) (use identity.TokenUse, err error) {
+	e, err := t.kv.Get(ctx, tokenKey(hash))
+	if errors.Is(err, store.ErrNotFound) {
+		return use, nil
+	} else if err != nil {
+		return use, err
+	}
+	row, err := decodeToken(e)
+	if err != nil {
+		return use, err
+	}
+	copy(use[:], row.Use)
+	return use, nil
 }
 
 func (t tokens) Take(ctx context.Context, hash identity.TokenHash, use identity.TokenUse) (identity.Grant, error) {
@@ -46,14 +77,12 @@ func (t tokens) Take(ctx context.Context, hash identity.TokenHash, use identity.
 		} else if err != nil {
 			return identity.Grant{}, err
 		}
-		var row tokenRow
-		if err := json.Unmarshal(e.Value, &row); err != nil {
-			return identity.Grant{}, fmt.Errorf("join token: %w", err)
+		row, err := decodeToken(e)
+		if err != nil {
+			return identity.Grant{}, err
 		}
-		grant := identity.Grant{Machine: row.Machine, Expires: row.Expires}
+		grant := identity.Grant{Machine: row.Machine, Role: row.Role, Expires: row.Expires}
 		switch {
-		case time.Now().After(row.Expires):
-			return identity.Grant{}, identity.ErrTokenUnknown
 		case bytes.Equal(row.Use, use[:]):
 			return grant, nil
 		case len(row.Use) > 0:

@@ -45,6 +45,7 @@ const (
 type Events struct {
 	origin string
 	dir    string
+	now    func() time.Time
 	log    *slog.Logger
 
 	mu sync.Mutex
@@ -60,10 +61,10 @@ type Events struct {
 }
 
 // OpenEvents opens the log in the folder dir, or makes it. Events that are
-// added get origin, the machine id of this daemon.
-func OpenEvents(dir, origin string, log *slog.Logger) (*Events, error) {
+// added get origin, the machine id of this daemon, and the time that now tells.
+func OpenEvents(dir, origin string, now func() time.Time, log *slog.Logger) (*Events, error) {
 	e := &Events{
-		origin: origin, dir: dir, log: log, highest: Cursor{},
+		origin: origin, dir: dir, now: now, log: log, highest: Cursor{},
 		changed: make(chan struct{}), live: map[*Subscription]bool{},
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -152,7 +153,7 @@ func (e *Events) Add(ev event.Event) event.Event {
 	defer e.mu.Unlock()
 	ev.Origin, ev.Sequence = e.origin, 0
 	if ev.Time.IsZero() {
-		ev.Time = time.Now()
+		ev.Time = e.now()
 	}
 	ev.Time = ev.Time.Round(0).UTC()
 	if ev.Kind.Stored() {

@@ -12,9 +12,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"aloft/internal/event"
+
+	"github.com/google/uuid"
+	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -23,7 +24,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 func open(t *testing.T, dir string) *Events {
 	t.Helper()
-	e, err := OpenEvents(dir, "me", quiet)
+	e, err := OpenEvents(dir, "me", time.Now, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,8 +232,19 @@ func TestLogIsBoundedAndACutLineIsLeftOut(t *testing.T) {
 	}
 }
 
+func TestCursorsOfAThousandMachinesFitIntoAHeader(t *testing.T) {
+	c := Cursor{}
+	for i := range 1000 {
+		c[uuid.NewString()] = 1795349064242799 + int64(i)*1e6
+	}
+	if got, err := ParseCursor(c.String()); err != nil || !maps.Equal(got, c) || len(c.String()) > 30_000 {
+		t.Errorf("%d characters, %v, and %d origins", len(c.String()), err, len(got))
+	}
+}
+
 func FuzzCursor(f *testing.F) {
 	f.Add(Cursor{"me": 3}.String())
+	f.Add(Cursor{"": 1, "6f1b0e4e-0f0a-4f6e-9d0b-2f7f6f0c1a11": 1795349064242799, "x": -1}.String())
 	f.Add("bnVsbA")
 	f.Fuzz(func(t *testing.T, s string) {
 		c, err := ParseCursor(s)

@@ -8,10 +8,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
+	"slices"
 	"strconv"
+	"syscall"
 	"time"
 
+	"aloft/internal/stamp"
 	"aloft/value"
 )
 
@@ -27,34 +31,35 @@ const (
 
 // LogFile is the log of one component. Older content is in File.1 and File.2.
 type LogFile struct {
-	Path value.Path
-	File string
+	Path  value.Path
+	File  string
+	Times string // when it was written: marks of package stamp, rotated with it; "" for none
 }
 
 // Line is one line of a component's log, without its end.
 type Line struct {
 	Path value.Path
 	Text string
-	Time time.Time // when it was read from the end of the log, else zero: logs hold no times
+	Time time.Time // by when it had been written
 }
 
-// Follow visits the last tail lines of each file (all with tail 0), oldest
-// first, and goes on with what is written until ctx ends, then returns nil. A
-// file may be rotated, cut, or still to come. It stops at visit's first error.
-func Follow(ctx context.Context, files []LogFile, tail int, visit func(Line) error) error {
-	readers := make([]*reader, len(files))
-	defer func() {
-		for _, r := range readers {
-			if r != nil {
-				r.close()
-			}
-		}
-	}()
-	for i, f := range files {
-		readers[i] = &reader{LogFile: f}
-		if err := readers[i].before(tail, visit); err != nil {
-			return err
-		}
+// Past chooses lines of what was written.
+type Past struct {
+	Lines int       // at most so many of each log; 0: all
+	Since time.Time // none from before
+}
+
+// Follow visits what was written, in the order of time, then calls live, and
+// goes on with what is written until ctx ends, then returns nil. A file may be
+// rotated, cut, or still to come. It stops at the first error of the two.
+func Follow(ctx context.Context, files []LogFile, past Past, visit func(Line) error, live func() error) error {
+	readers := readersOf(files)
+	defer closeAll(readers)
+	if err := merge(readers, past, visit); err != nil {
+		return err
+	}
+	if err := live(); err != nil {
+		return err
 	}
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
@@ -72,17 +77,70 @@ func Follow(ctx context.Context, files []LogFile, tail int, visit func(Line) err
 	}
 }
 
-// Tail visits the last tail lines of each file (all with tail 0), oldest first.
-func Tail(files []LogFile, tail int, visit func(Line) error) error {
-	for _, f := range files {
-		r := &reader{LogFile: f}
-		err := r.before(tail, visit)
-		if err == nil {
-			err = r.end(visit)
-		}
+// Tail visits what was written, in the order of time. What is of one log keeps
+// its order.
+func Tail(files []LogFile, past Past, visit func(Line) error) error {
+	readers := readersOf(files)
+	defer closeAll(readers)
+	for _, r := range readers {
+		r.ended = true
+	}
+	return merge(readers, past, visit)
+}
+
+func readersOf(files []LogFile) []*reader {
+	readers := make([]*reader, len(files))
+	for i, f := range files {
+		readers[i] = &reader{LogFile: f}
+	}
+	return readers
+}
+
+func closeAll(readers []*reader) {
+	for _, r := range readers {
 		r.close()
+	}
+}
+
+// merge visits the past of logs by time. Of each it has one line in hand.
+func merge(readers []*reader, past Past, visit func(Line) error) error {
+	type head struct {
+		line Line
+		next func() (Line, error, bool)
+	}
+	var heads []*head
+	for _, r := range readers {
+		next, stop := iter.Pull2(r.past(past.Lines))
+		defer stop()
+		line, err, ok := next()
 		if err != nil {
 			return err
+		}
+		if ok {
+			heads = append(heads, &head{line, next})
+		}
+	}
+	for len(heads) > 0 {
+		first := 0
+		for i, h := range heads {
+			if h.line.Time.Before(heads[first].line.Time) {
+				first = i
+			}
+		}
+		h := heads[first]
+		if !h.line.Time.Before(past.Since) {
+			if err := visit(h.line); err != nil {
+				return err
+			}
+		}
+		line, err, ok := h.next()
+		switch {
+		case err != nil:
+			return err
+		case ok:
+			h.line = line
+		default:
+			heads = slices.Delete(heads, first, first+1)
 		}
 	}
 	return nil
@@ -91,9 +149,10 @@ func Tail(files []LogFile, tail int, visit func(Line) error) error {
 // reader reads one log as it grows.
 type reader struct {
 	LogFile
-	file *os.File // nil: it is not there yet
-	off  int64
-	rest []byte // a line whose end has not come
+	ended bool     // a line without an end will get none
+	file  *os.File // nil: it is not there yet
+	off   int64
+	rest  []byte // a line whose end has not come
 }
 
 func (r *reader) close() {
@@ -103,64 +162,127 @@ func (r *reader) close() {
 	}
 }
 
-// before visits what is there. Older files are read as far as tail needs them.
-func (r *reader) before(tail int, visit func(Line) error) error {
-	if err := r.open(); err != nil || r.file == nil {
-		return err
+// past are the last lines of what is there, all with 0, oldest first. Behind
+// its end the reader goes on with more.
+func (r *reader) past(lines int) iter.Seq2[Line, error] {
+	return func(yield func(Line, error) bool) {
+		err := r.open()
+		var parts []part
+		if err == nil && r.file != nil {
+			// All at once: they may be rotated while the first are read.
+			parts, err = r.parts()
+		}
+		defer func() {
+			for _, p := range parts[min(1, len(parts)):] {
+				_ = p.file.Close()
+			}
+		}()
+		switch {
+		case err != nil:
+		case lines == 0:
+			for n := len(parts) - 1; n >= 0 && err == nil; n-- {
+				err = r.scan(n, parts[n], func(l Line) error {
+					if !yield(l, nil) {
+						return errEnough
+					}
+					return nil
+				})
+			}
+		default:
+			var kept []Line
+			for n := 0; n < len(parts) && len(kept) < lines && err == nil; n++ {
+				var some []Line
+				err = r.scan(n, parts[n], func(l Line) error {
+					if len(some) >= 2*lines {
+						some = append(some[:0], some[lines:]...)
+					}
+					some = append(some, l)
+					return nil
+				})
+				kept = append(some[max(0, len(some)+len(kept)-lines):], kept...)
+			}
+			for _, l := range kept {
+				if !yield(l, nil) {
+					return
+				}
+			}
+		}
+		if err != nil && !errors.Is(err, errEnough) {
+			yield(Line{}, err)
+		}
 	}
-	kept, rest, n, err := last(r.file, tail)
-	if err != nil {
-		return fmt.Errorf("log %s: %w", r.File, err)
-	}
-	r.off, r.rest = n, rest
-	for i := 1; i < logFiles && (tail == 0 || len(kept) < tail); i++ {
-		f, err := os.Open(r.File + "." + strconv.Itoa(i))
+}
+
+// errEnough says that nobody wants more lines.
+var errEnough = errors.New("enough")
+
+// part is what there is of a log under one of its names.
+type part struct {
+	file  *os.File
+	marks stamp.Marks
+	time  time.Time // when it was written last
+}
+
+// parts opens what there is of the log: that of n was rotated n times, and that
+// of 0 is the reader's own.
+func (r *reader) parts() ([]part, error) {
+	parts := []part{{file: r.file}}
+	for n := 1; n < logFiles; n++ {
+		f, err := openLog(stamp.Name(r.File, n))
 		if errors.Is(err, fs.ErrNotExist) {
 			break
 		}
 		if err != nil {
-			return fmt.Errorf("log %s: %w", r.File, err)
+			return parts, err
 		}
-		want := 0
-		if tail > 0 {
-			want = tail - len(kept)
+		parts = append(parts, part{file: f})
+	}
+	for n := range parts {
+		p := &parts[n]
+		st, err := p.file.Stat()
+		if err == nil && r.Times != "" {
+			p.marks, err = stamp.Read(stamp.Name(r.Times, n))
 		}
-		older, rest, _, err := last(f, want)
-		_ = f.Close()
 		if err != nil {
-			return fmt.Errorf("log %s: %w", r.File, err)
+			return parts, fmt.Errorf("log %s: %w", r.File, err)
 		}
-		if len(rest) > 0 {
-			older = append(older, string(rest))
-		}
-		kept = append(older, kept...)
+		p.time = st.ModTime()
 	}
-	for _, text := range kept {
-		if err := visit(Line{Path: r.Path, Text: text}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return parts, nil
 }
 
-// last returns the last n whole lines of f (all with 0), the rest behind them,
-// and how many bytes were read.
-func last(f *os.File, n int) (kept []string, rest []byte, size int64, err error) {
-	for r := bufio.NewReaderSize(f, longestLine); ; {
-		line, err := r.ReadSlice('\n')
-		size += int64(len(line))
+// scan visits the lines of the nth part. That of 0 is left where its whole lines
+// end.
+func (r *reader) scan(n int, p part, visit func(Line) error) error {
+	size := int64(0)
+	line := func(b []byte) Line {
+		at := p.marks.At(size)
+		if at.IsZero() {
+			at = p.time
+		}
+		return Line{Path: r.Path, Text: text(b), Time: at}
+	}
+	for in := bufio.NewReaderSize(p.file, longestLine); ; {
+		b, err := in.ReadSlice('\n')
+		size += int64(len(b))
 		switch {
 		case err == io.EOF:
-			return kept, bytes.Clone(line), size, nil
+			if n == 0 {
+				r.off = size
+				if !r.ended {
+					r.rest = bytes.Clone(b)
+					return nil
+				}
+			}
+			if len(b) == 0 {
+				return nil
+			}
+			return visit(line(b))
 		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
-			return nil, nil, 0, err
+			return fmt.Errorf("log %s: %w", r.File, err)
 		}
-		if n > 0 && len(kept) >= 2*n {
-			kept = append(kept[:0], kept[n:]...)
-		}
-		kept = append(kept, text(line))
-		if n > 0 && len(kept) > n {
-			kept = kept[len(kept)-n:]
+		if err := visit(line(b)); err != nil {
+			return err
 		}
 	}
 }
@@ -170,15 +292,32 @@ func text(line []byte) string {
 }
 
 func (r *reader) open() error {
-	f, err := os.Open(r.File)
+	f, err := openLog(r.File)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("log: %w", err)
+		return err
 	}
 	r.file, r.off = f, 0
 	return nil
+}
+
+// openLog opens a log and nothing else that is found in its place: programs that
+// are not trusted may put a link there, or a pipe that nobody writes to.
+func openLog(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("log: %w", err)
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = fmt.Errorf("log %s is no regular file", path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // more visits what was written since, also when the file was replaced or cut.

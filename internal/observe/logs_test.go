@@ -9,9 +9,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"aloft/internal/stamp"
+	"aloft/value"
 )
 
 func write(t *testing.T, path, content string) {
@@ -32,10 +36,10 @@ func TestTailReadsAsFarBackAsItMust(t *testing.T) {
 	write(t, log+".1", "3\r\n4\n")
 	write(t, log, "5\n6\nhalf")
 	for tail, want := range map[int]string{
-		0: "1 2 3 4 5 6 half", 2: "5 6 half", 3: "4 5 6 half", 5: "2 3 4 5 6 half", 99: "1 2 3 4 5 6 half",
+		0: "1 2 3 4 5 6 half", 2: "6 half", 3: "5 6 half", 5: "3 4 5 6 half", 99: "1 2 3 4 5 6 half",
 	} {
 		var got []string
-		err := Tail([]LogFile{{Path: "a", File: log}, {Path: "b", File: log + ".none"}}, tail, func(l Line) error {
+		err := Tail([]LogFile{{Path: "a", File: log}, {Path: "b", File: log + ".none"}}, Past{Lines: tail}, func(l Line) error {
 			got = append(got, l.Text)
 			return nil
 		})
@@ -44,8 +48,92 @@ func TestTailReadsAsFarBackAsItMust(t *testing.T) {
 		}
 	}
 	stop := errors.New("enough")
-	if err := Tail([]LogFile{{File: log}}, 0, func(Line) error { return stop }); !errors.Is(err, stop) {
+	if err := Tail([]LogFile{{File: log}}, Past{}, func(Line) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestLinesOfSeveralLogsComeInTheOrderOfTime: those of one log keep their order,
+// and one whose time nobody noted has that of its file.
+func TestLinesOfSeveralLogsComeInTheOrderOfTime(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string) LogFile {
+		return LogFile{value.Path(name), filepath.Join(dir, name), filepath.Join(dir, name+".times")}
+	}
+	grow := func(name, text string, second int64) {
+		write(t, filepath.Join(dir, name), text)
+		st, err := os.Stat(filepath.Join(dir, name))
+		if err == nil {
+			err = stamp.Append(filepath.Join(dir, name+".times"), stamp.Mark{At: time.Unix(second, 0), Size: st.Size()})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	grow("a", "1\n1b\n", 1)
+	grow("b", "2\n3", 2)
+	grow("a", "5\n", 5)
+	for _, name := range []string{"a", "a.times"} {
+		if err := os.Rename(filepath.Join(dir, name), filepath.Join(dir, name+".1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	grow("b", "\n", 3)
+	grow("a", "7\n", 7)
+	write(t, filepath.Join(dir, "c"), "6\n")
+	if err := os.Chtimes(filepath.Join(dir, "c"), time.Time{}, time.Unix(6, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		past Past
+		want string
+	}{
+		{Past{}, "a1 a1b b2 b3 a5 c6 a7"},
+		{Past{Lines: 1}, "b3 c6 a7"},
+		{Past{Lines: 2}, "b2 b3 a5 c6 a7"},
+		{Past{Since: time.Unix(3, 0)}, "b3 a5 c6 a7"},
+		{Past{Since: time.Unix(8, 0)}, ""},
+	} {
+		var got []string
+		var last time.Time
+		err := Tail([]LogFile{file("c"), file("b"), file("a")}, c.past, func(l Line) error {
+			if l.Time.Before(last) {
+				t.Errorf("%s is from %s, after one from %s", l.Text, l.Time, last)
+			}
+			last = l.Time
+			got = append(got, string(l.Path)+l.Text)
+			return nil
+		})
+		if err != nil || strings.Join(got, " ") != c.want {
+			t.Errorf("%+v: %q, %v; want %q", c.past, got, err, c.want)
+		}
+	}
+}
+
+// TestALinkOrAPipeIsNoLog: neither shows what only the daemon may read, nor
+// keeps a reader for ever.
+func TestALinkOrAPipeIsNoLog(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "other"), "secret\n")
+	for _, err := range []error{os.Symlink("other", filepath.Join(dir, "link")), syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, filepath.Join(dir, "log"), "line\n")
+	if err := os.Symlink("other", filepath.Join(dir, "log.1")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"link", "pipe", "log"} {
+		err := Tail([]LogFile{{File: filepath.Join(dir, name)}}, Past{}, func(l Line) error {
+			if l.Text == "secret" {
+				t.Errorf("%s shows what it leads to", name)
+			}
+			return nil
+		})
+		if err == nil {
+			t.Errorf("%s was read", name)
+		}
 	}
 }
 
@@ -58,8 +146,11 @@ func TestFollowSurvivesRotationCuttingAndAFileThatIsLate(t *testing.T) {
 		var got []string
 		done := make(chan error)
 		go func() {
-			done <- Follow(ctx, []LogFile{{"a", log}, {"b", late}}, 1, func(l Line) error {
+			done <- Follow(ctx, []LogFile{{"a", log, ""}, {"b", late, ""}}, Past{Lines: 1}, func(l Line) error {
 				got = append(got, string(l.Path)+":"+l.Text)
+				return nil
+			}, func() error {
+				got = append(got, "live")
 				return nil
 			})
 		}()
@@ -86,7 +177,7 @@ func TestFollowSurvivesRotationCuttingAndAFileThatIsLate(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		want := []string{"a:last", "a:one", "a:two", "b:here", "a:into the old", "a:into the new", "a:after"}
+		want := []string{"a:last", "live", "a:one", "a:two", "b:here", "a:into the old", "a:into the new", "a:after"}
 		if !slices.Equal(got, want) {
 			t.Errorf("got  %q\nwant %q", got, want)
 		}
@@ -97,7 +188,7 @@ func TestLineWithoutEndIsCut(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")
 	write(t, log, strings.Repeat("x", 3*longestLine)+"\nend\n")
 	var n, size int
-	if err := Tail([]LogFile{{File: log}}, 0, func(l Line) error {
+	if err := Tail([]LogFile{{File: log}}, Past{}, func(l Line) error {
 		n++
 		size += len(l.Text)
 		return nil
