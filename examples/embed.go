@@ -7,5 +7,5 @@ import "embed"
 
 // FS holds the examples, and the files beside them that they need.
 //
-//go:embed *.sf guestbook
+//go:embed *.sf database guestbook tomcat toolbox wiki
 var FS embed.FS

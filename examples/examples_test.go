@@ -1,33 +1,19 @@
 package examples_test
 
 import (
+	"io/fs"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
 	"aloft/component"
-	"aloft/internal/components/compound"
-	"aloft/internal/components/configfile"
-	"aloft/internal/components/directory"
-	"aloft/internal/components/file"
-	"aloft/internal/components/nginx"
-	"aloft/internal/components/pkg"
-	"aloft/internal/components/process"
-	"aloft/internal/components/redis"
-	"aloft/internal/components/software"
-	"aloft/internal/components/vm"
-	"aloft/internal/components/website"
+	"aloft/examples"
+	"aloft/internal/daemon"
 	"aloft/internal/sdl/resolve"
 	"aloft/library"
 	"aloft/value"
 )
-
-// described are the classes that the library has a template for.
-var described = map[string]component.Class{
-	"VM": vm.New(vm.Config{}).Class(), "VirtualSoftwareComponent": software.New().Class(), "Compound": compound.New().Class(),
-	"Package": pkg.New(nil).Class(), "File": file.New().Class(), "Directory": directory.New().Class(), "ConfigFile": configfile.New().Class(),
-	"Process": process.New(nil).Class(), "Website": website.New(nil, "").Class(), "Nginx": nginx.New(nil, nil).Class(), "Redis": redis.New(nil, nil).Class(),
-}
 
 func resolved(t *testing.T, name, text string) *value.Component {
 	t.Helper()
@@ -67,7 +53,7 @@ func check(t *testing.T, c *value.Component) {
 	t.Helper()
 	name, ok := c.Get("sfClass")
 	if ok {
-		class, ok := described[string(name.(value.String))]
+		class, ok := daemon.Class(string(name.(value.String)))
 		if !ok {
 			t.Errorf("unknown class %s", name)
 			return
@@ -77,6 +63,9 @@ func check(t *testing.T, c *value.Component) {
 			child, _ := a.Value.(*value.Component)
 			if !known && !class.OpenAttributes && !strings.HasPrefix(a.Name, "sf") && (child == nil || child.Data) {
 				t.Errorf("%s has no attribute %s", name, a.Name)
+			}
+			if class.Schema == nil {
+				continue // of workflow, whose descriptions check themselves
 			}
 			if p := class.Schema.Wrong(a.Name, a.Value); p != nil {
 				t.Errorf("%s: %+v", name, p)
@@ -91,6 +80,37 @@ func check(t *testing.T, c *value.Component) {
 	for a := range c.All() {
 		if child, ok := a.Value.(*value.Component); ok && !child.Data {
 			check(t, child)
+		}
+	}
+}
+
+// Whoever wants to use a component finds it in an example.
+func TestEveryComponentOfTheLibraryIsInAnExample(t *testing.T) {
+	var texts strings.Builder
+	err := fs.WalkDir(examples.FS, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(name, ".sf") {
+			return err
+		}
+		text, err := examples.FS.ReadFile(name)
+		texts.Write(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	described := regexp.MustCompile(`(?m)^([A-Z]\w+) extends `)
+	for _, name := range library.Names() {
+		if !strings.HasPrefix(name, "aloft/") {
+			continue // of the language, for which the language's own examples are
+		}
+		text, err := fs.ReadFile(library.FS, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range described.FindAllStringSubmatch(string(text), -1) {
+			if !regexp.MustCompile(`\bextends (DATA )?` + m[1] + `\b`).MatchString(texts.String()) {
+				t.Errorf("%s of %s is in no example", m[1], name)
+			}
 		}
 	}
 }
