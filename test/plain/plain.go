@@ -3,6 +3,7 @@
 package plain
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,18 +15,27 @@ import (
 // detector: the one that runs, if it has none.
 func Binary(t *testing.T) string {
 	t.Helper()
-	if !raceDetector() {
+	if !RaceDetector() {
 		return os.Args[0]
 	}
-	binary := filepath.Join(t.TempDir(), "plain.test")
-	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	binary, err := Build(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
 	return binary
 }
 
-// raceDetector reports whether this binary has the race detector.
-func raceDetector() bool {
+// Build makes such a binary of the package whose tests run, in a folder.
+func Build(folder string) (binary string, err error) {
+	binary = filepath.Join(folder, "plain.test")
+	if out, err := exec.Command("go", "test", "-c", "-o", binary, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the tests without the race detector: %w\n%s", err, out)
+	}
+	return binary, nil
+}
+
+// RaceDetector reports whether this binary has the race detector.
+func RaceDetector() bool {
 	info, _ := debug.ReadBuildInfo()
 	for _, s := range info.Settings {
 		if s.Key == "-race" {
@@ -39,7 +49,7 @@ func raceDetector() bool {
 // it did: the caller then has nothing more to do.
 func Ran(t *testing.T) bool {
 	t.Helper()
-	if !raceDetector() {
+	if !RaceDetector() {
 		return false
 	}
 	out, err := exec.CommandContext(t.Context(), Binary(t), "-test.v", "-test.run=^"+t.Name()+"$").CombinedOutput()

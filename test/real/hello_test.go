@@ -87,7 +87,7 @@ func asNobody(t *testing.T) *home {
 	return h
 }
 
-func TestHelloRunsWithoutRootOnProcessMachines(t *testing.T) {
+func TestRT02HelloRunsWithoutRootOnProcessMachines(t *testing.T) {
 	h := asNobody(t)
 	// The examples may lie where that user cannot read.
 	text, err := os.ReadFile(examples(t, "hello.sf"))

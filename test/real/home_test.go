@@ -51,6 +51,8 @@ type home struct {
 	dir  string
 	user []string // before the command, to run it as somebody else
 	disk bool     // the home is a file system of its own
+
+	binary string // the program, if not that of the other tests
 }
 
 // newHome returns a home that leaves nothing behind.
@@ -97,7 +99,11 @@ func (h *home) end() {
 }
 
 func (h *home) command(args ...string) *exec.Cmd {
-	argv := append(append([]string{}, h.user...), binary, "--home", h.dir)
+	program := binary
+	if h.binary != "" {
+		program = h.binary
+	}
+	argv := append(append([]string{}, h.user...), program, "--home", h.dir)
 	argv = append(argv, args...)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = h.dir
@@ -213,11 +219,14 @@ func kill(t *testing.T, pid int) {
 }
 
 // alive reports whether a process runs; one that nobody has waited for yet has
-// ended all the same.
+// ended all the same, once the last of its threads has: its files are closed then.
 func alive(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return false
+	}
+	if threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid)); err == nil && len(threads) > 1 {
+		return true
 	}
 	_, after, _ := strings.Cut(string(stat), ") ")
 	return !strings.HasPrefix(after, "Z") && !strings.HasPrefix(after, "X")

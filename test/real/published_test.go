@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// Two of the published example's mistakes are told before anything is made: the
-// reference that cannot resolve, unless that is allowed (RX2), and the
-// components that nobody manages yet.
+// What is wrong with the published example is told before anything is made: the
+// reference that cannot resolve, unless that is allowed (RX2), and then that
+// nobody here offers its machines.
 func TestPublishedExampleIsRefusedBeforeAnythingIsMade(t *testing.T) {
 	h := newHome(t)
 	h.do("daemon", "start")
@@ -21,21 +21,21 @@ func TestPublishedExampleIsRefusedBeforeAnythingIsMade(t *testing.T) {
 		return path
 	}
 	const (
-		late    = "vmA not found in sfConfig:vmB:software:tomcat, and a later word does not climb"
-		meant   = "did you mean LAZY ATTRIB vmA:software:mysql?"
-		unknown = `unknown component "MediaWiki": no manager of that class`
+		late   = "vmA not found in sfConfig:vmB:software:tomcat, and a later word does not climb"
+		meant  = "did you mean LAZY ATTRIB vmA:software:mysql?"
+		nobody = `no machine for vmA: no provider is called "ec2"; there are: local`
 	)
 	for _, c := range []struct {
 		args     []string
 		says     []string
 		problems string
 	}{
-		{[]string{"plan", listing("bad")}, []string{late, meant, unknown}, "4 problems"},
-		{[]string{"plan", "--allow-unresolved", listing("bad")}, []string{unknown}, "3 problems"},
-		{[]string{"up", "-y", listing("ok")}, []string{unknown}, "3 problems"},
+		{[]string{"plan", listing("bad")}, []string{late, meant}, ""},
+		{[]string{"plan", "--allow-unresolved", listing("bad")}, []string{late, nobody}, ": 2 problems"},
+		{[]string{"up", "-y", listing("ok")}, []string{nobody}, ": 2 problems"},
 	} {
 		out, status := h.try(c.args...)
-		if status != 1 || !strings.Contains(out, "the description cannot be planned: "+c.problems) {
+		if status != 1 || !strings.Contains(out, "the description cannot be planned"+c.problems+"\n") {
 			t.Errorf("%v gave %d:\n%s", c.args, status, out)
 		}
 		for _, text := range c.says {

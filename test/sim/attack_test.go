@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -21,8 +22,8 @@ func TestStoppedDaemonEndsNoMachineItIsMaking(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
 		w.begin(hello)
 		time.Sleep(25 * time.Second)
-		w.boss.cancel() // as `daemon stop` does
-		<-w.boss.done
+		w.seats[0].boss.cancel() // as `daemon stop` does
+		<-w.seats[0].boss.done
 		if n := len(w.cloud.Resources()); n != 2 {
 			t.Errorf("%d machines after the daemon was stopped, want the 2 that are being made", n)
 		}
@@ -35,5 +36,15 @@ func TestStoppedDaemonEndsNoMachineItIsMaking(t *testing.T) {
 			t.Errorf("%d machines", made)
 		}
 		w.down(false)
+	})
+}
+
+func TestSystemThatIsGoneIsUnknownToAnotherDown(t *testing.T) {
+	scenario(t, options{seed: 1}, func(w *world) {
+		w.runs(hello)
+		w.down(false)
+		if _, err := w.apply(api.PlanRequest{Name: "sys", Down: true}); !errors.Is(err, &api.Error{Kind: api.KindNotFound}) {
+			t.Errorf("down of a system that is gone: %v", err)
+		}
 	})
 }

@@ -21,10 +21,10 @@ func scaled(n int) string {
 	}`, n)
 }
 
-// TestCopiesAreScaledByTheirNumber takes a set of machines from one to three to
+// TestUP5UP7CopiesAreScaledByTheirNumber takes a set of machines from one to three to
 // two (runtime.md UP7): only the difference is made and removed, and who refers
 // to the set is given the new values.
-func TestCopiesAreScaledByTheirNumber(t *testing.T) {
+func TestUP5UP7CopiesAreScaledByTheirNumber(t *testing.T) {
 	overSeeds(t, 5, func(t *testing.T, seed uint64) {
 		scenario(t, options{seed: seed, random: 5 * time.Second}, func(w *world) {
 			w.runs(scaled(1))
@@ -84,10 +84,10 @@ func (w *world) expectServers(op string, n int) {
 	}
 }
 
-// TestReferencesToCopiesOrderNoStart has a component start before the copies
+// TestLZ4ReferencesToCopiesOrderNoStart has a component start before the copies
 // that it refers to do, as the definition order of sfOrder "depth" wants: a
 // reference to one component would have contradicted it (runtime.md LZ4).
-func TestReferencesToCopiesOrderNoStart(t *testing.T) {
+func TestLZ4ReferencesToCopiesOrderNoStart(t *testing.T) {
 	scenario(t, options{seed: 1, random: 5 * time.Second}, func(w *world) {
 		w.runs(`sfConfig extends {
 			sfOrder "depth";

@@ -72,7 +72,7 @@ func (w *world) expectMachines(n int) {
 	w.balance(n)
 }
 
-func TestManagerKilledAnywhereFinishesTheSamePlan(t *testing.T) {
+func TestLC7ManagerKilledAnywhereFinishesTheSamePlan(t *testing.T) {
 	crashes := 0
 	overSeeds(t, 12, func(t *testing.T, seed uint64) {
 		f := grow(rand.New(rand.NewPCG(seed, 4)), 3, 9)
@@ -115,7 +115,7 @@ func (w *world) endOrGone() {
 	w.t.Fatalf("the system is not terminated: %+v, %v", st, err)
 }
 
-func TestManagerKilledWhileTheCloudFailsLosesNoMachine(t *testing.T) {
+func TestLC7ManagerKilledWhileTheCloudFailsLosesNoMachine(t *testing.T) {
 	overSeeds(t, 10, func(t *testing.T, seed uint64) {
 		o := options{seed: seed, random: 5 * time.Second}
 		o.cloud.Faults.LostAnswers, o.cloud.Faults.NoCapacity = 0.4, 0.2
@@ -141,7 +141,7 @@ func TestManagerKilledWhileTheCloudFailsLosesNoMachine(t *testing.T) {
 	})
 }
 
-func TestMachineDaemonKilledAnywhereDoesNoStepTwice(t *testing.T) {
+func TestLC7MachineDaemonKilledAnywhereDoesNoStepTwice(t *testing.T) {
 	crashes := 0
 	overSeeds(t, 12, func(t *testing.T, seed uint64) {
 		f := grow(rand.New(rand.NewPCG(seed, 5)), 3, 12)

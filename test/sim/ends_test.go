@@ -18,7 +18,7 @@ func (w *world) starts(path string) (at []time.Duration) {
 	return at
 }
 
-func TestEndedComponentIsRestartedWithGrowingPauses(t *testing.T) {
+func TestTR3EndedComponentIsRestartedWithGrowingPauses(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
 		w.runs(`sfConfig extends { m1 extends VM {
 			a extends Probe { endsAfter 100; ends 4; below extends Probe {} }
@@ -43,7 +43,7 @@ func TestEndedComponentIsRestartedWithGrowingPauses(t *testing.T) {
 	})
 }
 
-func TestRestartsAreGivenUpAndTheCompoundSharesTheEnd(t *testing.T) {
+func TestTR3RestartsAreGivenUpAndTheCompoundSharesTheEnd(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
 		w.runs(`sfConfig extends { m1 extends VM {
 			group extends Compound { sfOnChildEnd "restart"; sfMaxRestarts 3;
@@ -71,7 +71,7 @@ func TestRestartsAreGivenUpAndTheCompoundSharesTheEnd(t *testing.T) {
 	})
 }
 
-func TestCompoundSharesTheEndOfAChild(t *testing.T) {
+func TestTR2CompoundSharesTheEndOfAChild(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
 		text := `sfConfig extends { m1 extends VM { sfOnChildEnd "ignore";
 			group extends Compound {
@@ -91,7 +91,7 @@ func TestCompoundSharesTheEndOfAChild(t *testing.T) {
 	})
 }
 
-func TestNormalEndRemovesTheComponent(t *testing.T) {
+func TestTR3NormalEndRemovesTheComponent(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
 		w.runs(`sfConfig extends { m1 extends VM {
 			a extends Probe { endsAfter 5000; endsHow "normal"; }
@@ -107,7 +107,7 @@ func TestNormalEndRemovesTheComponent(t *testing.T) {
 	})
 }
 
-func TestIgnoredEndRemovesTheComponent(t *testing.T) {
+func TestTR3IgnoredEndRemovesTheComponent(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
 		w.runs(`sfConfig extends { m1 extends VM { sfOnChildEnd "ignore";
 			a extends Probe { endsAfter 5000; }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"aloft/api"
+	"aloft/component"
 	cloud "aloft/internal/drivers/sim"
 )
 
@@ -25,7 +26,7 @@ func withFailure(attribute string) string {
 	}`
 }
 
-func TestFailedOperationUndoesItsSubtreeAlone(t *testing.T) {
+func TestLC8FailedOperationUndoesItsSubtreeAlone(t *testing.T) {
 	for name, attribute := range map[string]string{"deploy": "failDeploy 1;", "start": "failStart 1;"} {
 		t.Run(name, func(t *testing.T) {
 			scenario(t, options{seed: 1}, func(w *world) {
@@ -62,7 +63,7 @@ func TestFailedOperationUndoesItsSubtreeAlone(t *testing.T) {
 	}
 }
 
-func TestFailureUndoesEverythingWhereTheDescriptionSaysSo(t *testing.T) {
+func TestLC8FailureUndoesEverythingWhereTheDescriptionSaysSo(t *testing.T) {
 	for name, attribute := range map[string]string{"deploy": "failDeploy 1;", "start": "failStart 1;"} {
 		t.Run(name, func(t *testing.T) {
 			scenario(t, options{seed: 1}, func(w *world) {
@@ -169,6 +170,26 @@ func TestMachineWhoseDaemonTakesItsTimeIsDeployed(t *testing.T) {
 		if d := w.end(); d.State != api.DeploymentDone {
 			t.Errorf("up ended %s: %+v", d.State, d.Failures)
 		}
+		w.down(false)
+	})
+}
+
+// TestRestartBringsBackFirstWhatOthersRead has a component restarted whose
+// descendants refer to each other against the order of the description.
+func TestRestartBringsBackFirstWhatOthersRead(t *testing.T) {
+	scenario(t, options{seed: 1}, func(w *world) {
+		w.runs(`sfConfig extends { m1 extends VM { top extends Probe {
+			a extends Probe { deep extends Probe { reads LAZY ROOT:m1:top:c:out; } }
+			b extends Probe { later LAZY ROOT:m1:top:a:deep:out; }
+			c extends Probe {}
+		} } }`)
+		mark := len(w.stage.trace())
+		w.stage.die("m1:top", component.Abnormal)
+		time.Sleep(time.Minute) // far less than a wait takes
+		w.expectLive("m1:top", "m1:top:a", "m1:top:a:deep", "m1:top:b", "m1:top:c")
+		ops := w.operations(mark)
+		w.follows(ops, "m1:top:a:deep deploy", "m1:top:c deploy")
+		w.follows(ops, "m1:top:b start", "m1:top:a:deep deploy")
 		w.down(false)
 	})
 }

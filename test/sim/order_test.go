@@ -46,12 +46,18 @@ type operation struct {
 // an error.
 func (w *world) operations(mark int) map[string]operation {
 	w.t.Helper()
+	return w.operationsIn(w.stage.trace()[mark:])
+}
+
+// operationsIn returns likewise those of some calls, which are of one system.
+func (w *world) operationsIn(calls []call) map[string]operation {
+	w.t.Helper()
 	ops := map[string]operation{}
-	for i, c := range w.stage.trace() {
+	for i, c := range calls {
 		key := string(c.Path) + " " + c.Op
 		o, known := ops[key]
 		switch {
-		case i < mark || c.Path == value.Root || c.Op == "ended" || c.Op == "adopt":
+		case c.Path == value.Root || c.Op == "ended" || c.Op == "adopt":
 		case !c.Done && known:
 			w.t.Errorf("%s was called twice", key)
 		case !c.Done:
@@ -238,7 +244,7 @@ func (f forest) paths() []string {
 	return paths
 }
 
-func TestOrderHoldsWhateverEachOperationTakes(t *testing.T) {
+func TestLC2LC4LC5LZ2LZ4OrderHoldsWhateverEachOperationTakes(t *testing.T) {
 	overSeeds(t, 20, func(t *testing.T, seed uint64) {
 		f := grow(rand.New(rand.NewPCG(seed, 2)), 4, 16)
 		scenario(t, options{seed: seed, random: 20 * time.Second}, func(w *world) {
@@ -265,7 +271,7 @@ func TestTenMachinesOverManySeeds(t *testing.T) {
 	})
 }
 
-func TestIndependentBranchesActConcurrently(t *testing.T) {
+func TestLC4IndependentBranchesActConcurrently(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
 		w.runs(`sfConfig extends {
 			m1 extends VM {
@@ -284,7 +290,7 @@ func TestIndependentBranchesActConcurrently(t *testing.T) {
 	})
 }
 
-func TestServicesThatReferToEachOtherStart(t *testing.T) {
+func TestRT12LZ4ServicesThatReferToEachOtherStart(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
 		p := w.begin(`sfConfig extends {
 			m1 extends VM { a extends Probe { later LAZY m2:b:out; } }
@@ -304,7 +310,7 @@ func TestServicesThatReferToEachOtherStart(t *testing.T) {
 	})
 }
 
-func TestSystemIsTakenDownInPostOrder(t *testing.T) {
+func TestLC5SystemIsTakenDownInPostOrder(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
 		w.runs(`sfConfig extends {
 			m1 extends VM {

@@ -43,7 +43,7 @@ const twoMachines = `sfConfig extends {
 	/*more*/
 }`
 
-func TestUpdateDoesWhatDiffers(t *testing.T) {
+func TestUP2UP5UpdateDoesWhatDiffers(t *testing.T) {
 	for name, c := range map[string]struct {
 		old, new string
 		did      []string
@@ -95,7 +95,7 @@ func (w *world) expectNoChange(text string) {
 	w.expectDid(mark)
 }
 
-func TestUpdateActsInItsOrder(t *testing.T) {
+func TestUP1UpdateActsInItsOrder(t *testing.T) {
 	scenario(t, options{seed: 1, random: 10 * time.Second}, func(w *world) {
 		w.runs(`sfConfig extends {
 			m1 extends VM { old extends Probe {} same extends Probe {} changed extends Probe { n 1; below extends Probe { n 1; } } }
@@ -128,7 +128,7 @@ func TestComponentThatWasNeverDeployedFollowsItsReplacedParent(t *testing.T) {
 	})
 }
 
-func TestFailedReconfigureLeavesTheComponentRunningAsItWas(t *testing.T) {
+func TestUP4FailedReconfigureLeavesTheComponentRunningAsItWas(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
 		text := `sfConfig extends { m1 extends VM { a extends Probe { n 1; failReconfigure 1; } b extends Probe { n 1; } } }`
 		w.runs(text)
@@ -145,7 +145,7 @@ func TestFailedReconfigureLeavesTheComponentRunningAsItWas(t *testing.T) {
 	})
 }
 
-func TestFailedUpdateGoesBackWhereTheDescriptionSaysSo(t *testing.T) {
+func TestUP4FailedUpdateGoesBackWhereTheDescriptionSaysSo(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
 		text := `sfConfig extends { sfOnFailure "undo"; m1 extends VM { a extends Probe { n 1; } /*more*/ } }`
 		w.runs(text)
@@ -162,7 +162,7 @@ func TestFailedUpdateGoesBackWhereTheDescriptionSaysSo(t *testing.T) {
 	})
 }
 
-func TestEqualDescriptionAttachesAndAnotherIsRefused(t *testing.T) {
+func TestUP3EqualDescriptionAttachesAndAnotherIsRefused(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
 		began := time.Now()
 		first := w.begin(twoMachines)
@@ -185,7 +185,7 @@ func TestEqualDescriptionAttachesAndAnotherIsRefused(t *testing.T) {
 	})
 }
 
-func TestPlanMadeForAnotherRevisionIsRefused(t *testing.T) {
+func TestUP6PlanMadeForAnotherRevisionIsRefused(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
 		stale, err := w.service().Plan(context.Background(), w.request(hello))
 		if err != nil {
@@ -199,7 +199,7 @@ func TestPlanMadeForAnotherRevisionIsRefused(t *testing.T) {
 	})
 }
 
-func TestDownNowInTheMiddleOfADeploymentLeavesNothing(t *testing.T) {
+func TestLC3DownNowInTheMiddleOfADeploymentLeavesNothing(t *testing.T) {
 	overSeeds(t, 16, func(t *testing.T, seed uint64) {
 		scenario(t, options{seed: seed, random: 40 * time.Second}, func(w *world) {
 			w.begin(sixMachines)

@@ -130,7 +130,7 @@ func TestDeadMachineIsWaitedForAsLongAsTheDescriptionSays(t *testing.T) {
 	})
 }
 
-func TestStartThatWaitsTooLongUndoesTheComponent(t *testing.T) {
+func TestLC4StartThatWaitsTooLongUndoesTheComponent(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
 		text := `sfConfig extends {
 			m1 extends VM { a extends Probe { startTakes 100000; } }
@@ -159,7 +159,7 @@ func TestStartThatWaitsTooLongUndoesTheComponent(t *testing.T) {
 	})
 }
 
-func TestReferenceThatPlanningCannotSeeIsReadOverMachines(t *testing.T) {
+func TestLZ1LZ2ReferenceThatPlanningCannotSeeIsReadOverMachines(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
 		w.runs(`sfConfig extends { nothing "";
 			m1 extends VM {
@@ -197,7 +197,7 @@ func TestReferenceThatPlanningCannotSeeIsReadOverMachines(t *testing.T) {
 	})
 }
 
-func TestReadThatCannotBeAnsweredFailsTheReader(t *testing.T) {
+func TestLZ6ReadThatCannotBeAnsweredFailsTheReader(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
 		d := w.up(`sfConfig extends { nothing "";
 			m1 extends VM { a extends Probe { failDeploy -1; deployTakes 20000; } slow extends Probe { deployTakes 120000; } ok extends Probe {} }
@@ -221,7 +221,7 @@ func TestReadThatCannotBeAnsweredFailsTheReader(t *testing.T) {
 	})
 }
 
-func TestWaitsThatGoRoundAreFoundWithinSeconds(t *testing.T) {
+func TestRT12LZ5WaitsThatGoRoundAreFoundWithinSeconds(t *testing.T) {
 	for name, text := range map[string]string{
 		"three machines": `sfConfig extends { nothing "";
 			m1 extends VM { a extends Probe { reads ` + unseen("ROOT:m2:b:out") + `; } }
@@ -269,7 +269,7 @@ func TestWaitsThatGoRoundAreFoundWithinSeconds(t *testing.T) {
 	}
 }
 
-func TestWaitsThatGoRoundOnOneMachineAreFoundWithoutTheOwner(t *testing.T) {
+func TestLZ5WaitsThatGoRoundOnOneMachineAreFoundWithoutTheOwner(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
 		w.begin(`sfConfig extends { nothing "";
 			m1 extends VM {
@@ -299,7 +299,7 @@ func TestWaitsThatGoRoundOnOneMachineAreFoundWithoutTheOwner(t *testing.T) {
 	})
 }
 
-func TestValueOfAMachineThatIsCutOffIsNeverStale(t *testing.T) {
+func TestLZ8ValueOfAMachineThatIsCutOffIsNeverStale(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
 		text := `sfConfig extends { nothing "";
 			m1 extends VM { a extends Probe { given "as written"; } }
@@ -360,7 +360,7 @@ func TestValueOfAMachineThatIsCutOffIsNeverStale(t *testing.T) {
 	})
 }
 
-func TestRestartWithoutTheOwnerUsesRecordedValuesAndSaysSo(t *testing.T) {
+func TestDI9LZ8RestartWithoutTheOwnerUsesRecordedValuesAndSaysSo(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
 		w.runs(`sfConfig extends { nothing "";
 			m1 extends VM { a extends Probe {} }

@@ -7,41 +7,35 @@ package sim
 import (
 	"bytes"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
-	"net"
-	"path/filepath"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"testing/fstest"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
 
-	"aloft/api"
-	"aloft/component"
-	"aloft/internal/components/compound"
 	"aloft/internal/daemon"
 	cloud "aloft/internal/drivers/sim"
 	"aloft/internal/peer"
-	"aloft/internal/provision"
-	"aloft/internal/sdl/resolve"
-	"aloft/internal/server"
 	"aloft/internal/store"
 	"aloft/provider"
-	"aloft/value"
+	"aloft/test/plain"
 )
 
 var (
-	onlySeed = flag.Uint64("sim.seed", 0, "run scenarios over seeds with this seed alone")
-	verbose  = flag.Bool("sim.log", false, "print the daemons' logs of a failed scenario")
+	onlySeed  = flag.Uint64("sim.seed", 0, "run scenarios over seeds with this seed alone")
+	seeds     = flag.Int("sim.seeds", 0, "run scenarios over so many seeds instead of the few of a usual run")
+	first     = flag.Uint64("sim.first", 1, "the first of the seeds")
+	onlyFault = flag.String("sim.fault", "", "plant this fault in every world")
+	verbose   = flag.Bool("sim.log", false, "print the daemons' logs of a failed scenario")
 )
 
 // world is everything around the daemons.
@@ -56,20 +50,24 @@ type world struct {
 	log   *slog.Logger
 
 	ids sync.Mutex
-	rng *rand.Rand // guarded by ids
+	// guarded by ids
+	rng    *rand.Rand
+	clocks map[string]*clock // by host
 
-	managerDisk *disk
-	fuse        func(daemon string) int // at which of its writes a daemon that starts is to crash; 0: at none
+	wrongClocks bool
 
-	reign   lock            // held while the manager is replaced
-	boss    *process        // guarded by reign
-	manager *daemon.Manager // guarded by reign
+	slow int                     // others get their turn up to so often before a write is durable
+	fuse func(daemon string) int // at which of its writes a daemon that starts is to crash; 0: at none
 
-	mu       sync.Mutex
-	machines map[string]*machine // by ref; guarded by mu
-	crashes  int                 // guarded by mu
-	closed   bool                // guarded by mu
-	restarts sync.WaitGroup      // of what crashed
+	seats []*seat // of managers; more than one where it is a cluster
+
+	mu          sync.Mutex
+	machines    map[string]*machine // by ref; guarded by mu
+	crashes     int                 // guarded by mu
+	closed      bool                // guarded by mu
+	undying     bool                // the cloud refuses to destroy; guarded by mu
+	unstartable bool                // … to start what was stopped; guarded by mu
+	restarts    sync.WaitGroup      // of what crashed
 }
 
 // lock is a mutex that fake time does not stop for.
@@ -85,6 +83,7 @@ type machine struct {
 	dir      string
 	disk     *disk
 	daemon   *process // nil: none runs
+	boots    int      // how often it was booted
 	on       bool     // it has power and gets its daemon back
 }
 
@@ -103,11 +102,100 @@ func (p *process) end() {
 	<-p.done
 }
 
+// seat is one manager of the world, whichever daemon is in it.
+type seat struct {
+	name string // of its host
+	id   string // UUID
+	disk *disk
+	rows *store.Client // its way to the store
+	gate gate          // closed while the daemon is frozen
+
+	reign   lock            // held while the daemon is replaced
+	boss    *process        // guarded by reign
+	manager *daemon.Manager // guarded by reign
+	away    bool            // requests cannot go to it; guarded by reign
+
+	mu sync.Mutex
+	// guarded by mu
+	mute   bool // its writes do not reach the store
+	frozen bool // … until it thaws
+	late   []store.Txn
+}
+
+// keeps reports whether a write does not reach the store now.
+func (s *seat) keeps(t store.Txn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.frozen {
+		t.If, t.Put, t.Delete = slices.Clone(t.If), slices.Clone(t.Put), slices.Clone(t.Delete)
+		s.late = append(s.late, t)
+	}
+	return s.mute
+}
+
+// muted says whether the seat's writes are kept, and whether they are lost. It
+// returns those that were not.
+func (s *seat) muted(mute, frozen bool) (late []store.Txn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	late, s.late = s.late, nil
+	s.mute, s.frozen = mute, frozen
+	return late
+}
+
+// newSeat makes the nth seat of a world.
+func (w *world) newSeat(n int) *seat {
+	s := &seat{name: managerHost, id: managerID, reign: make(lock, 1), gate: newGate()}
+	if n > 0 {
+		s.name, s.id = fmt.Sprint(managerHost, n+1), fmt.Sprintf("%s%d", managerID[:len(managerID)-1], n+1)
+	}
+	s.disk = w.newDisk(s.name)
+	s.rows = w.rows.Client(func(store.Call) store.Fault { s.gate.pass(); return store.Fault{} })
+	return s
+}
+
+// gate holds up what passes while it is closed.
+type gate chan chan struct{}
+
+func newGate() gate {
+	open := make(chan struct{})
+	close(open)
+	g := make(gate, 1)
+	g <- open
+	return g
+}
+
+func (g gate) pass() {
+	now := <-g
+	g <- now
+	<-now
+}
+
+// shut closes the gate until open is called.
+func (g gate) shut() (open func()) {
+	<-g
+	g <- make(chan struct{})
+	return g.open
+}
+
+// open lets pass what was held up.
+func (g gate) open() {
+	now := <-g
+	select {
+	case <-now:
+	default:
+		close(now)
+	}
+	g <- now
+}
+
 // options says what kind of world it is.
 type options struct {
 	seed   uint64
 	cloud  cloud.Config
 	random time.Duration // probes take up to this where they say nothing
+	more   int           // managers beside the first
+	clocks bool          // each host has a clock that is wrong
 }
 
 // scenario runs f in a world of its own, in fake time.
@@ -117,18 +205,50 @@ func scenario(t *testing.T, o options, f func(w *world)) {
 		w := newWorld(t, o)
 		defer w.close()
 		w.startManager()
+		for range o.more {
+			w.join()
+		}
 		f(w)
+		w.expectNoWrong()
 	})
 }
 
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if plainFolder != "" {
+		_ = os.RemoveAll(plainFolder)
+	}
+	os.Exit(status)
+}
+
+// plainBinary makes this binary without the race detector, once for all.
+var (
+	plainFolder string
+	plainBinary = sync.OnceValues(func() (binary string, err error) {
+		if plainFolder, err = os.MkdirTemp("", "aloft-sim-"); err != nil {
+			return "", err
+		}
+		return plain.Build(plainFolder)
+	})
+)
+
 // overSeeds runs a scenario for each of n seeds, or for the one that was asked
-// for.
+// for. Where the race detector is on, which makes it several times slower, it is
+// so for every fourth seed alone.
 func overSeeds(t *testing.T, n int, f func(t *testing.T, seed uint64)) {
 	if testing.Short() {
 		n = (n + 3) / 4
 	}
+	if *seeds > 0 {
+		n = *seeds
+	}
+	if plain.RaceDetector() && *seeds == 0 && *onlySeed == 0 && n > 1 {
+		all := n
+		n = (n + 3) / 4
+		t.Run("plain", func(t *testing.T) { without(t, n, all-n) })
+	}
 	for i := range n {
-		seed := uint64(i + 1)
+		seed := *first + uint64(i)
 		if *onlySeed != 0 {
 			seed = *onlySeed
 			if i > 0 {
@@ -139,7 +259,11 @@ func overSeeds(t *testing.T, n int, f func(t *testing.T, seed uint64)) {
 			t.Cleanup(func() {
 				if t.Failed() {
 					name, _, _ := strings.Cut(t.Name(), "/")
-					t.Logf("to repeat it: go test ./test/sim -run '^%s$' -sim.seed %d -sim.log", name, seed)
+					planted := ""
+					if *onlyFault != "" {
+						planted = " -sim.fault " + *onlyFault
+					}
+					t.Logf("to repeat it: go test ./test/sim -run '^%s$' -sim.seed %d%s -sim.log", name, seed, planted)
 				}
 			})
 			f(t, seed)
@@ -147,12 +271,29 @@ func overSeeds(t *testing.T, n int, f func(t *testing.T, seed uint64)) {
 	}
 }
 
+// without runs the test that t is part of over more seeds, after the first n,
+// without the race detector.
+func without(t *testing.T, n, more int) {
+	name, _, _ := strings.Cut(t.Name(), "/")
+	binary, err := plainBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), binary, "-test.run", "^"+name+"$",
+		"-sim.first", fmt.Sprint(*first+uint64(n)), "-sim.seeds", fmt.Sprint(more)).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 func newWorld(t *testing.T, o options) *world {
 	w := &world{
 		t: t, seed: o.seed, dir: t.TempDir(), net: peer.NewNetwork(o.seed), rows: store.NewMemory(), stage: newStage(o.seed),
-		rng: rand.New(rand.NewPCG(o.seed, 1)), managerDisk: newDisk(), reign: make(lock, 1), machines: map[string]*machine{},
+		rng: rand.New(rand.NewPCG(o.seed, 1)), machines: map[string]*machine{},
+		clocks: map[string]*clock{}, wrongClocks: o.clocks,
 	}
 	w.stage.random = o.random
+	w.seats = []*seat{w.newSeat(0)}
 	var text lockedBuffer
 	w.log = slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
@@ -200,9 +341,12 @@ func (w *world) close() {
 	w.closed = true
 	w.mu.Unlock()
 	w.restarts.Wait()
-	w.reign.Lock()
-	w.boss.end()
-	w.reign.Unlock()
+	for _, s := range w.seats {
+		s.gate.open() // a test that failed may have left it shut, and its daemon would never end
+		s.reign.Lock()
+		s.boss.end()
+		s.reign.Unlock()
+	}
 	w.cloud.Close()
 	w.mu.Lock()
 	var running []*process
@@ -229,456 +373,4 @@ func (w *world) newID() string {
 	}
 	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
 	return id.String()
-}
-
-// The managing daemon's names.
-const (
-	managerHost = "manager"
-	managerID   = "00000000-0000-4000-8000-000000000001"
-	homeID      = "51a00001"
-)
-
-// gateways let machines reach the manager under its name on the network. It
-// implements daemon.Gateways.
-type gateways struct{ host *peer.Host }
-
-func (g gateways) Run(ctx context.Context, serve func(context.Context, net.Listener) error) error {
-	return serve(ctx, g.host.Listen())
-}
-
-func (g gateways) Open(context.Context) (daemon.Gateway, error) {
-	return daemon.Gateway{Contact: g.Contacts()[0], Isolation: true}, nil
-}
-
-func (gateways) Contacts() []string { return []string{managerHost + ":7400"} }
-
-// start runs a daemon that build makes; ended is called if it ends by itself.
-func start(power *power, ended func(error), build func(context.Context) (interface{ Run(context.Context) error }, error)) *process {
-	ctx, cancel := context.WithCancel(context.Background())
-	p := &process{power: power, cancel: cancel, done: make(chan struct{})}
-	d, err := build(ctx)
-	if err != nil {
-		p.err = err
-		close(p.done)
-		return p
-	}
-	go func() {
-		defer close(p.done)
-		if p.err = d.Run(ctx); ctx.Err() == nil {
-			ended(p.err)
-		}
-	}()
-	return p
-}
-
-// supply returns the power of a daemon that starts. When it crashes, restart
-// is called.
-func (w *world) supply(daemon string, restart func()) *power {
-	p := &power{}
-	if w.fuse != nil {
-		p.fuse = w.fuse(daemon)
-		p.last = w.number(2) == 0
-	}
-	p.blown = func() {
-		w.mu.Lock()
-		w.crashes++
-		closed := w.closed
-		if !closed {
-			w.restarts.Go(restart)
-		}
-		w.mu.Unlock()
-		w.stage.note(call{Machine: daemon, Op: "crash"})
-	}
-	return p
-}
-
-// ended makes what is called when a daemon ends though nobody told it to.
-func (w *world) ended(daemon string) func(error) {
-	return func(err error) { w.log.Error("daemon ended by itself", "at", daemon, "error", err) }
-}
-
-// number draws from the seed.
-func (w *world) number(n int) int {
-	w.ids.Lock()
-	defer w.ids.Unlock()
-	return w.rng.IntN(n)
-}
-
-// startManager starts the managing daemon on the disk it has.
-func (w *world) startManager() {
-	w.reign.Lock()
-	defer w.reign.Unlock()
-	host := w.net.Host(managerHost)
-	var mine *process
-	supply := w.supply(managerHost, func() {
-		w.reign.Lock()
-		crashed := mine
-		w.reign.Unlock()
-		w.replaceManager(crashed)
-	})
-	w.boss = start(supply, w.ended(managerHost), func(ctx context.Context) (interface{ Run(context.Context) error }, error) {
-		m, err := daemon.NewManager(ctx, daemon.ManagerWorld{
-			World: daemon.World{
-				Dir: filepath.Join(w.dir, "manager"), Journal: drive{w.managerDisk, supply}, Network: host,
-				Hostname: managerHost, Address: "127.0.0.1", Isolation: true, Managers: w.managers(""), Log: w.log.With("at", managerHost),
-			},
-			HomeID: homeID, MachineID: managerID, Store: powered{w.rows, supply}, Providers: []provider.Provider{w.cloud.Driver()},
-			Gateways: gateways{host}, NewID: w.newID,
-		})
-		if err == nil {
-			w.manager = m
-		}
-		return m, err
-	})
-	mine = w.boss
-	select {
-	case <-mine.done:
-		if mine.err != nil && !errors.Is(mine.err, errPower) {
-			w.t.Errorf("start the manager: %v", mine.err)
-		}
-	default:
-	}
-}
-
-func (w *world) managers(ref string) []component.Manager {
-	return []component.Manager{compound.New(), &probe{stage: w.stage, ref: ref}}
-}
-
-// restartManager kills the managing daemon and starts it again.
-func (w *world) restartManager() {
-	w.reign.Lock()
-	mine := w.boss
-	w.reign.Unlock()
-	w.replaceManager(mine)
-}
-
-// replaceManager kills a managing daemon and starts another, unless somebody
-// else has.
-func (w *world) replaceManager(old *process) {
-	w.reign.Lock()
-	w.mu.Lock()
-	closed := w.closed
-	w.mu.Unlock()
-	if w.boss != old || closed {
-		w.reign.Unlock()
-		return
-	}
-	old.end()
-	w.reign.Unlock()
-	w.startManager()
-}
-
-// machineRuns is told by the cloud.
-func (w *world) machineRuns(r provider.Resource, userData []byte) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	m := w.machines[r.Ref]
-	if m == nil {
-		m = &machine{userData: userData, dir: filepath.Join(w.dir, r.Ref), disk: newDisk()}
-		w.machines[r.Ref] = m
-	}
-	m.resource, m.on = r, true
-	w.startMachine(m)
-}
-
-// machineGone is told by the cloud; it must not block.
-func (w *world) machineGone(r provider.Resource) {
-	w.mu.Lock()
-	m := w.machines[r.Ref]
-	m.on = false
-	p := m.daemon
-	m.daemon = nil
-	w.mu.Unlock()
-	p.power.cut()
-	p.cancel()
-	w.stage.gone(r.Ref)
-}
-
-// startMachine starts a machine's daemon. The lock is held.
-func (w *world) startMachine(m *machine) {
-	if w.closed || !m.on {
-		return
-	}
-	before := m.daemon
-	var mine *process
-	supply := w.supply(m.resource.Ref, func() {
-		w.mu.Lock()
-		crashed := mine
-		w.mu.Unlock()
-		w.replaceDaemon(m, crashed, time.Duration(w.number(20))*time.Second)
-	})
-	defer func() { mine = m.daemon }()
-	host := w.net.Host(m.resource.Address)
-	m.daemon = start(supply, w.ended(m.resource.Ref), func(ctx context.Context) (interface{ Run(context.Context) error }, error) {
-		if before != nil {
-			<-before.done
-		}
-		return daemon.NewMachine(ctx, daemon.MachineWorld{
-			World: daemon.World{
-				Dir: m.dir, Journal: drive{m.disk, supply}, Network: host, Hostname: m.resource.Hostname, Address: m.resource.Address,
-				Managers: w.managers(m.resource.Ref), Log: w.log.With("at", m.resource.Ref),
-			},
-			UserData: m.userData, Listener: host.Listen(),
-		})
-	})
-}
-
-// machine returns the running machine called SYSTEM/PATH.
-func (w *world) machine(name string) *machine {
-	w.t.Helper()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, m := range w.machines {
-		if m.on && m.resource.Mark.System+"/"+m.resource.Mark.Path == name {
-			return m
-		}
-	}
-	w.t.Fatalf("no machine %s runs", name)
-	return nil
-}
-
-// restartMachine kills the daemon of a machine and starts it again after a
-// pause.
-func (w *world) restartMachine(m *machine, pause time.Duration) {
-	w.mu.Lock()
-	p := m.daemon
-	w.mu.Unlock()
-	w.replaceDaemon(m, p, pause)
-}
-
-// replaceDaemon kills a machine's daemon and starts another after a pause,
-// unless somebody else has.
-func (w *world) replaceDaemon(m *machine, old *process, pause time.Duration) {
-	if old == nil {
-		return // the machine is gone
-	}
-	old.end()
-	time.Sleep(pause)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if m.daemon == old {
-		w.startMachine(m)
-	}
-}
-
-// running returns the machines that run, by ref.
-func (w *world) running() (list []*machine) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, ref := range slices.Sorted(maps.Keys(w.machines)) {
-		if m := w.machines[ref]; m.on {
-			list = append(list, m)
-		}
-	}
-	return list
-}
-
-func (w *world) service() server.Service {
-	w.reign.Lock()
-	defer w.reign.Unlock()
-	return w.manager.Service()
-}
-
-// prelude names the classes, as the library does.
-const prelude = `
-VM extends { sfClass "VM"; cloudProvider "sim"; }
-Probe extends { sfClass "Probe"; }
-Compound extends { sfClass "Compound"; }
-`
-
-// request resolves the text of a description.
-func (w *world) request(text string) api.PlanRequest {
-	w.t.Helper()
-	source := resolve.Source{Name: "sys.sf", Folder: resolve.Folder{FS: fstest.MapFS{"sys.sf": {Data: []byte(prelude + text)}}}}
-	res, err := resolve.Resolve(context.Background(), source, resolve.Options{Now: time.Now()})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if res.Diagnostics.Errors() > 0 {
-		for _, d := range res.Diagnostics.All() {
-			w.t.Error(d)
-		}
-		w.t.FailNow()
-	}
-	wire, err := value.Encode(res.Description.Root)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return api.PlanRequest{Name: "sys", File: "/sys.sf", Description: wire}
-}
-
-// apply plans and applies a request without waiting for its end.
-func (w *world) apply(r api.PlanRequest) (*api.Plan, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute) // who calls a dead daemon gives up
-	defer cancel()
-	p, err := w.service().Plan(ctx, r)
-	if err != nil || p.Attached || p.Empty {
-		return p, err
-	}
-	_, err = w.service().Apply(ctx, r.Name, p.ID)
-	return p, err
-}
-
-// begin applies a description.
-func (w *world) begin(text string) *api.Plan {
-	w.t.Helper()
-	return w.insist(w.request(text))
-}
-
-// insist applies a request, again where the manager crashed under it.
-func (w *world) insist(r api.PlanRequest) *api.Plan {
-	w.t.Helper()
-	for {
-		p, err := w.apply(r)
-		switch {
-		case err == nil:
-			return p
-		case r.Now && errors.Is(err, &api.Error{Kind: api.KindNotFound}):
-			return nil // it was terminated, and the answer was lost
-		case !errors.Is(err, errPower) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, &api.Error{Kind: api.KindStale}):
-			w.t.Fatalf("up or down: %v%s", err, details(err))
-		}
-		time.Sleep(time.Second)
-	}
-}
-
-func details(err error) (text string) {
-	if e, ok := errors.AsType[*api.Error](err); ok {
-		for _, d := range e.Diagnostics {
-			text += fmt.Sprintf("\n%+v", d)
-		}
-	}
-	return text
-}
-
-// patience is how long a deployment may take, in fake time.
-const patience = 6 * time.Hour
-
-// end waits for the end of the newest deployment, in whichever daemon.
-func (w *world) end() *api.Deployment {
-	w.t.Helper()
-	for began := time.Now(); time.Since(began) < patience; time.Sleep(100 * time.Millisecond) {
-		if d, err := w.service().Deployment(context.Background(), "sys"); err == nil && d.Ended() {
-			return d
-		}
-	}
-	d, err := w.service().Deployment(context.Background(), "sys")
-	w.t.Fatalf("the deployment does not end: %+v, %v", d, err)
-	return nil
-}
-
-// up deploys a description and waits for the end.
-func (w *world) up(text string) *api.Deployment {
-	w.t.Helper()
-	if p := w.begin(text); p.Empty {
-		w.t.Fatal("up: no changes")
-	}
-	return w.end()
-}
-
-// runs is up for a description that is expected to run.
-func (w *world) runs(text string) {
-	w.t.Helper()
-	if d := w.up(text); d.State != api.DeploymentDone {
-		w.t.Fatalf("up ended %s: %+v", d.State, d.Failures)
-	}
-	w.expectState(api.SystemRunning)
-}
-
-// down terminates the system and checks that nothing is left of it.
-func (w *world) down(now bool) {
-	w.t.Helper()
-	w.insist(api.PlanRequest{Name: "sys", Down: true, Now: now})
-	if d := w.end(); d.State != api.DeploymentDone {
-		w.t.Fatalf("down ended %s: %+v", d.State, d.Failures)
-	}
-	w.expectGone()
-	w.expectNothing()
-}
-
-// expectGone checks that the system is known no more.
-func (w *world) expectGone() {
-	w.t.Helper()
-	if st, err := w.service().Status(context.Background(), "sys"); !errors.Is(err, &api.Error{Kind: api.KindNotFound}) {
-		w.t.Errorf("status: %+v, %v; want not found", st, err)
-	}
-}
-
-// expectNothing checks that there is no machine and nothing on one, and that
-// the ledger's sums are right.
-func (w *world) expectNothing() {
-	w.t.Helper()
-	time.Sleep(time.Minute) // for destructions that are finished afterwards
-	if left := w.cloud.Resources(); len(left) > 0 {
-		w.t.Errorf("machines are left over: %+v", left)
-	}
-	if live := w.stage.live(); len(live) > 0 {
-		w.t.Errorf("components are left over: %v", live)
-	}
-	w.balance(0)
-}
-
-// balance checks the ledger: machines created = in use + destroyed.
-func (w *world) balance(inUse int) {
-	w.t.Helper()
-	ledger := provision.LedgerOf(w.managerDisk.readOnly(), "machine/")
-	p, err := provision.New(provision.Config{Home: homeID, Vendors: provision.Fixed{w.cloud.Driver()}, Ledger: ledger, Log: w.log})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	r, err := p.Sweep(context.Background(), "", false)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if r.Created != r.InUse+r.Destroyed || r.InUse != inUse || len(r.Strays) > 0 || len(r.Missing) > 0 {
-		w.t.Errorf("ledger: created %d, in use %d (want %d), destroyed %d, strays %v, missing %v", r.Created, r.InUse, inUse, r.Destroyed, r.Strays, r.Missing)
-	}
-}
-
-// states returns the state of each component by path.
-func (w *world) states() map[string]string {
-	w.t.Helper()
-	st, err := w.service().Status(context.Background(), "sys")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	states := map[string]string{}
-	for _, c := range st.Components {
-		states[c.Path] = c.State
-	}
-	return states
-}
-
-// expectState checks the state of the system, and when it runs that of each
-// component; states come a moment after facts.
-func (w *world) expectState(want string) {
-	w.t.Helper()
-	time.Sleep(2 * time.Second)
-	st, err := w.service().Status(context.Background(), "sys")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if st.State != want {
-		w.t.Errorf("the system is %s, want %s: %+v", st.State, want, st.Components)
-	}
-}
-
-// expectLive checks what is deployed on the machines.
-func (w *world) expectLive(want ...string) {
-	w.t.Helper()
-	slices.Sort(want)
-	if got := w.stage.live(); !slices.Equal(got, want) {
-		w.t.Errorf("on the machines are %v, want %v", got, want)
-	}
-}
-
-// expectStates checks the states of some components.
-func (w *world) expectStates(want map[string]string) {
-	w.t.Helper()
-	got := w.states()
-	for _, path := range slices.Sorted(maps.Keys(want)) {
-		if got[path] != want[path] {
-			w.t.Errorf("%s is %q, want %q", path, got[path], want[path])
-		}
-	}
 }

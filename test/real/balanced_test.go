@@ -1,0 +1,88 @@
+package real
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Copies of a site come and go behind a balancer while requests come, and none
+// of these fails (RT-05).
+func TestRT05CopiesComeAndGoBehindABalancerWithoutAFailedRequest(t *testing.T) {
+	if testing.Short() {
+		t.Skip("installs packages")
+	}
+	h := newHome(t)
+	h.do("up", examples(t, "balanced.sf"), "-y")
+	uri := strings.TrimSpace(h.do("get", "balanced", "front:balancer:uri"))
+	text, err := os.ReadFile(examples(t, "balanced.sf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// answering asks until so many copies have answered, and a few times more: who
+	// else asks takes its share of the turns.
+	answering := func(copies int) map[string]bool {
+		seen := map[string]bool{}
+		for asked := 0; asked < 12 || asked < 500 && len(seen) < copies; asked++ {
+			seen[get(t, uri)] = true
+		}
+		return seen
+	}
+	if seen := answering(2); len(seen) != 2 {
+		t.Errorf("two copies, and answers by %v", seen)
+	}
+
+	var client sync.WaitGroup
+	stop := make(chan struct{})
+	var asked int
+	client.Go(func() { // at most 20 requests a second
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		c := http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}
+		defer c.CloseIdleConnections()
+		for ; ; asked++ {
+			<-tick.C
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			resp, err := c.Get(uri)
+			if err != nil {
+				t.Errorf("request %d: %v", asked, err)
+				continue
+			}
+			b, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if err != nil || resp.StatusCode != http.StatusOK || !strings.HasPrefix(string(b), "web") {
+				t.Errorf("request %d: %s, %.200q, %v", asked, resp.Status, b, err)
+			}
+		}
+	})
+	pid := h.do("exec", "balanced/front", "--", "pgrep", "-o", "haproxy")
+	for _, copies := range []string{"4", "1", "2"} {
+		h.do("up", h.write("balanced", strings.Replace(string(text), "sfCopies 2", "sfCopies "+copies, 1)), "-y")
+		if seen := answering(int(copies[0] - '0')); len(seen) != int(copies[0]-'0') {
+			t.Errorf("%s copies, and answers by %v", copies, seen)
+		}
+	}
+	close(stop)
+	client.Wait()
+	if asked == 0 {
+		t.Error("no request was sent meanwhile")
+	}
+	if now := h.do("exec", "balanced/front", "--", "pgrep", "-o", "haproxy"); now != pid {
+		t.Errorf("the balancer was process %s, is %s", pid, now)
+	}
+	id := h.id()
+	h.do("down", "balanced", "-y")
+	for _, thing := range left(t, id) {
+		if !strings.Contains(thing, "daemon run") {
+			t.Errorf("left behind: %s", thing)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package real
+
+import (
+	"strings"
+	"testing"
+)
+
+// What is detached to be ended ends alone, though what is around it has all
+// share one fate, and stays away until its file brings it back. // TR4
+func TestDetachedComponentEndsAlone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
+	h := newHome(t)
+	file := h.write("apart", `#include "components.sf"
+		sfConfig extends { box extends VM { all extends Compound {
+			one extends Process { command [| "sleep", "1111111" |]; }
+			two extends Process { command [| "sleep", "2222222" |]; below extends File { path "/etc/below"; content "two"; } }
+			reader extends File { path "/etc/reader"; content LAZY PARENT:two:below:content; }
+		} } }`)
+	h.do("up", file, "-y")
+	inside := func(command string) string {
+		t.Helper()
+		return strings.TrimSpace(h.do("exec", "apart/box", "--", "sh", "-c", command))
+	}
+	one := inside("pgrep -f '[s]leep 1111111'")
+	if out, status := h.try("detach", "apart", "box:all:none", "--down", "-y"); status == 0 || !strings.Contains(out, "no attribute none") {
+		t.Errorf("detach of nothing: %d\n%s", status, out)
+	}
+	// Who still refers to it is named, and nothing is done.
+	if out, status := h.try("detach", "apart", "box:all:two", "--down", "-y"); status == 0 || !strings.Contains(out, "box:all:reader") || !strings.Contains(out, "two") {
+		t.Errorf("detach of what somebody refers to: %d\n%s", status, out)
+	}
+	if now := inside("pgrep -f '[s]leep 2222222' >/dev/null; echo $?; cat /etc/below"); now != "0\ntwo" {
+		t.Errorf("after it was refused the machine says %q", now)
+	}
+	h.do("set", "apart", "box:all:reader:content", "by itself", "-y")
+	h.do("action", "apart:DETaTERM::'box:all:two'::", "-y")
+	if now := inside("pgrep -f '[s]leep 2222222' >/dev/null; echo $?; test -e /etc/below; echo $?; cat /etc/reader"); now != "1\n1\nby itself" {
+		t.Errorf("after it was detached the machine says %q", now)
+	}
+	if now := inside("pgrep -f '[s]leep 1111111'"); now != one {
+		t.Errorf("what shares its fate was begun anew: %s, then %s", one, now)
+	}
+	paths := map[string]string{}
+	for _, c := range h.status("apart").Components {
+		paths[c.Path] = c.State
+	}
+	if paths["box:all:one"] != "running" || paths["box:all"] != "running" || paths["box:all:two"] != "" || paths["box:all:two:below"] != "" {
+		t.Errorf("the components are %v", paths)
+	}
+	if out := h.do("history", "apart"); !strings.Contains(out, "detach box:all:two") {
+		t.Errorf("the history:\n%s", out)
+	}
+	h.do("set", "apart", "box:all:reader:content", "later", "-y") // does not bring it back
+	if now := inside("pgrep -f '[s]leep 2222222' >/dev/null; echo $?; cat /etc/reader"); now != "1\nlater" {
+		t.Errorf("after something else was set the machine says %q", now)
+	}
+	// Its file has it still: that is what up goes by, and the plan says.
+	if out, status := h.try("plan", file); status != 2 || !strings.Contains(out, "+ box:all:two ") {
+		t.Errorf("plan of the file: %d\n%s", status, out)
+	}
+	h.do("up", file, "-y")
+	if now := inside("pgrep -f '[s]leep 2222222' >/dev/null; echo $?; cat /etc/below"); now != "0\ntwo" {
+		t.Errorf("after up the machine says %q", now)
+	}
+	if now := inside("pgrep -f '[s]leep 1111111'"); now != one {
+		t.Errorf("what stood beside it was begun anew: %s, then %s", one, now)
+	}
+	h.do("down", "apart", "-y")
+}
