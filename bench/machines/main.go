@@ -17,9 +17,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
+
+	"aloft/bench/product"
 )
 
 func main() {
@@ -40,6 +40,7 @@ func main() {
 type row struct {
 	machines               int
 	up, first, again, down time.Duration
+	changed, back          time.Duration // one file of one machine
 	managerCPU, machineCPU time.Duration // spent by the end of up
 	manager                int64         // PSS in KiB, everything running
 	daemons, inits         []int64       // PSS in KiB of each
@@ -51,13 +52,9 @@ func run(ctx context.Context, out io.Writer, aloft, counts string, baseline bool
 	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
 		return errors.New("light machines need root on Linux")
 	}
-	var sizes []int
-	for word := range strings.SplitSeq(counts, ",") {
-		n, err := strconv.Atoi(word)
-		if err != nil || n < 1 || n > 2000 {
-			return fmt.Errorf("-counts: %q is not a number of machines", word)
-		}
-		sizes = append(sizes, n)
+	sizes, err := product.Counts(counts, 2000)
+	if err != nil {
+		return fmt.Errorf("-counts: %w", err)
 	}
 	if aloft, err = filepath.Abs(aloft); err != nil {
 		return err
@@ -68,20 +65,20 @@ func run(ctx context.Context, out io.Writer, aloft, counts string, baseline bool
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
-	p := product{binary: aloft, home: filepath.Join(dir, "home")}
-	conditions := conditions()
+	p := measured{product.Product{Binary: aloft, Home: filepath.Join(dir, "home")}}
+	conditions := product.Conditions()
 	version, err := p.version(ctx)
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	if err := p.call(ctx, "daemon", "start"); err != nil {
+	if err := p.Call(ctx, "daemon", "start"); err != nil {
 		return err
 	}
 	start := time.Since(began)
-	defer func() { err = errors.Join(err, p.end()) }()
+	defer func() { err = errors.Join(err, p.End()) }()
 	time.Sleep(3 * time.Second) // at rest is after whatever starting leaves to do
-	pid, err := p.pid(ctx)
+	pid, err := p.PID(ctx)
 	if err != nil {
 		return err
 	}
@@ -114,20 +111,20 @@ func run(ctx context.Context, out io.Writer, aloft, counts string, baseline bool
 
 func report(out io.Writer, version, start time.Duration, rest int64, rows []row) {
 	fmt.Fprintf(out, "| | |\n|---|---|\n")
-	fmt.Fprintf(out, "| `aloft version` | %s |\n", round(version))
-	fmt.Fprintf(out, "| `aloft daemon start`, a new home | %s |\n", round(start))
+	fmt.Fprintf(out, "| `aloft version` | %s |\n", product.Round(version))
+	fmt.Fprintf(out, "| `aloft daemon start`, a new home | %s |\n", product.Round(start))
 	fmt.Fprintf(out, "| managing daemon at rest, PSS | %.1f MB |\n\n", float64(rest)/1024)
 
-	fmt.Fprintln(out, "| machines | `up` to all running | each | accepted plan to first machine answering | `up`, unchanged | `down` | script makes | script removes | `up` / script |")
-	fmt.Fprintln(out, "|---|---|---|---|---|---|---|---|---|")
+	fmt.Fprintln(out, "| machines | `up` to all running | each | accepted plan to first machine answering | `up`, unchanged | `up`, one file changed | `rollback` of it | `down` | script makes | script removes | `up` / script |")
+	fmt.Fprintln(out, "|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, r := range rows {
 		made, removed, ratio := "–", "–", "–"
 		if r.script > 0 {
-			made, removed = round(r.script), round(r.scriptDown)
+			made, removed = product.Round(r.script), product.Round(r.scriptDown)
 			ratio = fmt.Sprintf("%.2f", r.up.Seconds()/r.script.Seconds())
 		}
-		fmt.Fprintf(out, "| %d | %s | %s | %s | %s | %s | %s | %s | %s |\n", r.machines, round(r.up), round(r.up/time.Duration(r.machines)),
-			round(r.first), round(r.again), round(r.down), made, removed, ratio)
+		fmt.Fprintf(out, "| %d | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", r.machines, product.Round(r.up), product.Round(r.up/time.Duration(r.machines)),
+			product.Round(r.first), product.Round(r.again), product.Round(r.changed), product.Round(r.back), product.Round(r.down), made, removed, ratio)
 	}
 	fmt.Fprintln(out, "\n| machines | processor time per machine: managing daemon | machine | script | managing daemon, PSS | a machine's daemon, PSS: median / largest | its process 1, PSS: median |")
 	fmt.Fprintln(out, "|---|---|---|---|---|---|---|")
@@ -136,31 +133,9 @@ func report(out io.Writer, version, start time.Duration, rest int64, rows []row)
 		slices.Sort(r.inits)
 		n := time.Duration(r.machines)
 		fmt.Fprintf(out, "| %d | %s | %s | %s | %.1f MB | %.1f / %.1f MB | %.1f MB |\n", r.machines,
-			round(r.managerCPU/n), round(r.machineCPU/n), round(r.scriptCPU/n), float64(r.manager)/1024,
+			product.Round(r.managerCPU/n), product.Round(r.machineCPU/n), product.Round(r.scriptCPU/n), float64(r.manager)/1024,
 			float64(median(r.daemons))/1024, float64(r.daemons[len(r.daemons)-1])/1024, float64(median(r.inits))/1024)
 	}
 }
 
-// conditions says on what the figures were taken.
-func conditions() string {
-	return fmt.Sprintf("%s, %d processors, load %s before, Linux %s, %s, %s.", time.Now().UTC().Format(time.DateOnly),
-		runtime.NumCPU(), word("/proc/loadavg", 0), word("/proc/sys/kernel/osrelease", 0), runtime.GOARCH, runtime.Version())
-}
-
-// word returns the i-th word of a file, or "?".
-func word(file string, i int) string {
-	data, err := os.ReadFile(file)
-	if words := strings.Fields(string(data)); err == nil && i < len(words) {
-		return words[i]
-	}
-	return "?"
-}
-
 func median[T int64 | time.Duration](sorted []T) T { return sorted[len(sorted)/2] }
-
-func round(d time.Duration) string {
-	if d < time.Second {
-		return fmt.Sprintf("%.0f ms", float64(d)/float64(time.Millisecond))
-	}
-	return fmt.Sprintf("%.2f s", d.Seconds())
-}

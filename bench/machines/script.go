@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os/exec"
 	"time"
+
+	"aloft/bench/product"
 )
 
 //go:embed baseline.sh
@@ -28,7 +30,7 @@ func script(ctx context.Context, dir string, r *row) error {
 func shell(ctx context.Context, what, dir string, n int) (time.Duration, error) {
 	cmd := exec.CommandContext(ctx, "bash", "-c", baselineScript, "baseline.sh", what, dir+"/baseline", fmt.Sprint(n))
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("%s: %w\n%s", what, err, tail(out))
+		return 0, fmt.Errorf("%s: %w\n%s", what, err, product.Tail(out))
 	}
 	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
 }

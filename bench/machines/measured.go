@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,34 +11,19 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"aloft/bench/product"
 )
 
-// product is the binary under measurement with its home.
-type product struct{ binary, home string }
-
-// output runs a command of the product and returns what it printed.
-func (p product) output(ctx context.Context, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, p.binary, append([]string{"--home", p.home}, args...)...)
-	var problems bytes.Buffer
-	cmd.Stderr = &problems
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("aloft %s: %w\n%s%s", strings.Join(args, " "), err, tail(out), tail(problems.Bytes()))
-	}
-	return out, nil
-}
-
-func (p product) call(ctx context.Context, args ...string) error {
-	_, err := p.output(ctx, args...)
-	return err
-}
+// measured is the product under measurement.
+type measured struct{ product.Product }
 
 // version returns the median time of aloft version.
-func (p product) version(ctx context.Context) (time.Duration, error) {
+func (p measured) version(ctx context.Context) (time.Duration, error) {
 	var times []time.Duration
 	for range 21 {
 		began := time.Now()
-		if err := p.call(ctx, "version"); err != nil {
+		if err := p.Call(ctx, "version"); err != nil {
 			return 0, err
 		}
 		times = append(times, time.Since(began))
@@ -49,40 +32,15 @@ func (p product) version(ctx context.Context) (time.Duration, error) {
 	return median(times), nil
 }
 
-// pid returns the managing daemon's process id.
-func (p product) pid(ctx context.Context) (int, error) {
-	out, err := p.output(ctx, "daemon", "status", "-o", "json")
-	if err != nil {
-		return 0, err
-	}
-	var status struct{ PID int }
-	if err := json.Unmarshal(out, &status); err != nil {
-		return 0, fmt.Errorf("daemon status: %w", err)
-	}
-	return status.PID, nil
-}
-
-// end removes every system that an interrupted measurement may have left, and
-// ends the daemon. It does not stop when the measurement was cancelled.
-func (p product) end() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	out, err := p.output(ctx, "systems", "-o", "name")
-	for system := range strings.FieldsSeq(string(out)) {
-		err = errors.Join(err, p.call(ctx, "down", system, "-y", "--now"))
-	}
-	return errors.Join(err, p.call(ctx, "daemon", "stop"))
-}
-
 // measure makes a system of n machines, looks at it, and removes it.
-func (p product) measure(ctx context.Context, dir string, n int, during string) (row, error) {
+func (p measured) measure(ctx context.Context, dir string, n int, during string) (row, error) {
 	r := row{machines: n}
 	name := fmt.Sprintf("bench%d", n)
 	file := filepath.Join(dir, name+".sf")
-	if err := os.WriteFile(file, describe(n), 0o600); err != nil {
+	if err := os.WriteFile(file, describe(n, 0), 0o600); err != nil {
 		return r, err
 	}
-	pid, err := p.pid(ctx)
+	pid, err := p.PID(ctx)
 	if err != nil {
 		return r, err
 	}
@@ -101,7 +59,7 @@ func (p product) measure(ctx context.Context, dir string, n int, during string) 
 		return r, err
 	}
 	began := time.Now()
-	if err := p.call(ctx, "up", "-y", file); err != nil {
+	if err := p.Call(ctx, "up", "-y", file); err != nil {
 		return r, err
 	}
 	r.up = time.Since(began)
@@ -116,30 +74,52 @@ func (p product) measure(ctx context.Context, dir string, n int, during string) 
 	if err := p.daemons(&r, pid); err != nil {
 		return r, err
 	}
-	var times []time.Duration
-	for range 5 {
-		began := time.Now()
-		if err := p.call(ctx, "up", "-y", file); err != nil {
-			return r, err
-		}
-		times = append(times, time.Since(began))
+	up := []string{"up", "-y", file}
+	if r.again, err = p.times(ctx, func(int) ([]string, error) { return up, nil }); err != nil {
+		return r, err
 	}
-	slices.Sort(times)
-	r.again = median(times)
+	// One file of one machine is changed, then the whole taken back, in turns.
+	if r.changed, err = p.times(ctx, func(i int) ([]string, error) { return up, os.WriteFile(file, describe(n, i+1), 0o600) }); err != nil {
+		return r, err
+	}
+	if r.back, err = p.times(ctx, func(int) ([]string, error) { return []string{"rollback", name, "-y"}, nil }); err != nil {
+		return r, err
+	}
 
 	began = time.Now()
-	err = p.call(ctx, "down", name, "-y")
+	err = p.Call(ctx, "down", name, "-y")
 	r.down = time.Since(began)
 	return r, err
 }
 
-// describe returns a system of n machines with one process each.
-func describe(n int) []byte {
+// times returns the median time of a command that is run five times; prepare
+// makes the nth.
+func (p measured) times(ctx context.Context, prepare func(int) ([]string, error)) (time.Duration, error) {
+	var times []time.Duration
+	for i := range 5 {
+		command, err := prepare(i)
+		if err != nil {
+			return 0, err
+		}
+		began := time.Now()
+		if err := p.Call(ctx, command...); err != nil {
+			return 0, err
+		}
+		times = append(times, time.Since(began))
+	}
+	slices.Sort(times)
+	return median(times), nil
+}
+
+// describe returns a system of n machines with one process each, and a file on
+// the first.
+func describe(n, version int) []byte {
 	var b bytes.Buffer
 	b.WriteString("#include \"aloft/components.sf\"\n")
 	b.WriteString("One extends VM {\n  cloudProvider \"local\"; memory 64;\n  p extends Process { command [| \"sleep\", \"infinity\" |]; }\n}\n")
 	b.WriteString("sfConfig extends {\n")
-	for i := range n {
+	fmt.Fprintf(&b, "  m1 extends One { note extends File { path \"/etc/note\"; content \"%d\"; } }\n", version)
+	for i := 1; i < n; i++ {
 		fmt.Fprintf(&b, "  m%d extends One;\n", i+1)
 	}
 	b.WriteString("}\n")
@@ -148,20 +128,13 @@ func describe(n int) []byte {
 
 // first returns the time between the acceptance of the plan and the first
 // machine whose daemon answers, both as the events say.
-func (p product) first(ctx context.Context, system string) (time.Duration, error) {
-	out, err := p.output(ctx, "events", system, "-o", "json")
+func (p measured) first(ctx context.Context, system string) (time.Duration, error) {
+	events, err := p.Events(ctx, system)
 	if err != nil {
 		return 0, err
 	}
 	var accepted time.Time
-	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
-		var e struct {
-			Time              time.Time
-			Kind, State, Path string
-		}
-		if err := dec.Decode(&e); err != nil {
-			return 0, fmt.Errorf("events of %s name no machine that was deployed: %w", system, err)
-		}
+	for _, e := range events {
 		switch {
 		case e.Kind == "plan" && e.State == "running":
 			accepted = e.Time
@@ -169,13 +142,14 @@ func (p product) first(ctx context.Context, system string) (time.Duration, error
 			return e.Time.Sub(accepted), nil
 		}
 	}
+	return 0, fmt.Errorf("events of %s name no machine that was deployed", system)
 }
 
 // daemons fills in what the daemons use of memory, and the machines' have used
 // of the processors. They are found by the home's id in the command line of
 // each machine's process 1.
-func (p product) daemons(r *row, pid int) error {
-	id, err := os.ReadFile(filepath.Join(p.home, "home-id"))
+func (p measured) daemons(r *row, pid int) error {
+	id, err := os.ReadFile(filepath.Join(p.Home, "home-id"))
 	if err != nil {
 		return err
 	}
@@ -269,5 +243,3 @@ func cpu(pid int) (time.Duration, error) {
 	}
 	return time.Duration(ticks) * 10 * time.Millisecond, nil
 }
-
-func tail(text []byte) []byte { return text[max(0, len(text)-2000):] }
