@@ -124,17 +124,24 @@ func (e *Enrolment) untilDue(ctx context.Context) {
 	}
 }
 
-// obtain asks until it has a certificate.
+// obtain asks until it has a certificate. A renewed one that cannot be taken up
+// is asked for again: the manager that signed it may have been removed meanwhile,
+// or the disk be full.
 func (e *Enrolment) obtain(ctx context.Context) error {
+	renews := e.Credentials.Enrolled()
 	for failures := 1; ; failures++ {
 		certs, err := e.ask(ctx)
+		final := status.Code(err) == codes.PermissionDenied
 		if err == nil {
-			return e.install(certs)
+			err = e.install(certs)
+			final = !renews
 		}
-		if ctx.Err() != nil {
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
 			return ctx.Err()
-		}
-		if status.Code(err) == codes.PermissionDenied {
+		case final:
 			return fmt.Errorf("machine %s: %w", e.Machine, err)
 		}
 		e.Node.cfg.Log.Info("no certificate yet", "error", err)
@@ -165,7 +172,7 @@ func (e *Enrolment) ask(ctx context.Context) (*peerpb.Certificates, error) {
 func (e *Enrolment) install(certs *peerpb.Certificates) error {
 	good := e.good()
 	if err := e.Credentials.Install(certs.Chain, certs.Roots); err != nil {
-		return fmt.Errorf("certificate for machine %s: %w", e.Machine, err)
+		return err
 	}
 	if e.Contacts != nil {
 		e.Contacts(certs.Contacts)

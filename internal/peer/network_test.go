@@ -104,7 +104,7 @@ func TestDeadlineHoldsWhileMessagesDoNotMove(t *testing.T) {
 
 func TestLostMessageBreaksTheSessionAndItComesBack(t *testing.T) {
 	var noEffect, effect int
-	for seed := range uint64(16) {
+	for seed := range uint64(48) {
 		simulated(t, seed, func(t *testing.T, w *world, boss *manager, m *machine) {
 			client := peerpb.NewMachineClient(boss.session(m.id))
 			w.sim.Loss(0.5)

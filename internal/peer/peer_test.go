@@ -216,6 +216,26 @@ func (d *daemon) session(id string) Session {
 	return s
 }
 
+// leaves returns once the session with a daemon goes over another connection: it
+// may be another session, or the same one, where the new connection was there
+// before the end of the old one was noticed.
+func (d *daemon) leaves(id string, over *link) {
+	d.t.Helper()
+	v, stop := d.node.view(id)
+	defer stop()
+	late := time.After(20 * time.Second)
+	for {
+		if s, ok := d.node.Session(id); ok && s.(*session).current() != over {
+			return
+		}
+		select {
+		case <-v.wake:
+		case <-late:
+			d.t.Fatalf("after 20 s no session with %s over another connection", id)
+		}
+	}
+}
+
 type manager struct {
 	*daemon
 	world    *world

@@ -102,9 +102,10 @@ func TestManagerReachesAMachineByRelaysThatDie(t *testing.T) {
 			t.Errorf("called by %v, through a relay", caller)
 		}
 		checkStreams(t, s)
+		over := s.(*session).current()
 		a.stop()
 		a.deafen()
-		<-s.Done()
+		c.leaves(m.id, over)
 		s = c.session(m.id)
 		if _, err := peerpb.NewMachineClient(s).Tell(t.Context(), &peerpb.TellRequest{}); err != nil {
 			t.Errorf("by the second relay: %v", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -87,6 +88,44 @@ func TestMachineOfARemovedManagerComesBackAndThatManagerDoesNot(t *testing.T) {
 		}
 		if _, err := m.node.Dial(t.Context(), gone.address); err == nil {
 			t.Error("the machine talks to the removed manager")
+		}
+	})
+}
+
+// reluctant refuses the first renewed certificate, as where the manager that
+// signed it was removed in between.
+type reluctant struct {
+	*identity.Machine
+	refused bool
+}
+
+func (r *reluctant) Install(chain, roots [][]byte) error {
+	if r.Enrolled() && !r.refused {
+		r.refused = true
+		return status.Error(codes.PermissionDenied, "its issuer is revoked")
+	}
+	return r.Machine.Install(chain, roots)
+}
+
+func TestRenewedCertificateThatIsRefusedIsAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, sim: NewNetwork(1)}
+		boss := w.manager()
+		background(t, boss.identity.Run)
+		boss.listen()
+		m := boss.machine()
+		who := &reluctant{Machine: m.identity}
+		background(t, (&Enrolment{Node: m.node, Credentials: who, Machine: m.id, Token: m.token}).Run)
+		m.contact(boss.address)
+		boss.session(m.id)
+		for range 3 {
+			time.Sleep(12 * time.Hour)
+			if until := time.Until(m.identity.RenewAt()); until <= 0 {
+				t.Errorf("its certificate should have been renewed %v ago", -until)
+			}
+		}
+		if !who.refused {
+			t.Error("no certificate was renewed")
 		}
 	})
 }
