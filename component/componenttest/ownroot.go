@@ -93,7 +93,7 @@ func enterRoot(dir string) error {
 		return fmt.Errorf("overlay: %w", err)
 	}
 	for _, m := range []struct{ what, fstype string }{{"/proc", "proc"}, {"/dev", ""}, {"/tmp", "tmpfs"}, {"/run", "tmpfs"}} {
-		if m.what == "/tmp" && (strings.HasPrefix(cwd, "/tmp/") || strings.HasPrefix(os.Args[0], "/tmp/")) {
+		if m.what == "/tmp" && strings.HasPrefix(cwd, "/tmp/") {
 			continue
 		}
 		to := filepath.Join(root, m.what)
@@ -106,8 +106,30 @@ func enterRoot(dir string) error {
 			return fmt.Errorf("mount %s: %w", m.what, err)
 		}
 	}
+	if err := bringExecutable(root); err != nil {
+		return fmt.Errorf("the test's own program: %w", err)
+	}
 	if err := syscall.Chroot(root); err != nil {
 		return fmt.Errorf("chroot: %w", err)
 	}
 	return os.Chdir(cwd)
+}
+
+// bringExecutable makes the running program appear in root under the path that
+// os.Executable tells, which go test chooses below /tmp.
+func bringExecutable(root string) error {
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	to := filepath.Join(root, exe)
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(to, os.O_CREATE|os.O_RDONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	f.Close()
+	return syscall.Mount(exe, to, "", syscall.MS_BIND, "")
 }
