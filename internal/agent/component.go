@@ -151,6 +151,11 @@ func (c *held) row(system string, now time.Time) (*journalpb.Component, error) {
 			return nil, err
 		}
 	}
+	if c.tried != nil {
+		if row.Tried, err = value.Encode(c.tried); err != nil {
+			return nil, err
+		}
+	}
 	if len(c.outputs) > 0 {
 		out := value.NewComponent(false)
 		for _, name := range slices.Sorted(maps.Keys(c.outputs)) {
@@ -182,6 +187,11 @@ func fromRow(row *journalpb.Component) (*held, error) {
 	}
 	if len(row.Attributes) > 0 {
 		if c.attrs, err = decodeComponent(row.Attributes); err != nil {
+			return nil, err
+		}
+	}
+	if len(row.Tried) > 0 {
+		if c.tried, err = decodeComponent(row.Tried); err != nil {
 			return nil, err
 		}
 	}

@@ -44,9 +44,9 @@ type tenant struct {
 	// interrupted is why the part was interrupted, or "".
 	interrupted string
 	ended       chan struct{} // closed when the runner of part has ended
-	// cut are steps of an interrupted part that a crash cut off: begun, and not
-	// to be repeated.
-	cut []journal.Entry
+	// cut are the steps that a crash cut off: their intent is recorded, and not
+	// their result.
+	cut map[plan.StepID]bool
 	// redone are the components with an operation that a crash cut off and the
 	// runner repeats. What they are like nobody knows until then.
 	redone map[value.Path]bool
@@ -156,13 +156,9 @@ func (t *tenant) take(content *contents, entries []journal.Entry, heard map[plan
 			OnEnd: lifecycle.OnEnd(w.OnEnd), MaxRestarts: int(w.MaxRestarts), Window: time.Duration(w.RestartWindow) * time.Second,
 		}
 	}
-	t.cut, t.redone = nil, map[value.Path]bool{}
+	t.redone = map[value.Path]bool{}
 	for _, e := range entries {
-		switch {
-		case e.Result != nil:
-		case interrupted:
-			t.cut = append(t.cut, e)
-		default:
+		if e.Result == nil && !interrupted {
 			t.redone[e.Path] = true
 		}
 	}
@@ -184,9 +180,12 @@ func (t *tenant) prepare(content *contents, entries []journal.Entry, heard map[p
 	}
 	clear(t.facts)
 	clear(t.tell)
+	t.cut = map[plan.StepID]bool{}
 	for _, e := range entries {
-		if e.Result != nil {
-			id := plan.StepID(e.ID)
+		id := plan.StepID(e.ID)
+		if e.Result == nil {
+			t.cut[id] = true
+		} else {
 			results[id] = execute.Result{Outcome: outcomes[e.Result.Outcome]}
 			t.facts[id] = &peerpb.Fact{
 				System: t.system, Revision: part.Revision, Plan: part.Plan, Step: e.ID,
@@ -197,7 +196,7 @@ func (t *tenant) prepare(content *contents, entries []journal.Entry, heard map[p
 	}
 	t.runner = execute.New(execute.Config{
 		Steps: content.steps, Results: results, Journal: stepJournal{t, part}, Limit: t.agent.limit, Do: t.do, Settled: t.settled,
-		Wait: t.waitLimit, Expired: t.overdue,
+		Begun: t.cut, Undo: t.undoCut, Wait: t.waitLimit, Expired: t.overdue,
 	})
 	if t.interrupted != "" {
 		t.runner.Interrupt(t.interrupted)
@@ -251,7 +250,6 @@ func (t *tenant) run(ctx context.Context, resumed bool) {
 	defer close(ended)
 	if resumed {
 		t.resume(ctx)
-		t.undoCut(ctx)
 		t.resuming.Store(false)
 		t.rereadAll()
 	}
@@ -325,26 +323,26 @@ func (t *tenant) again(ctx context.Context) (*execute.Runner, error) {
 	return t.runner, nil
 }
 
-// undoCut undoes what an interruption and a crash together have left half done.
-func (t *tenant) undoCut(ctx context.Context) {
-	t.mu.Lock()
-	cut := t.cut
-	t.mu.Unlock()
-	for _, e := range cut {
-		c := t.component(e.Path)
-		if c == nil {
-			continue
-		}
-		action := actions[e.Action]
+// undoCut undoes what an interruption and a crash together have left half done
+// of a step.
+func (t *tenant) undoCut(ctx context.Context, s plan.Step) execute.Result {
+	rec := t.record(s.Path, s.Action, errors.New("interrupted, and the daemon ended before it could be undone"))
+	if c := t.component(s.Path); c != nil {
 		c.op.Lock()
-		t.mu.Lock()
-		if c.attrs == nil {
-			c.tried = c.wanted
-		}
-		t.mu.Unlock()
-		t.failed(ctx, c, action, t.record(e.Path, action, errors.New("interrupted, and the daemon ended before it could be undone")))
-		c.op.Unlock()
-		t.save(ctx, e.Path)
+		defer c.op.Unlock()
+		t.presume(c, s.ID)
+		t.failed(ctx, c, s.Action, rec)
+	}
+	return execute.Result{Outcome: plan.Failed, Record: rec}
+}
+
+// presume has a component keep, of a step that an earlier life of the daemon
+// began, what that must have begun with: undoing it takes that.
+func (t *tenant) presume(c *held, id plan.StepID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.cut[id] && c.attrs == nil && c.wanted != nil {
+		c.tried = c.wanted
 	}
 }
 

@@ -48,6 +48,11 @@ type Config struct {
 	Limit   chan struct{} // shared by all runners of a daemon: its capacity is how many steps run at once
 	Do      func(context.Context, plan.Step) Result
 	Settled func(plan.Step, Result)
+	// Begun are the steps whose intent an earlier run recorded, and no result. An
+	// interruption does not skip them: Undo takes back what they may have done, and
+	// ends them. It must be repeatable, too.
+	Begun map[plan.StepID]bool
+	Undo  func(context.Context, plan.Step) Result
 	// Wait is how long a step may wait for nothing but what its component
 	// refers to; then Expired ends it. The time counts from when this runner
 	// runs: a daemon that starts again, or that could not record its work, has
@@ -69,6 +74,7 @@ type Runner struct {
 	wg   sync.WaitGroup
 	err  error       // of the journal: the runner cannot go on
 	todo []plan.Step // can begin
+	cut  []plan.Step // to be undone
 	late []overdue   // have waited too long
 	// passed are steps that the results of an earlier run skip, and that the
 	// journal may not know yet.
@@ -101,7 +107,8 @@ func (r *Runner) Tell(id plan.StepID, o plan.Outcome) {
 	r.wake()
 }
 
-// Interrupt cancels the steps that run and skips those that have not begun.
+// Interrupt cancels the steps that run and skips those that have not begun, in
+// this run or an earlier one.
 func (r *Runner) Interrupt(reason string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -160,8 +167,8 @@ func (r *Runner) Run(ctx context.Context) error {
 		default:
 		}
 		r.mu.Lock()
-		todo, late := r.todo, r.late
-		r.todo, r.late = nil, nil
+		todo, cut, late := r.todo, r.cut, r.late
+		r.todo, r.cut, r.late = nil, nil, nil
 		awaiting := r.frontier.Awaiting()
 		pending, err := r.frontier.Pending(), r.err
 		r.mu.Unlock()
@@ -174,6 +181,9 @@ func (r *Runner) Run(ctx context.Context) error {
 		}
 		for _, s := range todo {
 			r.wg.Go(func() { r.perform(ctx, steps, s, r.cfg.Do) })
+		}
+		for _, s := range cut {
+			r.wg.Go(func() { r.undo(ctx, s) })
 		}
 		for _, o := range late {
 			r.wg.Go(func() {
@@ -220,7 +230,11 @@ func (r *Runner) perform(life, ctx context.Context, s plan.Step, do func(context
 	case r.cfg.Limit <- struct{}{}:
 		defer func() { <-r.cfg.Limit }()
 	case <-ctx.Done():
-		if life.Err() == nil {
+		switch {
+		case life.Err() != nil:
+		case r.cfg.Begun[s.ID]:
+			r.undo(life, s)
+		default:
 			r.end(s, Result{Outcome: plan.Skipped, Record: &component.Record{
 				Type: component.Abnormal, Path: s.Path, Description: "not begun", Cause: context.Cause(ctx).Error(),
 			}})
@@ -232,6 +246,22 @@ func (r *Runner) perform(life, ctx context.Context, s plan.Step, do func(context
 		return
 	}
 	res := do(ctx, s)
+	if life.Err() != nil {
+		return
+	}
+	r.end(s, res)
+}
+
+// undo ends a step that an earlier run began. If life ends, that is to be done
+// once more.
+func (r *Runner) undo(life context.Context, s plan.Step) {
+	select {
+	case r.cfg.Limit <- struct{}{}:
+		defer func() { <-r.cfg.Limit }()
+	case <-life.Done():
+		return
+	}
+	res := r.cfg.Undo(life, s)
 	if life.Err() != nil {
 		return
 	}
@@ -260,12 +290,16 @@ func (r *Runner) advance(ready []plan.Step, skipped []plan.Skip) {
 	}
 }
 
-// skipReady skips what could begin and has not, after an interruption. The
-// lock is held.
+// skipReady skips what could begin and has not, after an interruption. What an
+// earlier run has begun is to be undone. The lock is held.
 func (r *Runner) skipReady() {
 	for len(r.todo) > 0 {
 		s := r.todo[0]
 		r.todo = r.todo[1:]
+		if r.cfg.Begun[s.ID] {
+			r.cut = append(r.cut, s)
+			continue
+		}
 		r.skipped(s, r.reason)
 		ready, skipped := r.frontier.Settle(s.ID, plan.Skipped)
 		r.skip(skipped)

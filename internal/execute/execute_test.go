@@ -179,6 +179,48 @@ func TestRunnerInterruptedBeforeItRunsBeginsNothing(t *testing.T) {
 	}
 }
 
+// What an earlier run began may have had its effect: skipped, nobody would know.
+func TestInterruptionUndoesWhatAnEarlierRunBegan(t *testing.T) {
+	for name, interrupt := range map[string]func(*Runner, *memory){
+		"before it runs": func(r *Runner, j *memory) {
+			r.Interrupt("down --now")
+			r.Tell("elsewhere/deploy", plan.Done)
+			if len(j.results) > 0 {
+				t.Errorf("ended before it was undone: %v", j.results)
+			}
+		},
+		"while it waits for its turn": func(r *Runner, _ *memory) {
+			r.Tell("elsewhere/deploy", plan.Done)
+			time.AfterFunc(time.Second, func() { r.Interrupt("down --now") })
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			j := &memory{}
+			busy := make(chan struct{}, 1)
+			var undone []plan.StepID
+			r := New(Config{
+				Steps:   []plan.Step{{ID: "b/deploy", Needs: []plan.StepID{"elsewhere/deploy"}}, {ID: "b/start", Needs: []plan.StepID{"b/deploy"}}},
+				Journal: j, Limit: busy, Settled: func(plan.Step, Result) {},
+				Do:    done,
+				Begun: map[plan.StepID]bool{"b/deploy": true},
+				Undo: func(_ context.Context, s plan.Step) Result {
+					undone = append(undone, s.ID)
+					return Result{Outcome: plan.Failed}
+				},
+			})
+			busy <- struct{}{}
+			time.AfterFunc(time.Minute, func() { <-busy })
+			interrupt(r, j)
+			if err := r.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if len(undone) != 1 || j.results["b/deploy"].Outcome != plan.Failed || j.results["b/start"].Outcome != plan.Skipped || len(j.begun) > 0 {
+				t.Errorf("%s: undone %v, results %v, begun %v", name, undone, j.results, j.begun)
+			}
+		})
+	}
+}
+
 func TestInterruptionIsToldApartFromTheRunnersEnd(t *testing.T) {
 	for _, interrupt := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {

@@ -324,6 +324,7 @@ type Component struct {
 	Changed       *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=changed,proto3" json:"changed,omitempty"`
 	Started       *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=started,proto3" json:"started,omitempty"` // when its start ended last
 	Run           int64                  `protobuf:"varint,16,opt,name=run,proto3" json:"run,omitempty"`        // of what a workflow component created: which of its creations
+	Tried         []byte                 `protobuf:"bytes,18,opt,name=tried,proto3" json:"tried,omitempty"`     // as attributes: of a deploy that has not succeeded, or of what has ended for now
 	Course        []byte                 `protobuf:"bytes,17,opt,name=course,proto3" json:"course,omitempty"`   // of a workflow component that runs: what it has come to, as package flow writes it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -469,6 +470,13 @@ func (x *Component) GetRun() int64 {
 		return x.Run
 	}
 	return 0
+}
+
+func (x *Component) GetTried() []byte {
+	if x != nil {
+		return x.Tried
+	}
+	return nil
 }
 
 func (x *Component) GetCourse() []byte {
@@ -834,7 +842,7 @@ const file_journal_proto_rawDesc = "" +
 	"\x06signed\x18\x04 \x01(\v2\x19.aloft.peer.v1.SignedPartR\x06signed\x126\n" +
 	"\breceived\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\breceived\x12 \n" +
 	"\vinterrupted\x18\x06 \x01(\bR\vinterrupted\x12\x18\n" +
-	"\asettled\x18\a \x01(\bR\asettled\"\xd8\x04\n" +
+	"\asettled\x18\a \x01(\bR\asettled\"\xee\x04\n" +
 	"\tComponent\x12\x16\n" +
 	"\x06system\x18\x01 \x01(\tR\x06system\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x14\n" +
@@ -854,7 +862,8 @@ const file_journal_proto_rawDesc = "" +
 	"\x05order\x18\r \x01(\x05R\x05order\x124\n" +
 	"\achanged\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\achanged\x124\n" +
 	"\astarted\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12\x10\n" +
-	"\x03run\x18\x10 \x01(\x03R\x03run\x12\x16\n" +
+	"\x03run\x18\x10 \x01(\x03R\x03run\x12\x14\n" +
+	"\x05tried\x18\x12 \x01(\fR\x05tried\x12\x16\n" +
 	"\x06course\x18\x11 \x01(\fR\x06course\x1a8\n" +
 	"\n" +
 	"ReadsEntry\x12\x10\n" +
