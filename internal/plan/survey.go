@@ -92,6 +92,7 @@ func Look(system string, tree *model.Tree, classes Classes, host Host, allowUnre
 	}
 	for _, c := range s.parts {
 		s.checkAttributes(c)
+		s.checkDetach(c)
 		s.checkLimits(c)
 		if c.isMachine() {
 			s.Needs = append(s.Needs, s.need(c))
@@ -319,6 +320,17 @@ func (s *Survey) checkSchema(c *surveyed) (ok bool) {
 	}
 	s.noteSlips(c)
 	return ok
+}
+
+// checkDetach refuses a component that is to leave its system once it has
+// started: it would stay in it, and end with it, and nobody would know.
+func (s *Survey) checkDetach(c *surveyed) {
+	a, ok := c.attrs.Attr("sfShouldDetach")
+	if !ok || a.Value == value.Bool(false) || a.Value.Kind() == value.KindNull {
+		return
+	}
+	s.problem(c, "sfShouldDetach", a.Pos, diag.AttributeKind, "a component cannot leave its system and run on as one of its own", "false, which is the default", value.Source(a.Value),
+		"give it a description of its own, and 'aloft up' that", "sfShouldTerminateQuietly true ends it once it has started, and nobody is told")
 }
 
 // shipped reports whether v stands for what is sent along, and no longer names it.

@@ -186,6 +186,26 @@ func TestActionThatEndsOnceItHasStarted(t *testing.T) { // TR4
 	})
 }
 
+// Nothing runs on beside its system: what asks for that is told, before anything
+// is done. // TR4
+func TestComponentThatIsToLeaveItsSystemIsRefused(t *testing.T) {
+	for name, inside := range map[string]string{
+		"by itself":        "a extends Probe { sfShouldDetach true; }",
+		"as is found then": "a extends Probe { sfShouldDetach LAZY b:out; } b extends Probe {}",
+		"in a course":      of("s", "Sequence", "a extends Probe { sfShouldDetach true; }"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			scenario(t, options{seed: 1}, func(w *world) {
+				if _, err := w.apply(w.request(within(inside))); err == nil || !strings.Contains(details(err), "run on as one of its own") {
+					t.Errorf("%v %s", err, details(err))
+				}
+				w.up(within("a extends Probe { sfShouldDetach false; }"))
+				w.down(false)
+			})
+		})
+	}
+}
+
 func TestCourseIsRefusedWhereItCannotCreate(t *testing.T) {
 	for name, c := range map[string]struct{ text, says string }{
 		"above machines":     {`sfConfig extends { s extends { sfClass "Sequence"; a extends VM {} } }`, "would run on the managing host itself"},
