@@ -109,6 +109,9 @@ func enterRoot(dir string) error {
 	if err := bringExecutable(root); err != nil {
 		return fmt.Errorf("the test's own program: %w", err)
 	}
+	if err := os.MkdirAll(filepath.Join(root, os.TempDir()), 0o777|os.ModeSticky); err != nil {
+		return err
+	}
 	if err := syscall.Chroot(root); err != nil {
 		return fmt.Errorf("chroot: %w", err)
 	}
