@@ -958,8 +958,12 @@ type Component struct {
 	// Where what is around it is processed elsewhere, and it ends when that one is
 	// not heard of (runtime.md LV3): after how many milliseconds (0: it goes on),
 	// and the id of the machine that processes that one ("": the owner does).
-	ParentLoss    int64  `protobuf:"varint,14,opt,name=parent_loss,json=parentLoss,proto3" json:"parent_loss,omitempty"`
-	Parent        string `protobuf:"bytes,15,opt,name=parent,proto3" json:"parent,omitempty"`
+	ParentLoss int64  `protobuf:"varint,14,opt,name=parent_loss,json=parentLoss,proto3" json:"parent_loss,omitempty"`
+	Parent     string `protobuf:"bytes,15,opt,name=parent,proto3" json:"parent,omitempty"`
+	// Where it refers to a set with copies that exist only for the time of the
+	// plan: its attributes with those, which count in steps that leave some out.
+	Meanwhile     []byte `protobuf:"bytes,16,opt,name=meanwhile,proto3" json:"meanwhile,omitempty"`
+	Further       bool   `protobuf:"varint,17,opt,name=further,proto3" json:"further,omitempty"` // it is itself in such a copy, and is no more when the plan has ended it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1099,6 +1103,20 @@ func (x *Component) GetParent() string {
 	return ""
 }
 
+func (x *Component) GetMeanwhile() []byte {
+	if x != nil {
+		return x.Meanwhile
+	}
+	return nil
+}
+
+func (x *Component) GetFurther() bool {
+	if x != nil {
+		return x.Further
+	}
+	return false
+}
+
 // Part is what one executor does of a plan, and what it holds afterwards.
 type Part struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -1109,7 +1127,8 @@ type Part struct {
 	Executor string                 `protobuf:"bytes,5,opt,name=executor,proto3" json:"executor,omitempty"` // machine id
 	Fence    *Fence                 `protobuf:"bytes,6,opt,name=fence,proto3" json:"fence,omitempty"`
 	// components is everything of the system that the executor holds once the
-	// plan is done; what it held before and is not here has a terminate step.
+	// plan is done, and further ones; what it held before and is not here has a
+	// terminate step.
 	Components []*Component `protobuf:"bytes,7,rep,name=components,proto3" json:"components,omitempty"`
 	Steps      []*Step      `protobuf:"bytes,8,rep,name=steps,proto3" json:"steps,omitempty"`
 	// listens names the steps of other executors whose facts this part needs.
@@ -3778,7 +3797,7 @@ const file_peer_proto_rawDesc = "" +
 	"\x05Await\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\tR\x04step\x12\x1c\n" +
 	"\tattribute\x18\x02 \x01(\tR\tattribute\x12\x18\n" +
-	"\amachine\x18\x03 \x01(\tR\amachine\"\xc2\x03\n" +
+	"\amachine\x18\x03 \x01(\tR\amachine\"\xfa\x03\n" +
 	"\tComponent\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05class\x18\x02 \x01(\tR\x05class\x12\x1e\n" +
@@ -3798,7 +3817,9 @@ const file_peer_proto_rawDesc = "" +
 	"\x0fliveness_factor\x18\r \x01(\x05R\x0elivenessFactor\x12\x1f\n" +
 	"\vparent_loss\x18\x0e \x01(\x03R\n" +
 	"parentLoss\x12\x16\n" +
-	"\x06parent\x18\x0f \x01(\tR\x06parent\"\xe6\x02\n" +
+	"\x06parent\x18\x0f \x01(\tR\x06parent\x12\x1c\n" +
+	"\tmeanwhile\x18\x10 \x01(\fR\tmeanwhile\x12\x18\n" +
+	"\afurther\x18\x11 \x01(\bR\afurther\"\xe6\x02\n" +
 	"\x04Part\x12\x16\n" +
 	"\x06schema\x18\x01 \x01(\x05R\x06schema\x12\x16\n" +
 	"\x06system\x18\x02 \x01(\tR\x06system\x12\x1a\n" +

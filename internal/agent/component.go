@@ -70,6 +70,8 @@ type held struct {
 	order     int
 	wanted    *value.Component // attributes of the newest part; nil when it is to go
 	digest    string           // of wanted
+	meanwhile *value.Component // wanted, in steps that leave copies out; nil: the same
+	further   bool             // it is no more when the part has ended it
 	policy    lifecycle.Policy // of the compound around it
 	state     inventory.State
 	reason    string

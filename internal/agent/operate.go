@@ -56,6 +56,9 @@ func (t *tenant) do(ctx context.Context, s plan.Step) execute.Result {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s.Action == plan.Terminate {
+		if c.further {
+			delete(t.comps, c.path)
+		}
 		return execute.Result{Outcome: plan.Done}
 	}
 	wire, err := value.Encode(c.resolved())

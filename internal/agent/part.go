@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -37,6 +38,9 @@ type contents struct {
 	part  *peerpb.Part
 	steps []plan.Step
 	attrs []*value.Component // of part.Components
+	// meanwhile are those of part.Components that refer to copies which exist only
+	// for the time of the plan, by their places.
+	meanwhile map[int]*value.Component
 }
 
 // decodePart reads a part as it was signed.
@@ -51,7 +55,7 @@ func decodePart(signed []byte) (*contents, error) {
 // readPart reads a part. One that this daemon does not understand is refused
 // before it is kept.
 func readPart(part *peerpb.Part) (*contents, error) {
-	c := &contents{part: part, steps: make([]plan.Step, 0, len(part.Steps)), attrs: make([]*value.Component, 0, len(part.Components))}
+	c := &contents{part: part, steps: make([]plan.Step, 0, len(part.Steps)), attrs: make([]*value.Component, 0, len(part.Components)), meanwhile: map[int]*value.Component{}}
 	for _, s := range part.Steps {
 		action, ok := actions[s.Action]
 		if !ok {
@@ -59,12 +63,18 @@ func readPart(part *peerpb.Part) (*contents, error) {
 		}
 		c.steps = append(c.steps, plan.Step{ID: plan.StepID(s.Id), Path: value.Path(s.Path), Action: action, Token: s.Token, Needs: stepIDs(s.Needs), After: stepIDs(s.After), Awaits: awaits(s.Awaits), Without: paths(s.Without), Spare: s.Spare})
 	}
-	for _, w := range part.Components {
+	for i, w := range part.Components {
 		attrs, err := decodeComponent(w.Attributes)
 		if err != nil {
 			return nil, fmt.Errorf("component %s: %w", w.Path, err)
 		}
 		c.attrs = append(c.attrs, attrs)
+		if len(w.Meanwhile) == 0 {
+			continue
+		}
+		if c.meanwhile[i], err = decodeComponent(w.Meanwhile); err != nil {
+			return nil, fmt.Errorf("component %s: %w", w.Path, err)
+		}
 	}
 	return c, nil
 }
@@ -76,10 +86,13 @@ func (t *tenant) take(content *contents, entries []journal.Entry, heard map[plan
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range t.comps {
-		c.wanted = nil
+		c.wanted, c.meanwhile = nil, nil
 	}
 	for i, w := range part.Components {
 		path := value.Path(w.Path)
+		if w.Further && ended(entries, path) {
+			continue
+		}
 		c := t.comps[path]
 		if c == nil {
 			c = &held{op: newTurn(), path: path, state: inventory.Instantiated, outputs: map[string]value.Value{}}
@@ -94,6 +107,7 @@ func (t *tenant) take(content *contents, entries []journal.Entry, heard map[plan
 			}
 		}
 		c.wanted, c.digest, c.order = content.attrs[i], w.Digest, int(w.Order)
+		c.meanwhile, c.further = content.meanwhile[i], w.Further
 		c.creator = w.Creator
 		c.liveness = liveness{time.Duration(w.LivenessDelay) * time.Millisecond, int(w.LivenessFactor)}
 		c.isolation, c.tenure = w.OnIsolation, time.Duration(w.Tenure)*time.Second
@@ -115,6 +129,14 @@ func (t *tenant) take(content *contents, entries []journal.Entry, heard map[plan
 		t.interrupted = "interrupted"
 	}
 	t.prepare(content, entries, heard)
+}
+
+// ended reports whether the component at path has been ended by its part, as far as
+// the journal knows.
+func ended(entries []journal.Entry, path value.Path) bool {
+	return slices.ContainsFunc(entries, func(e journal.Entry) bool {
+		return e.ID == string(plan.ID(path, plan.Terminate)) && e.Result != nil && e.Result.Outcome == peerpb.Outcome_OUTCOME_DONE
+	})
 }
 
 // prepare makes the runner of the newest part. The lock is held.

@@ -27,6 +27,9 @@ func (t *tenant) attributes(ctx context.Context, c *held, class *component.Class
 		before, same = c.last, c.lastDone == c.digest
 	}
 	c.recorded = nil
+	if len(c.without) > 0 && c.meanwhile != nil {
+		wanted = c.meanwhile
+	}
 	t.mu.Unlock()
 	if wanted == nil || adopted && before != nil {
 		return before, nil // it is to go, or is only kept: what it has not applied it does not have

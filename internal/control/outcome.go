@@ -25,14 +25,14 @@ func (s *system) apply(b *batch, f *peerpb.Fact) {
 	}
 	path := step.Path
 	c, held := s.held.Components[path]
-	want, wanted := s.wanted(path)
+	want, _ := s.wanted(path)
 	switch o := outcome(f.Outcome); {
 	case o == plan.Skipped:
 		if held && c.State == inventory.Instantiated {
 			c.Reason = causeOf(f)
 		}
 	case step.Action == plan.Terminate:
-		s.terminated(b, path, f, wanted, want)
+		s.terminated(b, path, f)
 		return
 	case o == plan.Failed && step.Action == plan.Reconfigure:
 		c.State, c.Reason, c.Record = inventory.Running, "not reconfigured: "+causeOf(f), inventory.RecordFromProto(f.Record)
@@ -50,6 +50,9 @@ func (s *system) apply(b *batch, f *peerpb.Fact) {
 		c.Class, c.Attrs, c.Digest = want.Class, want.Attrs.Component, want.Digest
 		if len(step.Without) > 0 {
 			c.Digest = inventory.Partly(want.Digest)
+			if want.Meanwhile != nil {
+				c.Attrs = want.Meanwhile.Component // by which a plan that follows knows what it refers to
+			}
 		}
 		c.Machine, c.OnHost, c.Executor = want.Machine, want.OnHost, want.Executor
 		if resolved, err := decodeComponent(f.Component); err == nil {
@@ -131,7 +134,7 @@ func causeOf(f *peerpb.Fact) string {
 // terminated takes a component out of the inventory, or makes room for its
 // successor. One that could not be terminated stays, for another try; what was
 // inside a machine that is gone is gone with it.
-func (s *system) terminated(b *batch, path value.Path, f *peerpb.Fact, wanted bool, want plan.Component) {
+func (s *system) terminated(b *batch, path value.Path, f *peerpb.Fact) {
 	c := s.held.Components[path]
 	if outcome(f.Outcome) != plan.Done {
 		c.State, c.Reason, c.Record = inventory.Failed, "not terminated: "+causeOf(f), inventory.RecordFromProto(f.Record)
@@ -142,7 +145,7 @@ func (s *system) terminated(b *batch, path value.Path, f *peerpb.Fact, wanted bo
 	if m, ok := s.held.Machines[path]; ok {
 		for p, guest := range s.held.Components {
 			if guest.Machine == path && guest.State == inventory.Failed {
-				if _, stays := s.wanted(p); !stays {
+				if _, stays := s.staying(p); !stays {
 					delete(s.held.Components, p)
 					s.control.store.dropComponent(b, s.name, p)
 				}
@@ -159,7 +162,8 @@ func (s *system) terminated(b *batch, path value.Path, f *peerpb.Fact, wanted bo
 	}
 	s.endedWith(b, path)
 	s.leavesData(b, s.held, c)
-	if !wanted {
+	want, stays := s.staying(path)
+	if !stays {
 		delete(s.held.Components, path)
 		s.control.store.dropComponent(b, s.name, path)
 		return
@@ -175,7 +179,7 @@ func (s *system) endedWith(b *batch, flow value.Path) {
 			continue
 		}
 		s.leavesData(b, s.held, c)
-		if want, stays := s.wanted(p); stays {
+		if want, stays := s.staying(p); stays {
 			s.held.Components[p] = planned(want)
 			s.control.store.putComponent(b, s.name, s.held.Components[p])
 		} else {

@@ -70,26 +70,18 @@ func (c *Control) draft(ctx context.Context, r api.PlanRequest) (*api.Plan, *dra
 
 // planned completes d with the plan of a request.
 func (c *Control) planned(ctx context.Context, r api.PlanRequest, d *draft) (*api.Plan, error) {
-	var tree *model.Tree
-	var binds expand.Binds
-	var digest string
-	var missing []string // secrets whose contents will be made up
+	w := &wanted{request: r}
 	if !r.Down {
-		root, err := decodeComponent(r.Description)
-		if err != nil {
+		var err error
+		if w.root, err = decodeComponent(r.Description); err != nil {
 			return nil, &api.Error{Kind: api.KindInvalid, Message: "description: " + err.Error()}
 		}
-		digest = value.Digest(root)
-		expanded, of, problems := expand.Copies(root)
-		if problems.Errors() > 0 {
-			return nil, invalid(problems)
-		}
-		if expanded, missing, err = c.versioned(ctx, expanded); err != nil {
+		w.digest = value.Digest(w.root)
+		if err := c.write(ctx, w, nil); err != nil {
 			return nil, err
 		}
-		tree, binds = model.NewTree(expanded), of
 	}
-	existing, attached, err := c.base(ctx, r, digest)
+	existing, attached, err := c.base(ctx, r, w.digest)
 	if err != nil || attached != nil {
 		return attached, err
 	}
@@ -101,44 +93,101 @@ func (c *Control) planned(ctx context.Context, r api.PlanRequest, d *draft) (*ap
 		m.Renew = why
 		existing.Machines[path] = m
 	}
-	survey := plan.Look(r.Name, tree, c.cfg.Classes, c.cfg.Host, r.AllowUnresolved)
-	survey.Binds = binds
-	allowed, err := allowedLoss(r.AllowDataLoss)
-	if err != nil {
+	in := plan.Input{
+		ID: c.cfg.NewID(), Existing: existing, File: r.File, Description: w.digest, Time: c.now(), Down: r.Down, Cause: cause(r),
+	}
+	in.Token = func(step plan.StepID) string { return token(in.ID, step) }
+	if in.AllowLoss, err = allowedLoss(r.AllowDataLoss); err != nil {
 		return nil, err
 	}
-	plan.GiveUp(survey, existing, allowed, d.auto)
-	survey.Notes = append(survey.Notes, noted(missing)...)
-	survey.Notes = append(survey.Notes, c.leftBehind(existing)...)
-	if survey.Problems.Errors() > 0 {
-		return nil, invalid(&survey.Problems)
+	if in.Survey, err = c.survey(w, in, d); err != nil {
+		return nil, err
 	}
-	var drifted map[value.Path]string
 	if d.asks {
-		var notes []string
-		drifted, notes = c.drift(ctx, existing)
-		survey.Notes = append(survey.Notes, notes...)
+		in.Drift, w.notes = c.drift(ctx, existing)
+		in.Survey.Notes = append(in.Survey.Notes, w.notes...)
 	}
-	placement, err := c.place(ctx, survey, existing)
+	p, err := c.make(ctx, in)
+	if err == nil && len(p.Wants) > 0 {
+		p, err = c.makeBeside(ctx, w, in, d, p.Wants)
+	}
 	if err != nil {
 		return nil, err
-	}
-	id := c.cfg.NewID()
-	p, problems := plan.Make(plan.Input{
-		ID: id, Survey: survey, Existing: existing, Placement: placement, File: r.File, Description: digest,
-		Time: c.now(), Down: r.Down, Cause: cause(r), AllowLoss: allowed, Drift: drifted, Token: func(step plan.StepID) string { return token(id, step) },
-	})
-	if p == nil {
-		return nil, invalid(problems)
 	}
 	c.spare(ctx, existing, p)
 	if err := deliverable(p); err != nil {
 		return nil, err
 	}
-	d.plan, d.description, d.secrets = p, r.Description, missing
+	d.plan, d.description, d.secrets = p, r.Description, w.missing
 	shown := view(p, existing)
 	c.measure(ctx, existing, shown)
 	return shown, nil
+}
+
+// wanted is the description that a plan is made of, on its way to be surveyed.
+type wanted struct {
+	request api.PlanRequest
+	root    *value.Component // as it is kept; nil for a plan that ends the system
+	digest  string
+	tree    *model.Tree // written out
+	binds   expand.Binds
+	missing []string // secrets whose contents will be made up
+	notes   []string // of what has drifted
+}
+
+// write writes out the copies that the description has, and further ones.
+func (c *Control) write(ctx context.Context, w *wanted, further expand.Further) error {
+	expanded, binds, problems := expand.Copies(w.root, further)
+	if problems.Errors() > 0 {
+		return invalid(problems)
+	}
+	var err error
+	if expanded, w.missing, err = c.versioned(ctx, expanded); err != nil {
+		return err
+	}
+	w.tree, w.binds = model.NewTree(expanded), binds
+	return nil
+}
+
+// survey looks at what is wanted as the planner does.
+func (c *Control) survey(w *wanted, in plan.Input, d *draft) (*plan.Survey, error) {
+	survey := plan.Look(w.request.Name, w.tree, c.cfg.Classes, c.cfg.Host, w.request.AllowUnresolved)
+	survey.Binds = w.binds
+	plan.GiveUp(survey, in.Existing, in.AllowLoss, d.auto)
+	survey.Notes = append(survey.Notes, noted(w.missing)...)
+	survey.Notes = append(survey.Notes, c.leftBehind(in.Existing)...)
+	survey.Notes = append(survey.Notes, w.notes...)
+	if survey.Problems.Errors() > 0 {
+		return nil, invalid(&survey.Problems)
+	}
+	return survey, nil
+}
+
+// make makes the plan, on machines that it chooses.
+func (c *Control) make(ctx context.Context, in plan.Input) (*plan.Plan, error) {
+	var err error
+	if in.Placement, err = c.place(ctx, in.Survey, in.Existing); err != nil {
+		return nil, err
+	}
+	p, problems := plan.Make(in)
+	if p == nil {
+		return nil, invalid(problems)
+	}
+	return p, nil
+}
+
+// makeBeside makes the plan again, with further copies for its time.
+func (c *Control) makeBeside(ctx context.Context, w *wanted, in plan.Input, d *draft, further expand.Further) (*plan.Plan, error) {
+	base := in.Survey
+	if err := c.write(ctx, w, further); err != nil {
+		return nil, err
+	}
+	var err error
+	if in.Survey, err = c.survey(w, in, d); err != nil {
+		return nil, err
+	}
+	in.Survey.Beside(base)
+	return c.make(ctx, in)
 }
 
 // cause says what is asked for, in words for the history.

@@ -436,6 +436,12 @@ func (s *system) wanted(path value.Path) (plan.Component, bool) {
 	return s.plan.Components[i], true
 }
 
+// staying returns the plan's component at path, unless the plan ends it itself.
+func (s *system) staying(path value.Path) (plan.Component, bool) {
+	c, ok := s.wanted(path)
+	return c, ok && !c.Further
+}
+
 // interrupt cancels what is under way (runtime.md LC3, --now).
 func (s *system) interrupt(ctx context.Context) error {
 	s.mu.Lock()

@@ -46,12 +46,17 @@ type Bind struct {
 // Binds are the references to sets of copies.
 type Binds map[Bind]bool
 
+// Further are copies beside those of which sfCopies gives the number, by the
+// path that their set has in the description: their numbers, above it.
+type Further map[value.Path][]int
+
 // Copies returns the description below root with every set of copies written
 // out, in its place: copy 1 to n of component NAME are called NAME1 to NAMEn
-// and have their number as sfCopyIndex, and no sfCopies. The list holds what
-// is wrong with them; with errors in it there is no result.
-func Copies(root *value.Component) (*value.Component, Binds, *diag.List) {
-	x := &expander{binds: Binds{}, sizes: map[*value.Component]int{}, problems: &diag.List{}}
+// and have their number as sfCopyIndex, and no sfCopies. Further copies, if
+// any, come behind them. The list holds what is wrong with them; with errors in
+// it there is no result.
+func Copies(root *value.Component, further Further) (*value.Component, Binds, *diag.List) {
+	x := &expander{further: further, binds: Binds{}, sizes: map[*value.Component]int{}, problems: &diag.List{}}
 	if a, ok := root.Attr(attrCopies); ok {
 		x.problem(a, "", "the top of a system cannot be copied", "sfCopies on a component inside it", "", "to have the system several times, deploy it under several names")
 	}
@@ -90,6 +95,7 @@ func eager(v value.Value) (*value.Component, bool) {
 
 type expander struct {
 	root       *scope
+	further    Further
 	components int                      // in copies
 	size       int                      // of copies
 	sizes      map[*value.Component]int // of components as the description has them
@@ -145,14 +151,19 @@ func (x *expander) scope(s *scope) *scope {
 		if !ok {
 			continue
 		}
-		s.begin(a.Name, n)
-		for i := 1; i <= n && !x.full(); i++ {
-			copyName := fmt.Sprint(a.Name, i)
+		further := x.further[s.path.Child(a.Name)]
+		s.begin(a.Name, n+len(further))
+		for i := 1; i <= n+len(further) && !x.full(); i++ {
+			index := i
+			if i > n {
+				index = further[i-n-1]
+			}
+			copyName := fmt.Sprint(a.Name, index)
 			if _, taken := s.comp.Attr(copyName); taken || s.children[copyName] != nil {
 				x.taken(a, s.path.Child(a.Name), copyName)
 				continue
 			}
-			s.sets[a.Name] = append(s.sets[a.Name], x.scope(&scope{comp: child, up: s, name: copyName, set: a.Name, index: i, of: n}))
+			s.sets[a.Name] = append(s.sets[a.Name], x.scope(&scope{comp: child, up: s, name: copyName, set: a.Name, index: index, of: n}))
 		}
 		x.bound(many, s.path.Child(a.Name))
 	}

@@ -52,7 +52,7 @@ func TestCases(t *testing.T) {
 			text, want, _ := strings.Cut(string(golden), "----\n")
 			root := resolved(t, text)
 			before := value.Digest(root)
-			got := shown(Copies(root))
+			got := shown(Copies(root, nil))
 			if value.Digest(root) != before {
 				t.Error("the description itself was changed")
 			}
@@ -82,7 +82,7 @@ func shown(root *value.Component, _ Binds, problems *diag.List) string {
 
 func TestDescriptionWithoutCopiesPassesUnchanged(t *testing.T) {
 	root := resolved(t, `sfConfig extends { a extends { x 1; } b LAZY a:y; }`)
-	if out, _, _ := Copies(root); out != root {
+	if out, _, _ := Copies(root, nil); out != root {
 		t.Errorf("%s became %s", value.Source(root), value.Source(out))
 	}
 }
@@ -99,7 +99,7 @@ func TestUP7ReferencesFromInsideLeadToTheOwnCopy(t *testing.T) {
 			in extends { back LAZY PARENT:PARENT:web:in; }
 		}
 	}`)
-	out, binds, _ := Copies(root)
+	out, binds, _ := Copies(root, nil)
 	tree := model.NewTree(out)
 	for node := range tree.PreOrder() {
 		for a := range node.Own() {
@@ -121,7 +121,7 @@ func TestUP7ReferencesFromInsideLeadToTheOwnCopy(t *testing.T) {
 
 func TestLocalSetIsReachedByThoseWhoSawIt(t *testing.T) {
 	root := resolved(t, `sfConfig extends { a extends { [sfLocal] web extends { sfCopies 2; } x LAZY web:ip; } }`)
-	out, _, _ := Copies(root)
+	out, _, _ := Copies(root, nil)
 	tree := model.NewTree(out)
 	node := tree.Root.Child("a")
 	x, _ := node.Comp.Attr("x")
@@ -137,7 +137,7 @@ func TestUP7ReferencesFromOutsideAreBound(t *testing.T) {
 		db extends {}
 		web extends { sfCopies 2; }
 	}`)
-	_, binds, _ := Copies(root)
+	_, binds, _ := Copies(root, nil)
 	for _, attr := range []string{"all", "some", "alias", "far", "list"} {
 		for _, to := range []value.Path{"web1", "web2"} {
 			if !binds[Bind{"a", attr, to}] {
@@ -156,7 +156,7 @@ func TestBoundsAreDiagnostics(t *testing.T) {
 		"values":     {`sfConfig extends { a extends { sfCopies 500; x LAZY b:out; } b extends { sfCopies 500; } }`, "at most 200000 values"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, _, problems := Copies(resolved(t, c.text))
+			_, _, problems := Copies(resolved(t, c.text), nil)
 			if problems.Errors() != 1 || !strings.Contains(shown(nil, nil, problems), c.says) {
 				t.Errorf("%d problems: %s", problems.Errors(), shown(nil, nil, problems))
 			}
@@ -203,11 +203,11 @@ func TestExpandingTwiceIsExpandingOnce(t *testing.T) {
 		if err != nil || res.Diagnostics.Errors() > 0 {
 			rt.Skip()
 		}
-		once, _, problems := Copies(res.Description.Root)
+		once, _, problems := Copies(res.Description.Root, nil)
 		if problems.Errors() > 0 {
 			rt.Fatalf("%s\n%s", text, shown(nil, nil, problems))
 		}
-		again, binds, problems := Copies(once)
+		again, binds, problems := Copies(once, nil)
 		if again != once || len(binds) > 0 || problems.Errors() > 0 {
 			rt.Errorf("%s\nonce\n%s\ntwice\n%s", text, value.Source(once), value.Source(again))
 		}
@@ -222,8 +222,8 @@ func TestExpandingTwiceIsExpandingOnce(t *testing.T) {
 // TestMoreCopiesChangeNoOther compares the copies of n with those of n+1.
 func TestMoreCopiesChangeNoOther(t *testing.T) {
 	text := `sfConfig extends { web extends { sfCopies %d; x LAZY db:out; own LAZY web:in; in extends { y LAZY PARENT:sfCopyIndex; } } db extends {} }`
-	few, _, _ := Copies(resolved(t, fmt.Sprintf(text, 3)))
-	more, _, _ := Copies(resolved(t, fmt.Sprintf(text, 4)))
+	few, _, _ := Copies(resolved(t, fmt.Sprintf(text, 3)), nil)
+	more, _, _ := Copies(resolved(t, fmt.Sprintf(text, 4)), nil)
 	for a := range few.All() {
 		if b, ok := more.Get(a.Name); !ok || !value.Equal(a.Value, b) {
 			t.Errorf("%s: %s became %s", a.Name, value.Source(a.Value), value.Source(b))
@@ -244,7 +244,7 @@ func TestCopiesAreBoundedInSize(t *testing.T) {
 		value.Attr{Name: "text", Value: value.Vector{value.String(strings.Repeat("x", maxSize/maxCopies))}})
 	for name, c := range map[string]*value.Component{"attributes": many, "text": long} {
 		t.Run(name, func(t *testing.T) {
-			out, _, problems := Copies(value.NewComponent(false, value.Attr{Name: "a", Value: c}))
+			out, _, problems := Copies(value.NewComponent(false, value.Attr{Name: "a", Value: c}), nil)
 			if out != nil || problems.Errors() != 1 || !strings.Contains(problems.All()[0].Expected, "32 MiB of description") {
 				t.Errorf("%d errors: %v", problems.Errors(), problems.All())
 			}
@@ -260,6 +260,6 @@ func BenchmarkOwnReferences(b *testing.B) {
 	}
 	root := value.NewComponent(false, value.Attr{Name: "a", Value: c})
 	for b.Loop() {
-		Copies(root)
+		Copies(root, nil)
 	}
 }

@@ -52,13 +52,19 @@ func (p *Plan) Cut() (map[string]*peerpb.Part, error) {
 		if err != nil {
 			return nil, err
 		}
+		var meanwhile []byte
+		if c.Meanwhile != nil {
+			if meanwhile, err = value.Encode(c.Meanwhile.Component); err != nil {
+				return nil, err
+			}
+		}
 		pt := part(c.Executor)
 		pt.Components = append(pt.Components, &peerpb.Component{
 			Path: string(c.Path), Class: c.Class, Attributes: wire, Digest: c.Digest, Order: int32(c.Order),
 			OnEnd: c.OnEnd.What, MaxRestarts: int32(c.OnEnd.MaxRestarts), RestartWindow: c.OnEnd.Window,
 			OnIsolation: c.OnLoss.isolation(c), Tenure: c.OnLoss.Tenure,
 			Creator: c.Creator, LivenessDelay: c.Liveness.Delay, LivenessFactor: int32(c.Liveness.Factor),
-			ParentLoss: c.ParentLoss, Parent: c.Parent,
+			ParentLoss: c.ParentLoss, Parent: c.Parent, Meanwhile: meanwhile, Further: c.Further,
 		})
 	}
 	p.listen(part, at)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"aloft/component"
+	"aloft/internal/expand"
 	"aloft/internal/graph"
 	"aloft/internal/inventory"
 	"aloft/internal/place"
@@ -113,6 +114,7 @@ type maker struct {
 	batch   map[value.Path]batchOf
 	binders map[*rolling][]*surveyed
 	gates   map[value.Path][]StepID // that have to be passed before those who refer to a set are told of all of it
+	wants   expand.Further          // that it does not have
 }
 
 // place fixes where a component is processed, now that machines are chosen.
@@ -121,7 +123,10 @@ func (m *maker) place(c *surveyed) {
 	p := Component{
 		Path: c.node.Path, Class: c.class.Name, Machine: c.machine, OnHost: c.onHost, Order: c.node.Order,
 		Attrs: Attributes{c.attrs}, Digest: c.digest(), OnEnd: m.onEnd(c), OnLoss: m.onLoss(c), Reads: c.reads(),
-		Liveness: m.liveness(c),
+		Liveness: m.liveness(c), Further: c.further,
+	}
+	if c.meanwhile != nil {
+		p.Meanwhile = &Attributes{c.meanwhile}
 	}
 	if c.flow != nil {
 		p.Flow = c.flow.node.Path.String()
@@ -159,6 +164,11 @@ func (c *surveyed) reads() []value.Path {
 			if !t.Given && !slices.Contains(paths, t.Path) {
 				paths = append(paths, t.Path)
 			}
+		}
+	}
+	for _, path := range c.leads {
+		if !slices.Contains(paths, path) {
+			paths = append(paths, path)
 		}
 	}
 	return paths
@@ -250,7 +260,7 @@ func (m *maker) unknownOrder() {
 	for _, c := range m.in.Survey.parts {
 		if a, ok := c.attrs.Attr("sfReplace"); ok && a.Value != value.String("after") {
 			m.in.Survey.problem(c, "sfReplace", a.Pos, diag.AttributeKind, "what replaces a component cannot run beside it", `"after", which is the default`, value.Source(a.Value),
-				"copies with sfMaxUnavailable are replaced while the others serve")
+				"copies (sfCopies) with sfMaxUnavailable 0 and sfMaxSurge 1 have one more beside them, which runs before one of them is ended")
 		}
 	}
 }
@@ -306,6 +316,9 @@ func (m *maker) decide(c *surveyed) {
 		if f, reason = renew, "repair: "+m.in.Drift[path]; c.class.Repairs {
 			f = change
 		}
+	}
+	if c.further {
+		reason = "for the time of the update"
 	}
 	m.fate[path] = f
 	if f != keep {
@@ -364,6 +377,10 @@ func (m *maker) write() {
 	edits, late, notes := len(m.plan.Edits), len(m.plan.Late), len(m.plan.Notes)
 	m.steps()
 	if len(m.sets) == 0 || !m.circular() {
+		m.plan.Wants = m.wants
+		return
+	}
+	if m.refuseBeside() {
 		return
 	}
 	m.plan.Steps, m.plan.Edits, m.plan.Late = nil, m.plan.Edits[:edits], m.plan.Late[:late]
@@ -416,7 +433,9 @@ func (m *maker) steps() {
 		gates = append(gates, m.roll(r, started))
 	}
 	m.changes(late, started)
-	m.removals(m.barrier("bound", late, Reconfigure, started), gates)
+	bound := m.barrier("bound", late, Reconfigure, started)
+	m.removals(bound, gates)
+	m.recede(bound, gates)
 	m.harden()
 }
 

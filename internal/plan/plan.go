@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"aloft/internal/expand"
 	"aloft/internal/place"
 	"aloft/value"
 )
@@ -122,6 +123,11 @@ type Component struct {
 	// processed, "" where the owner does it.
 	ParentLoss int64  `json:"parentLoss,omitempty"`
 	Parent     string `json:"parent,omitempty"`
+	// Further: it is in a copy that exists only for the time of the plan, which
+	// ends it. Meanwhile are the attributes of one that stays and refers to such
+	// copies, as they are until then: in the steps that leave others out.
+	Further   bool        `json:"further,omitempty"`
+	Meanwhile *Attributes `json:"meanwhile,omitempty"`
 }
 
 // Late says that From waits for To, because its attribute refers to it.
@@ -181,12 +187,15 @@ type Plan struct {
 	// Renews are machines that it replaces because something on them was given up.
 	Renews     []value.Path    `json:"renews,omitempty"`
 	Placement  place.Placement `json:"placement,omitempty"`
-	Components []Component     `json:"components"` // all of the wanted system, in definition order
+	Components []Component     `json:"components"` // all of the wanted system, and further ones, in definition order
 	Steps      []Step          `json:"steps"`
 	Edits      []Edit          `json:"edits"`
 	Data       []Data          `json:"data,omitempty"` // that it destroys
 	Late       []Late          `json:"late,omitempty"` // references that make one component wait for another
 	Notes      []string        `json:"notes,omitempty"`
+	// Wants are the further copies that it wants for its time: it is to be made
+	// again with them (see Beside). A plan that is carried out wants none.
+	Wants expand.Further `json:"-"`
 }
 
 // Empty reports whether the plan changes nothing.

@@ -10,7 +10,7 @@ import (
 // terminates adds the steps that end what is replaced, and what is no longer
 // wanted inside of it: before anything is deployed, children before parents.
 func (m *maker) terminates() {
-	m.ends(func(path value.Path) bool {
+	m.ends(m.in.Existing.Ordered(), func(path value.Path) bool {
 		return !m.batched(path) && (m.fate[path] == renew && !m.left(path) || m.gone[path] && m.uprooted(path))
 	}, "")
 }
@@ -47,7 +47,7 @@ func (m *maker) uprooted(path value.Path) bool {
 // batch has failed.
 func (m *maker) removals(bound StepID, gates []StepID) {
 	from := len(m.plan.Steps)
-	m.ends(func(path value.Path) bool { return m.gone[path] && !m.uprooted(path) }, bound)
+	m.ends(m.in.Existing.Ordered(), func(path value.Path) bool { return m.gone[path] && !m.uprooted(path) }, bound)
 	for i := range m.plan.Steps[from:] {
 		s := &m.plan.Steps[from+i]
 		s.Needs = append(s.Needs, gates...)
@@ -55,11 +55,15 @@ func (m *maker) removals(bound StepID, gates []StepID) {
 	}
 }
 
-// ends adds a terminate step for every component that exists and is chosen, in
-// post-order (runtime.md LC5): after all its children have ended, and, under
-// sfSyncTerminate, one sibling after the other in reverse order.
-func (m *maker) ends(chosen func(value.Path) bool, after StepID) {
-	old := m.in.Existing.Ordered()
+// ends adds a terminate step for every component of old that exists and is chosen,
+// in post-order (runtime.md LC5): after all its children have ended, and, under
+// sfSyncTerminate, one sibling after the other in reverse order. They come in
+// definition order, and leave it reversed.
+func (m *maker) ends(old []inventory.Component, chosen func(value.Path) bool, after StepID) {
+	at := make(map[value.Path]inventory.Component, len(old))
+	for _, c := range old {
+		at[c.Path] = c
+	}
 	children := map[value.Path][]value.Path{}
 	guests := map[value.Path][]value.Path{} // processed on the machine, but not below it
 	for _, c := range old {
@@ -67,7 +71,7 @@ func (m *maker) ends(chosen func(value.Path) bool, after StepID) {
 			continue
 		}
 		around := c.Path.Parent()
-		for around != value.Root && !(chosen(around) && m.exists(m.in.Existing.Components[around])) {
+		for around != value.Root && !(chosen(around) && m.exists(at[around])) {
 			around = around.Parent() // what is directly around it has ended by itself
 		}
 		children[around] = append(children[around], c.Path)
@@ -89,7 +93,7 @@ func (m *maker) ends(chosen func(value.Path) bool, after StepID) {
 		for _, guest := range guests[c.Path] {
 			s.After = append(s.After, ID(guest, Terminate))
 		}
-		if next, ok := m.syncSibling(c, children); ok {
+		if next, ok := m.syncSibling(c, at, children); ok {
 			s.After = append(s.After, ID(next, Terminate))
 		}
 		if after != "" {
@@ -126,11 +130,11 @@ func (m *maker) removal() string {
 
 // syncSibling returns the sibling defined next after c, where their parent
 // ends its children one after the other.
-func (m *maker) syncSibling(c inventory.Component, children map[value.Path][]value.Path) (value.Path, bool) {
+func (m *maker) syncSibling(c inventory.Component, at map[value.Path]inventory.Component, children map[value.Path][]value.Path) (value.Path, bool) {
 	if c.Path == value.Root {
 		return "", false
 	}
-	parent, ok := m.in.Existing.Components[c.Path.Parent()]
+	parent, ok := at[c.Path.Parent()]
 	if !ok {
 		return "", false
 	}

@@ -25,13 +25,16 @@ const (
 // begins when all of the one before runs, and none does after one that failed.
 // Copies that do not run already when the update begins, or of which it touches
 // only what does not, are the first batch, however many: nobody is taken away
-// beside them. Those of which something runs and something has failed come next.
+// beside them. Further ones, which exist only for the time of the update and of
+// which as many more are taken away at a time, are a batch of their own after it.
+// Those of which something runs and something has failed come next.
 type rolling struct {
 	name    string       // of the set
 	all     []value.Path // the copies that there are
+	further []value.Path // those for the time of the update
 	batches [][]value.Path
-	size    int  // of a batch
-	away    bool // the first batch is of those that do not run
+	size    int // of a batch
+	quiet   int // so many batches at the beginning take nobody away
 }
 
 // rolls finds the sets that are updated in batches.
@@ -51,14 +54,18 @@ func (m *maker) rolls() {
 	}
 	for _, name := range names {
 		copies := sets[name]
-		size := m.unavailable(copies[0])
-		if size == 0 || m.inBatch(copies[0].node.Path) {
+		unavailable, surge, asked := m.pace(copies[0])
+		if !asked || m.inBatch(copies[0].node.Path) {
 			continue // not asked for, or updated with the copy that it is in
 		}
-		r := &rolling{name: name, size: size}
+		r := &rolling{name: name}
 		var away, broken, changed []value.Path
 		for _, c := range copies {
 			path := c.node.Path
+			if c.further {
+				r.further = append(r.further, path)
+				continue
+			}
 			idle, failed, taken := m.condition(c)
 			if m.fate[path] == add && !idle {
 				continue // more of them come first
@@ -76,10 +83,18 @@ func (m *maker) rolls() {
 		if changed = append(broken, changed...); len(changed) == 0 {
 			continue // what does not run is no update of the set
 		}
-		if r.away = len(away) > 0; r.away {
-			r.batches = append(r.batches, away)
+		for _, first := range [][]value.Path{away, r.further} {
+			if len(first) > 0 {
+				r.batches = append(r.batches, first)
+				r.quiet++
+			}
 		}
-		r.batches = slices.AppendSeq(r.batches, slices.Chunk(changed, size))
+		more := min(surge, len(changed))
+		if len(r.further) == 0 && more > 0 {
+			m.want(r, copies, more)
+		}
+		r.size = unavailable + more
+		r.batches = slices.AppendSeq(r.batches, slices.Chunk(changed, r.size))
 		for i, batch := range r.batches {
 			for _, path := range batch {
 				for n := range within(m.in.Survey.byPath[path].node) {
@@ -129,27 +144,42 @@ type batchOf struct {
 
 func (m *maker) inBatch(path value.Path) bool { return m.batch[path].set != nil }
 
-// unavailable returns how many copies of a set may be away at a time, 0 where
-// nobody says that they are to be updated in batches.
-func (m *maker) unavailable(c *surveyed) int {
-	size := 0
-	for _, at := range []*surveyed{c, m.in.Survey.byPath[c.node.Parent.Path]} {
-		if a, ok := at.attrs.Attr(attrSurge); ok && a.Value != value.Integer(0) {
-			m.in.Survey.problem(at, attrSurge, a.Pos, diag.AttributeKind, "more copies than there are to be cannot be made during an update", "0", value.Source(a.Value),
-				"raise sfCopies before the update and lower it after")
+// pace returns how many copies of a set may be away at a time, and how many there
+// may be beside them for the time of an update; asked is whether anybody says that
+// they are to be updated in batches.
+func (m *maker) pace(c *surveyed) (unavailable, surge int, asked bool) {
+	surge, above, extra := m.copies(c, attrSurge)
+	unavailable, at, asked := m.copies(c, attrUnavailable)
+	switch {
+	case extra && surge > 0:
+		m.holdsData(c, above)
+		if asked = true; at == nil {
+			unavailable = 1
 		}
-		a, ok := at.attrs.Attr(attrUnavailable)
-		if !ok || size > 0 {
+	case asked && unavailable == 0:
+		a, _ := at.attrs.Attr(attrUnavailable)
+		m.in.Survey.problem(at, attrUnavailable, a.Pos, diag.AttributeKind, "no copy may be away, and there is to be none beside them: they could never be updated", "a whole number from 1, or sfMaxSurge from 1", value.Source(a.Value))
+		return 0, 0, false
+	}
+	return unavailable, surge, asked
+}
+
+// copies reads a number of copies, of one of them or of what it is in, and says
+// which has it, if one does.
+func (m *maker) copies(c *surveyed, name string) (n int, at *surveyed, ok bool) {
+	for _, at := range []*surveyed{c, m.in.Survey.byPath[c.node.Parent.Path]} {
+		a, given := at.attrs.Attr(name)
+		if !given {
 			continue
 		}
 		n, is := a.Value.(value.Integer)
-		if !is || n < 1 {
-			m.in.Survey.problem(at, attrUnavailable, a.Pos, diag.AttributeKind, "sfMaxUnavailable is no number of copies", "a whole number from 1", value.Source(a.Value))
+		if !is || n < 0 {
+			m.in.Survey.problem(at, name, a.Pos, diag.AttributeKind, name+" is no number of copies", "a whole number from 0", value.Source(a.Value))
 			continue
 		}
-		size = int(n)
+		return int(n), at, true
 	}
-	return size
+	return 0, nil, false
 }
 
 // bind has those who refer to a set that is updated in batches reconfigured at
@@ -170,7 +200,11 @@ func (m *maker) bind() {
 				continue
 			}
 			if f == keep {
-				m.reconfigure(c, fmt.Sprintf("refers to %s, updated %d at a time", r.name, r.size))
+				reason := fmt.Sprintf("refers to %s, updated %d at a time", r.name, r.size)
+				if n := len(r.further); n > 0 {
+					reason += fmt.Sprintf(" with %d more", n)
+				}
+				m.reconfigure(c, reason)
 			}
 			m.binders[r] = append(m.binders[r], c)
 			m.gates[path] = append(m.gates[path], r.gate(len(r.batches)-1))
@@ -190,8 +224,8 @@ func (m *maker) roll(r *rolling, before StepID) StepID {
 	var gate StepID // of the batch before
 	for i, batch := range r.batches {
 		from := len(m.plan.Steps)
-		m.leave(r, batch)
-		m.ends(func(path value.Path) bool {
+		m.leave(r, i)
+		m.ends(m.in.Existing.Ordered(), func(path value.Path) bool {
 			in := slices.ContainsFunc(batch, func(p value.Path) bool { return p.Contains(path) })
 			return in && (m.fate[path] == renew && !m.left(path) || m.gone[path] && m.uprooted(path))
 		}, "")
@@ -239,24 +273,36 @@ func (m *maker) roll(r *rolling, before StepID) StepID {
 // told reports whether those who refer to the set are told that a batch is about
 // to be away: not where nothing else is left of the set, nor where it is away
 // already.
-func (r *rolling) told(batch []value.Path) bool {
-	return len(batch) < len(r.all) && (!r.away || &batch[0] != &r.batches[0][0])
+func (r *rolling) told(batch int) bool {
+	return len(r.batches[batch]) < len(r.all)+len(r.further) && batch >= r.quiet
+}
+
+// without names the step by which c is told of the set without a batch.
+func (r *rolling) without(batch int, c *surveyed) StepID {
+	var names []string
+	for _, p := range r.batches[batch] {
+		names = append(names, p.String())
+	}
+	return ID(c.node.Path, Reconfigure) + StepID(" without "+strings.Join(names, ", "))
 }
 
 // leave has those who refer to the set told that a batch is about to be away,
-// unless nothing else is left of the set, and the batch wait until they know.
-func (m *maker) leave(r *rolling, batch []value.Path) {
+// unless nothing else is left of the set, and the batch wait until they know. Of
+// further copies of other sets, which may not run yet, they are told with those.
+func (m *maker) leave(r *rolling, batch int) {
 	if !r.told(batch) {
 		return
 	}
-	var names []string
-	for _, p := range batch {
-		names = append(names, p.String())
+	without := slices.Clone(r.batches[batch])
+	for _, other := range m.sets {
+		if other != r {
+			without = append(without, other.further...)
+		}
 	}
 	for _, c := range m.binders[r] {
 		s := m.step(c, Reconfigure)
-		s.ID += StepID(" without " + strings.Join(names, ", "))
-		s.Token, s.Without = m.in.Token(s.ID), batch
+		s.ID = r.without(batch, c)
+		s.Token, s.Without = m.in.Token(s.ID), without
 	}
 }
 
@@ -264,16 +310,12 @@ func (m *maker) leave(r *rolling, batch []value.Path) {
 // to know that its batch is about to be away.
 func (m *maker) leavings(path value.Path) []StepID {
 	at := m.batch[path]
-	if at.set == nil || !at.set.told(at.set.batches[at.n]) {
+	if at.set == nil || !at.set.told(at.n) {
 		return nil
-	}
-	var names []string
-	for _, p := range at.set.batches[at.n] {
-		names = append(names, p.String())
 	}
 	var ids []StepID
 	for _, c := range m.binders[at.set] {
-		ids = append(ids, ID(c.node.Path, Reconfigure)+StepID(" without "+strings.Join(names, ", ")))
+		ids = append(ids, at.set.without(at.n, c))
 	}
 	return ids
 }

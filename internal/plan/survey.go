@@ -48,6 +48,7 @@ type Survey struct {
 	byPath  map[value.Path]*surveyed
 	classes Classes
 	host    Host
+	beside  bool // it has copies that exist only for the time of the plan
 }
 
 // surveyed is one component on its way into the plan.
@@ -64,6 +65,10 @@ type surveyed struct {
 	// is around it.
 	creator, flow *surveyed
 	members       []*surveyed // of a flow: all that have it as theirs, in definition order
+	// of a plan with copies that exist only for its time: see Beside
+	further   bool             // it is in one
+	meanwhile *value.Component // its attributes with those; nil: they are the same
+	leads     []value.Path     // what meanwhile refers to
 }
 
 // isMachine reports whether the component is a machine.

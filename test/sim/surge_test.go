@@ -1,0 +1,190 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"aloft/api"
+	"aloft/value"
+)
+
+// surged is a set of copies that is updated in batches, with more of them beside.
+func surged(n, unavailable, surge int, app string) string {
+	return strings.Replace(rolled(n, unavailable, app), "sfMaxUnavailable", fmt.Sprintf("sfMaxSurge %d; sfMaxUnavailable", surge), 1)
+}
+
+// expectNoFurther checks that the set has these copies and no others, for which
+// there is neither a component nor a machine, and that lb knows them.
+func (w *world) expectNoFurther(n int) {
+	w.t.Helper()
+	paths := []string{"front:lb"}
+	for i := range n {
+		paths = append(paths, fmt.Sprintf("web%d:app", i+1))
+	}
+	w.expectLive(paths...)
+	w.expectServers("reconfigure", n)
+	w.balance(n + 1)
+}
+
+// fewestServing returns how many servers ran at least, at any instant since mark.
+func (w *world) fewestServing(mark int) int {
+	running := map[value.Path]bool{}
+	fewest := 1000
+	for i, c := range w.stage.trace() {
+		if !strings.HasPrefix(string(c.Path), "web") {
+			continue
+		}
+		switch {
+		case c.Op == "start" && c.Done && !c.Failed:
+			running[c.Path] = true
+		case (c.Op == "terminate" || c.Op == "reconfigure") && !c.Done:
+			delete(running, c.Path)
+		case c.Op == "reconfigure" && !c.Failed:
+			running[c.Path] = true
+		}
+		if i >= mark {
+			fewest = min(fewest, len(running))
+		}
+	}
+	return fewest
+}
+
+func TestUP8FurtherCopiesServeWhileOthersAreUpdated(t *testing.T) {
+	for _, c := range []struct{ n, unavailable, surge, serve int }{
+		{1, 0, 1, 1}, {3, 0, 1, 3}, {3, 0, 2, 3}, {2, 1, 1, 1}, {2, 0, 5, 2},
+	} {
+		for name, v := range map[string][2]string{"replaced": {"fixed 1;", "fixed 2;"}, "reconfigured": {"v 1;", "v 2;"}} {
+			t.Run(fmt.Sprintf("%d of %d away, %d more, %s", c.unavailable, c.n, c.surge, name), func(t *testing.T) {
+				overSeeds(t, 2, func(t *testing.T, seed uint64) {
+					scenario(t, options{seed: seed, random: 5 * time.Second}, func(w *world) {
+						w.runs(surged(c.n, c.unavailable, c.surge, v[0]))
+						if did := w.did(0); slices.Contains(did, fmt.Sprintf("web%d:app deploy", c.n+1)) {
+							t.Errorf("further copies while none was updated: %v", did)
+						}
+						mark := len(w.stage.trace())
+						w.runs(surged(c.n, c.unavailable, c.surge, v[1]))
+						fewest, _ := w.expectNoneDead(mark)
+						if serving := w.fewestServing(mark); fewest < c.serve || serving < c.serve {
+							t.Errorf("lb knew %d servers at least, and %d ran; want %d", fewest, serving, c.serve)
+						}
+						more := min(c.n, c.surge)
+						for i := range more {
+							w.expectOnce(mark, fmt.Sprintf("web%d:app", c.n+i+1), "deploy", "start", "terminate")
+						}
+						w.expectNoFurther(c.n)
+						w.expectNoChange(surged(c.n, c.unavailable, c.surge, v[1]))
+						w.down(false)
+					})
+				})
+			})
+		}
+	}
+}
+
+// expectOnce checks what was done with a component since mark, each once.
+func (w *world) expectOnce(mark int, path string, ops ...string) {
+	w.t.Helper()
+	var want, got []string
+	for _, op := range ops {
+		want = append(want, path+" "+op)
+	}
+	for _, did := range w.did(mark) {
+		if strings.HasPrefix(did, path+" ") {
+			got = append(got, did)
+		}
+	}
+	if !slices.Equal(got, want) {
+		w.t.Errorf("of %s was done %v, want %v", path, got, want)
+	}
+}
+
+// A further copy that fails, or a batch behind it, stops the update; what serves
+// goes on, and the next plan leaves no further copy behind.
+func TestUP8NoFurtherCopyOutlivesThePlanThatFollowsAFailedOne(t *testing.T) {
+	for name, fail := range map[string]string{
+		"a further copy": `failStart (IF ((LAZY sfCopyIndex) == 4) THEN -1 ELSE 0 FI);`,
+		"a batch":        `failStart (IF ((LAZY sfCopyIndex) == 2) THEN -1 ELSE 0 FI);`,
+	} {
+		for then, next := range map[string]func(w *world, good string) string{
+			"rollback": func(w *world, good string) string {
+				w.insist(api.PlanRequest{Name: "sys", Rollback: true})
+				if d := w.end(); d.State != api.DeploymentDone {
+					w.t.Errorf("rollback ended %s: %+v", d.State, d.Failures)
+				}
+				return good
+			},
+			"repaired": func(w *world, _ string) string {
+				text := surged(3, 0, 1, "fixed 3;")
+				w.runs(text)
+				return text
+			},
+		} {
+			t.Run(name+" fails, "+then, func(t *testing.T) {
+				scenario(t, options{seed: 1, random: 5 * time.Second}, func(w *world) {
+					good := surged(3, 0, 1, "fixed 1;")
+					w.runs(good)
+					mark := len(w.stage.trace())
+					if d := w.up(surged(3, 0, 1, "fixed 2; "+fail)); d.State != api.DeploymentDegraded {
+						t.Errorf("up ended %s", d.State)
+					}
+					if serving := w.fewestServing(mark); serving < 3 {
+						t.Errorf("%d servers ran, want 3", serving)
+					}
+					text := next(w, good)
+					if serving := w.fewestServing(mark); serving < 3 {
+						t.Errorf("%d servers ran in the end, want 3", serving)
+					}
+					w.expectNoneDead(mark)
+					w.expectNoFurther(3)
+					w.expectNoChange(text)
+					w.down(false)
+				})
+			})
+		}
+	}
+}
+
+func TestUP8UndoLeavesNoFurtherCopy(t *testing.T) {
+	scenario(t, options{seed: 1, random: 5 * time.Second}, func(w *world) {
+		undoing := func(app string) string {
+			return strings.Replace(surged(2, 0, 1, app), "sfConfig extends {", `sfConfig extends { sfOnFailure "undo";`, 1)
+		}
+		good := undoing("fixed 1;")
+		w.runs(good)
+		mark := len(w.stage.trace())
+		w.up(undoing(`fixed 2; failStart (IF ((LAZY sfCopyIndex) == 2) THEN -1 ELSE 0 FI);`))
+		w.end()
+		w.expectNoneDead(mark)
+		w.expectNoFurther(2)
+		w.expectNoChange(good)
+		w.down(false)
+	})
+}
+
+// The owner dies at some instant of an update with further copies; whoever takes
+// over goes on with the same plan, and never do fewer serve.
+func TestUP8FurtherCopiesSurviveTheDeathOfTheOwner(t *testing.T) {
+	overSeeds(t, 6, func(t *testing.T, seed uint64) {
+		scenario(t, options{seed: seed, random: 10 * time.Second, more: 2}, func(w *world) {
+			w.runs(surged(2, 0, 1, "fixed 1;"))
+			mark := len(w.stage.trace())
+			p := w.begin(surged(2, 0, 1, "fixed 2;"))
+			time.Sleep(time.Duration(w.number(90_000)) * time.Millisecond)
+			owner, _ := w.owner(theSystem)
+			w.kill(owner)
+			w.another(theSystem, owner)
+			if d := w.end(); d.State != api.DeploymentDone || d.Plan != p.ID {
+				t.Errorf("up ended %s with plan %s, want done with %s", d.State, d.Plan, p.ID)
+			}
+			w.expectNoneDead(mark)
+			if serving := w.fewestServing(mark); serving < 2 {
+				t.Errorf("%d servers ran, want 2", serving)
+			}
+			w.expectNoFurther(2)
+			w.down(false)
+		})
+	})
+}
