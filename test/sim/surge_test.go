@@ -16,8 +16,8 @@ func surged(n, unavailable, surge int, app string) string {
 	return strings.Replace(rolled(n, unavailable, app), "sfMaxUnavailable", fmt.Sprintf("sfMaxSurge %d; sfMaxUnavailable", surge), 1)
 }
 
-// expectNoFurther checks that the set has these copies and no others, for which
-// there is neither a component nor a machine, and that lb knows them.
+// expectNoFurther checks that the set has these copies and no others, of which
+// there is neither a component nor a machine.
 func (w *world) expectNoFurther(n int) {
 	w.t.Helper()
 	paths := []string{"front:lb"}
@@ -25,7 +25,6 @@ func (w *world) expectNoFurther(n int) {
 		paths = append(paths, fmt.Sprintf("web%d:app", i+1))
 	}
 	w.expectLive(paths...)
-	w.expectServers("reconfigure", n)
 	w.balance(n + 1)
 }
 
@@ -75,6 +74,7 @@ func TestUP8FurtherCopiesServeWhileOthersAreUpdated(t *testing.T) {
 							w.expectOnce(mark, fmt.Sprintf("web%d:app", c.n+i+1), "deploy", "start", "terminate")
 						}
 						w.expectNoFurther(c.n)
+						w.expectServers("reconfigure", c.n)
 						w.expectNoChange(surged(c.n, c.unavailable, c.surge, v[1]))
 						w.down(false)
 					})
@@ -155,9 +155,13 @@ func TestUP8UndoLeavesNoFurtherCopy(t *testing.T) {
 		good := undoing("fixed 1;")
 		w.runs(good)
 		mark := len(w.stage.trace())
-		w.up(undoing(`fixed 2; failStart (IF ((LAZY sfCopyIndex) == 2) THEN -1 ELSE 0 FI);`))
-		w.end()
+		w.begin(undoing(`fixed 2; failStart (IF ((LAZY sfCopyIndex) == 2) THEN -1 ELSE 0 FI);`))
+		time.Sleep(30 * time.Minute)
+		w.expectState(api.SystemRunning)
 		w.expectNoneDead(mark)
+		if serving := w.fewestServing(mark); serving < 2 {
+			t.Errorf("%d servers ran, want 2", serving)
+		}
 		w.expectNoFurther(2)
 		w.expectNoChange(good)
 		w.down(false)
@@ -184,7 +188,109 @@ func TestUP8FurtherCopiesSurviveTheDeathOfTheOwner(t *testing.T) {
 				t.Errorf("%d servers ran, want 2", serving)
 			}
 			w.expectNoFurther(2)
+			w.expectServers("reconfigure", 2)
 			w.down(false)
+		})
+	})
+}
+
+// Copies that are not machines have further ones on the machine where they are,
+// whose daemon dies at some instant.
+func TestUP8FurtherCopiesOnOneMachineSurviveTheDeathOfItsDaemon(t *testing.T) {
+	text := func(v int) string {
+		return fmt.Sprintf(`sfConfig extends {
+			front extends VM { lb extends Probe { servers LAZY m:web:app:out; } }
+			m extends VM { sfMaxUnavailable 0; sfMaxSurge 2; web extends { sfCopies 3; app extends Probe { fixed %d; } } }
+		}`, v)
+	}
+	overSeeds(t, 6, func(t *testing.T, seed uint64) {
+		scenario(t, options{seed: seed, random: 10 * time.Second}, func(w *world) {
+			w.runs(text(1))
+			mark := len(w.stage.trace())
+			w.begin(text(2))
+			time.Sleep(time.Duration(w.number(60_000)) * time.Millisecond)
+			w.killDaemon("sys/m", 2*time.Second)
+			if d := w.end(); d.State != api.DeploymentDone {
+				t.Errorf("up ended %s: %+v", d.State, d.Failures)
+			}
+			for i := range 2 {
+				if path := fmt.Sprintf("m:web%d:app", i+4); !slices.Contains(w.did(mark), path+" start") {
+					t.Errorf("no further copy %s", path)
+				}
+			}
+			w.killDaemon("sys/m", 2*time.Second)
+			time.Sleep(time.Minute)
+			w.expectLive("front:lb", "m:web1:app", "m:web2:app", "m:web3:app")
+			if states := w.states(); len(states) != 10 {
+				t.Errorf("there is %v", states)
+			}
+			w.expectNoChange(text(2))
+			w.runs(text(3))
+			w.expectLive("front:lb", "m:web1:app", "m:web2:app", "m:web3:app")
+			w.down(false)
+		})
+	})
+}
+
+// Two sets that are updated with one plan, one of which reads the other, have
+// further copies each.
+func TestUP8FurtherCopiesOfTwoSetsAtOnce(t *testing.T) {
+	text := func(v int) string {
+		return fmt.Sprintf(`sfConfig extends {
+			front extends VM { lb extends Probe { servers LAZY web:app:out; } }
+			web extends VM { sfCopies 2; sfMaxUnavailable 0; sfMaxSurge 1; app extends Probe { fixed %[1]d; stores LAZY store:app:out; } }
+			store extends VM { sfCopies 2; sfMaxUnavailable 0; sfMaxSurge 1; app extends Probe { fixed %[1]d; } }
+		}`, v)
+	}
+	overSeeds(t, 3, func(t *testing.T, seed uint64) {
+		scenario(t, options{seed: seed, random: 5 * time.Second}, func(w *world) {
+			w.runs(text(1))
+			mark := len(w.stage.trace())
+			w.runs(text(2))
+			if fewest, _ := w.expectNoneDead(mark); fewest != 2 {
+				t.Errorf("lb knew %d servers at least, want 2", fewest)
+			}
+			w.expectLive("front:lb", "web1:app", "web2:app", "store1:app", "store2:app")
+			w.balance(5)
+			w.expectNoChange(text(2))
+			w.down(false)
+		})
+	})
+}
+
+// Others can be added and removed, also of the set, by the plan that updates it.
+func TestUP8FurtherCopiesAreBesideThoseThatComeAndGo(t *testing.T) {
+	for name, n := range map[string]int{"more": 4, "fewer": 2} {
+		t.Run(name, func(t *testing.T) {
+			overSeeds(t, 3, func(t *testing.T, seed uint64) {
+				scenario(t, options{seed: seed, random: 5 * time.Second}, func(w *world) {
+					w.runs(surged(3, 0, 1, "fixed 1;"))
+					mark := len(w.stage.trace())
+					w.runs(surged(n, 0, 1, "fixed 2;"))
+					w.expectNoneDead(mark)
+					if serving := w.fewestServing(mark); serving < min(3, n) {
+						t.Errorf("%d servers ran, want %d", serving, min(3, n))
+					}
+					w.expectNoFurther(n)
+					w.expectServers("reconfigure", n)
+					w.expectNoChange(surged(n, 0, 1, "fixed 2;"))
+					w.down(false)
+				})
+			})
+		})
+	}
+}
+
+// A plan that is interrupted leaves nothing behind when the system is ended.
+func TestUP8FurtherCopiesEndWithAnUpdateThatIsInterrupted(t *testing.T) {
+	overSeeds(t, 4, func(t *testing.T, seed uint64) {
+		scenario(t, options{seed: seed, random: 10 * time.Second}, func(w *world) {
+			w.runs(surged(2, 0, 1, "fixed 1;"))
+			w.begin(surged(2, 0, 1, "fixed 2;"))
+			time.Sleep(time.Duration(w.number(60_000)) * time.Millisecond)
+			w.down(true)
+			w.expectLive()
+			w.balance(0)
 		})
 	})
 }
