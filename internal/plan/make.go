@@ -318,7 +318,7 @@ func (m *maker) decide(c *surveyed) {
 		}
 	}
 	if c.further {
-		reason = "for the time of the update"
+		reason = "only while others of its set are updated"
 	}
 	m.fate[path] = f
 	if f != keep {

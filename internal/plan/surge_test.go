@@ -148,7 +148,7 @@ func TestUP8FurtherCopiesRunBeforeOthersAreEndedAndEndAfterTheyRun(t *testing.T)
 		}
 	}
 	if i := slices.IndexFunc(p.Edits, func(e Edit) bool {
-		return e.Path == "web3:app" && e.Sign == Add && e.Reason == "for the time of the update"
+		return e.Path == "web3:app" && e.Sign == Add && e.Reason == "only while others of its set are updated"
 	}); i < 0 {
 		t.Errorf("no further copy among %+v", p.Edits)
 	}

@@ -294,3 +294,35 @@ func TestUP8FurtherCopiesEndWithAnUpdateThatIsInterrupted(t *testing.T) {
 		})
 	})
 }
+
+// Daemons die at any write of an update with further copies: it ends as it would
+// have, and nothing is left of them.
+func TestUP8FurtherCopiesSurviveCrashesAtAnyInstant(t *testing.T) {
+	crashes := 0
+	overSeeds(t, 8, func(t *testing.T, seed uint64) {
+		scenario(t, options{seed: seed, random: 5 * time.Second}, func(w *world) {
+			w.runs(surged(2, 0, 1, "fixed 1;"))
+			mark := len(w.stage.trace())
+			stop := w.crashing(4, 60, func(string) bool { return true })
+			w.restartManager() // and from now on they crash
+			for _, m := range w.running() {
+				w.restartMachine(m, 0)
+			}
+			w.begin(surged(2, 0, 1, "fixed 2;"))
+			if d := w.end(); d.State != api.DeploymentDone {
+				t.Errorf("up ended %s: %+v", d.State, d.Failures)
+			}
+			stop()
+			w.expectNoneDead(mark)
+			time.Sleep(time.Minute)
+			w.expectNoFurther(2)
+			w.expectServers("reconfigure", 2)
+			w.expectNoChange(surged(2, 0, 1, "fixed 2;"))
+			crashes += w.crashes
+			w.down(false)
+		})
+	})
+	if crashes == 0 {
+		t.Error("nothing crashed")
+	}
+}
