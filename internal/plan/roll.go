@@ -104,6 +104,7 @@ func (m *maker) rolls() {
 		}
 		m.sets = append(m.sets, r)
 	}
+	m.ranked()
 	m.bind()
 }
 
@@ -207,7 +208,7 @@ func (m *maker) bind() {
 				m.reconfigure(c, reason)
 			}
 			m.binders[r] = append(m.binders[r], c)
-			m.gates[path] = append(m.gates[path], r.gate(len(r.batches)-1))
+			m.gates[path] = append(m.gates[path], r.last())
 		}
 	}
 }
@@ -218,9 +219,62 @@ func (r *rolling) gate(batch int) StepID {
 	return StepID(fmt.Sprintf("/batch %d of %s", batch+1, r.name))
 }
 
+// ranked puts a set after those that its copies refer to.
+func (m *maker) ranked() {
+	refers := map[*rolling][]*rolling{}
+	for _, c := range m.in.Survey.parts {
+		r := m.batch[c.node.Path].set
+		if r == nil {
+			continue
+		}
+		for t := range c.reading() {
+			if other := m.batch[t.Path].set; other != nil && !slices.Contains(refers[r], other) {
+				refers[r] = append(refers[r], other)
+			}
+		}
+	}
+	seen := map[*rolling]bool{}
+	var sets []*rolling
+	var visit func(*rolling)
+	visit = func(r *rolling) {
+		if seen[r] {
+			return
+		}
+		seen[r] = true
+		for _, other := range refers[r] {
+			visit(other)
+		}
+		sets = append(sets, r)
+	}
+	for _, r := range m.sets {
+		visit(r)
+	}
+	m.sets = sets
+}
+
+// earlier returns the last gates of the sets before r to which the same refer: r is
+// updated after them, so that who is told of it without a batch is told of all of
+// those.
+func (m *maker) earlier(r *rolling) []StepID {
+	var gates []StepID
+	for _, other := range m.sets {
+		if other == r {
+			break
+		}
+		if slices.ContainsFunc(m.binders[other], func(c *surveyed) bool { return slices.Contains(m.binders[r], c) }) {
+			gates = append(gates, other.last())
+		}
+	}
+	return gates
+}
+
+// last is the gate of the last batch.
+func (r *rolling) last() StepID { return r.gate(len(r.batches) - 1) }
+
 // roll adds the steps of a set that is updated in batches, and returns the last
 // gate. before is what has to have ended before the first.
 func (m *maker) roll(r *rolling, before StepID) StepID {
+	first := m.earlier(r)
 	var gate StepID // of the batch before
 	for i, batch := range r.batches {
 		from := len(m.plan.Steps)
@@ -257,8 +311,10 @@ func (m *maker) roll(r *rolling, before StepID) StepID {
 			switch {
 			case gate != "":
 				s.Needs = append(s.Needs, gate)
-			case before != "":
-				s.After = append(s.After, before)
+			default:
+				if s.Needs = append(s.Needs, first...); before != "" {
+					s.After = append(s.After, before)
+				}
 			}
 			if s.Action != Barrier {
 				g.Needs = append(g.Needs, s.ID)

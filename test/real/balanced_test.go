@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Copies of a site come and go behind a balancer while requests come, and none
-// of these fails (RT-05).
+// Copies of a site come and go behind a balancer while requests come, and are
+// replaced while as many serve, and no request fails (RT-05, UP8).
 func TestRT05CopiesComeAndGoBehindABalancerWithoutAFailedRequest(t *testing.T) {
 	if testing.Short() {
 		t.Skip("installs packages")
@@ -69,6 +69,20 @@ func TestRT05CopiesComeAndGoBehindABalancerWithoutAFailedRequest(t *testing.T) {
 		if seen := answering(int(copies[0] - '0')); len(seen) != int(copies[0]-'0') {
 			t.Errorf("%s copies, and answers by %v", copies, seen)
 		}
+	}
+	const machines = "front web1 web2"
+	was := h.status("balanced").Machines
+	h.do("up", h.write("balanced", strings.Replace(string(text), "sfCopies 2", "memory 700; sfMaxUnavailable 0; sfMaxSurge 1; sfCopies 2", 1)), "-y")
+	if got := h.machines("balanced"); got != machines {
+		t.Errorf("machines %s, want %s", got, machines)
+	}
+	for i, m := range h.status("balanced").Machines {
+		if replaced := m.Path != "front"; (m.ID != was[i].ID) != replaced {
+			t.Errorf("machine %s was %s, is %s", m.Path, was[i].ID, m.ID)
+		}
+	}
+	if seen := answering(2); len(seen) != 2 {
+		t.Errorf("two copies that were replaced, and answers by %v", seen)
 	}
 	close(stop)
 	client.Wait()

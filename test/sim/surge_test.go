@@ -232,15 +232,21 @@ func TestUP8FurtherCopiesOnOneMachineSurviveTheDeathOfItsDaemon(t *testing.T) {
 	})
 }
 
-// Two sets that are updated with one plan, one of which reads the other, have
-// further copies each.
+// Two sets that are updated with one plan have further copies each, also where one
+// reads the other.
 func TestUP8FurtherCopiesOfTwoSetsAtOnce(t *testing.T) {
+	for name, stores := range map[string]string{"apart": "", "one reads the other": "stores LAZY store:app:out;"} {
+		t.Run(name, func(t *testing.T) { updatesTwoSets(t, stores) })
+	}
+}
+
+func updatesTwoSets(t *testing.T, stores string) {
 	text := func(v int) string {
 		return fmt.Sprintf(`sfConfig extends {
-			front extends VM { lb extends Probe { servers LAZY web:app:out; } }
-			web extends VM { sfCopies 2; sfMaxUnavailable 0; sfMaxSurge 1; app extends Probe { fixed %[1]d; stores LAZY store:app:out; } }
+			front extends VM { lb extends Probe { servers LAZY web:app:out; stores LAZY store:app:out; } }
+			web extends VM { sfCopies 2; sfMaxUnavailable 0; sfMaxSurge 1; app extends Probe { fixed %[1]d; %[2]s } }
 			store extends VM { sfCopies 2; sfMaxUnavailable 0; sfMaxSurge 1; app extends Probe { fixed %[1]d; } }
-		}`, v)
+		}`, v, stores)
 	}
 	overSeeds(t, 3, func(t *testing.T, seed uint64) {
 		scenario(t, options{seed: seed, random: 5 * time.Second}, func(w *world) {
