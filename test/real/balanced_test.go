@@ -72,7 +72,11 @@ func TestRT05CopiesComeAndGoBehindABalancerWithoutAFailedRequest(t *testing.T) {
 	}
 	const machines = "front web1 web2"
 	was := h.status("balanced").Machines
-	h.do("up", h.write("balanced", strings.Replace(string(text), "sfCopies 2", "memory 700; sfMaxUnavailable 0; sfMaxSurge 1; sfCopies 2", 1)), "-y")
+	larger := h.write("balanced", strings.Replace(string(text), "sfCopies 2", "memory 700; sfMaxUnavailable 0; sfMaxSurge 1; sfCopies 2", 1))
+	if plan, status := h.try("plan", larger); status != 2 || !strings.Contains(plan, "web3:site") || !strings.Contains(plan, "only while others of its set are updated") {
+		t.Errorf("the plan does not show the further copy:\n%s", plan)
+	}
+	h.do("up", larger, "-y")
 	if got := h.machines("balanced"); got != machines {
 		t.Errorf("machines %s, want %s", got, machines)
 	}
