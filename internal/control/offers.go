@@ -45,6 +45,9 @@ func (c *Control) place(ctx context.Context, survey *plan.Survey, existing *inve
 	for _, s := range short {
 		d := diag.New(diag.NoOffer, diag.At(s.Need.Pos), "no machine for "+s.Need.Path.String()+": "+s.Reason)
 		d.Path, d.Hints = s.Need.Path.String(), []string{s.Remedy}
+		if survey.IsFurther(s.Need.Path) {
+			d.Hints = append(d.Hints, "it is wanted only while others of its set are updated: without sfMaxSurge the update does not need it")
+		}
 		for _, err := range failures {
 			d.Hints = append(d.Hints, err.Error())
 		}

@@ -109,7 +109,7 @@ func (m *maker) rolls() {
 }
 
 // condition says of a copy whether something of it is idle, which does not run
-// and did, or was to; whether that has failed, rather than come to its normal end;
+// and did, or was to, or is on a machine that is lost; whether that has failed, rather than come to its normal end;
 // and whether the plan takes away something of the copy that runs.
 func (m *maker) condition(c *surveyed) (idle, failed, taken bool) {
 	for n := range within(c.node) {
@@ -117,6 +117,8 @@ func (m *maker) condition(c *surveyed) (idle, failed, taken bool) {
 		f := m.fate[n.Path]
 		switch {
 		case !held || old.State == inventory.Instantiated:
+		case f != keep && (m.in.Existing.Machines[n.Path].Lost != "" || m.in.Existing.Machines[old.Machine].Lost != ""):
+			idle = true
 		case old.State == inventory.Running:
 			taken = taken || f != keep && m.plan.Components[n.Order].OnLoss.Acts
 		case f == add || f == begin || f == renew:

@@ -46,6 +46,9 @@ func (s *Survey) Beside(base *Survey) {
 	}
 }
 
+// IsFurther reports whether what is at path is wanted only for the time of the plan.
+func (s *Survey) IsFurther(path value.Path) bool { return s.byPath[path].further }
+
 // forget takes copies out of the sets that c refers to.
 func (c *surveyed) forget(copies []value.Path) {
 	c.attrs = Without(c.attrs, copies).(*value.Component)

@@ -238,3 +238,47 @@ func TestUP8FurtherCopiesAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// A set inside of a copy, where the copy itself stays, has further ones in it.
+func TestUP8FurtherCopiesInsideOfACopy(t *testing.T) {
+	text := func(dir string) string {
+		return shop("sfCopies 2;", `in extends { sfCopies 1; sfMaxUnavailable 0; sfMaxSurge 1; s extends Server { dir "`+dir+`"; } }`)
+	}
+	p, problems := plansCopies(t, text("b"), running(t, text("a")))
+	if p == nil {
+		t.Fatal(problems)
+	}
+	checkOrder(t, p)
+	for _, copy := range []string{"web1", "web2"} {
+		in := value.Path(copy + ":app:in")
+		p.before(t, ID(in+"2:s", Start), ID(in+"1:s", Terminate))
+		p.before(t, ID(in+"1:s", Start), ID(in+"2:s", Terminate))
+	}
+}
+
+// A copy on a machine that is lost serves nobody: it is placed again at once, and
+// needs no further one beside it.
+func TestUP8CopiesOnLostMachinesNeedNoFurtherOnes(t *testing.T) {
+	text := shop("sfCopies 3; sfMaxUnavailable 0; sfMaxSurge 1;", "")
+	existing := running(t, text)
+	for _, path := range []value.Path{"web1", "web2"} {
+		m := existing.Machines[path]
+		m.Lost = "its host is gone"
+		existing.Machines[path] = m
+	}
+	p, problems := plansCopies(t, text, existing)
+	if p == nil {
+		t.Fatal(problems)
+	}
+	checkOrder(t, p)
+	for _, c := range p.Components {
+		if c.Further {
+			t.Errorf("%s is made beside", c.Path)
+		}
+	}
+	for _, s := range p.Steps {
+		if len(s.Without) > 0 {
+			t.Errorf("%s", s.ID)
+		}
+	}
+}
