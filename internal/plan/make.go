@@ -255,12 +255,19 @@ func (m *maker) onFailure() {
 	}
 }
 
-// unknownOrder refuses an order of replacing that cannot be kept.
+// unknownOrder refuses an order of replacing that cannot be kept: nothing can run
+// twice under one name, but a copy can have another one beside it (see pace).
 func (m *maker) unknownOrder() {
 	for _, c := range m.in.Survey.parts {
-		if a, ok := c.attrs.Attr("sfReplace"); ok && a.Value != value.String("after") {
-			m.in.Survey.problem(c, "sfReplace", a.Pos, diag.AttributeKind, "what replaces a component cannot run beside it", `"after", which is the default`, value.Source(a.Value),
-				"copies (sfCopies) with sfMaxUnavailable 0 and sfMaxSurge 1 have one more beside them, which runs before one of them is ended")
+		a, ok := c.attrs.Attr(attrReplace)
+		_, copied := c.attrs.Attr(attrIndex)
+		switch {
+		case !ok || a.Value == value.String("after") || copied && a.Value == value.String("before"):
+		case a.Value == value.String("before"):
+			m.in.Survey.problem(c, attrReplace, a.Pos, diag.AttributeKind, "what replaces a component cannot run beside it under the same name", `"after", which is the default`, value.Source(a.Value),
+				`give it sfCopies, which can be 1: with sfReplace "before", a copy that is replaced has another one beside it, which runs before it is ended`)
+		default:
+			m.in.Survey.problem(c, attrReplace, a.Pos, diag.AttributeKind, "sfReplace has an unknown value", `"after", or "before" for copies`, value.Source(a.Value))
 		}
 	}
 }

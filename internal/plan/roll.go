@@ -18,6 +18,7 @@ import (
 const (
 	attrUnavailable = "sfMaxUnavailable"
 	attrSurge       = "sfMaxSurge"
+	attrReplace     = "sfReplace"
 	attrIndex       = "sfCopyIndex"
 )
 
@@ -29,6 +30,7 @@ const (
 // which as many more are taken away at a time, are a batch of their own after it.
 // Those of which something runs and something has failed come next.
 type rolling struct {
+	pace
 	name    string       // of the set
 	all     []value.Path // the copies that there are
 	further []value.Path // those for the time of the update
@@ -54,11 +56,11 @@ func (m *maker) rolls() {
 	}
 	for _, name := range names {
 		copies := sets[name]
-		unavailable, surge, asked := m.pace(copies[0])
-		if !asked || m.inBatch(copies[0].node.Path) {
+		p := m.pace(copies[0])
+		if !p.asked || m.inBatch(copies[0].node.Path) {
 			continue // not asked for, or updated with the copy that it is in
 		}
-		r := &rolling{name: name}
+		r := &rolling{name: name, pace: p}
 		var away, broken, changed []value.Path
 		for _, c := range copies {
 			path := c.node.Path
@@ -89,11 +91,11 @@ func (m *maker) rolls() {
 				r.quiet++
 			}
 		}
-		more := min(surge, len(changed))
+		more := min(p.surge, len(changed))
 		if len(r.further) == 0 && more > 0 {
 			m.want(r, copies, more)
 		}
-		r.size = unavailable + more
+		r.size = p.unavailable + more
 		r.batches = slices.AppendSeq(r.batches, slices.Chunk(changed, r.size))
 		for i, batch := range r.batches {
 			for _, path := range batch {
@@ -147,24 +149,45 @@ type batchOf struct {
 
 func (m *maker) inBatch(path value.Path) bool { return m.batch[path].set != nil }
 
-// pace returns how many copies of a set may be away at a time, and how many there
-// may be beside them for the time of an update; asked is whether anybody says that
-// they are to be updated in batches.
-func (m *maker) pace(c *surveyed) (unavailable, surge int, asked bool) {
-	surge, above, extra := m.copies(c, attrSurge)
+// pace is how a set of copies is updated in batches.
+type pace struct {
+	unavailable int // so many may be away at a time
+	surge       int // so many there may be beside them for the time of an update
+	asked       bool
+	// what asks for those beside: an attribute of one of the copies, or of what it
+	// is in
+	at   *surveyed
+	attr string
+}
+
+// pace reads how the copies that c is one of are to be updated, if anybody says
+// that they are to be in batches. What replaces a copy that is marked with
+// sfReplace "before" runs before it is ended (runtime.md UP1): one beside them does.
+func (m *maker) pace(c *surveyed) pace {
+	surge, above, given := m.copies(c, attrSurge)
+	p := pace{surge: surge, at: above, attr: attrSurge}
 	unavailable, at, asked := m.copies(c, attrUnavailable)
+	p.unavailable, p.asked = unavailable, asked
+	a, _ := c.attrs.Attr(attrReplace)
+	before := a.Value == value.String("before")
+	if before && !given {
+		p.surge, p.at, p.attr = 1, c, attrReplace
+	}
 	switch {
-	case extra && surge > 0:
-		m.holdsData(c, above)
-		if asked = true; at == nil {
-			unavailable = 1
+	case before && (p.surge == 0 || p.unavailable > 0):
+		m.in.Survey.problem(c, attrReplace, a.Pos, diag.AttributeKind, "what replaces a copy is to run before that is ended, and sfMaxSurge 0, or sfMaxUnavailable above 0, says otherwise", `"after", or sfMaxSurge from 1 with sfMaxUnavailable 0`, value.Source(a.Value))
+		return pace{}
+	case p.surge > 0:
+		m.holdsData(c, p)
+		if p.asked = true; at == nil && !before {
+			p.unavailable = 1
 		}
 	case asked && unavailable == 0:
 		a, _ := at.attrs.Attr(attrUnavailable)
 		m.in.Survey.problem(at, attrUnavailable, a.Pos, diag.AttributeKind, "no copy may be away, and there is to be none beside them: they could never be updated", "a whole number from 1, or sfMaxSurge from 1", value.Source(a.Value))
-		return 0, 0, false
+		return pace{}
 	}
-	return unavailable, surge, asked
+	return p
 }
 
 // copies reads a number of copies, of one of them or of what it is in, and says

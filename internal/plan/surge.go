@@ -80,17 +80,17 @@ func (m *maker) want(r *rolling, copies []*surveyed, many int) {
 
 // holdsData refuses further copies of what has data: those in it would be other
 // ones, and would go with it.
-func (m *maker) holdsData(c, at *surveyed) {
+func (m *maker) holdsData(c *surveyed, p pace) {
 	for n := range within(c.node) {
 		k := m.in.Survey.byPath[n.Path]
 		held := inventory.Component{Attrs: k.attrs, Resolved: m.in.Existing.Components[n.Path].Resolved}
 		if !holds(&k.class, held) {
 			continue
 		}
-		a, _ := at.attrs.Attr(attrSurge)
-		m.in.Survey.problem(at, attrSurge, a.Pos, diag.AttributeKind,
+		a, _ := p.at.attrs.Attr(p.attr)
+		m.in.Survey.problem(p.at, p.attr, a.Pos, diag.AttributeKind,
 			fmt.Sprintf("copies that hold data cannot have others beside them for the time of an update, and %s holds data: it would be without them there, and new ones would be destroyed with it", n.Path),
-			"0", value.Source(a.Value), "leave out sfMaxSurge: the copies are updated sfMaxUnavailable at a time, and keep their data")
+			"no "+p.attr, value.Source(a.Value), "with sfMaxUnavailable alone the copies are updated so many at a time, and keep their data")
 		return
 	}
 }
@@ -102,14 +102,9 @@ func (m *maker) refuseBeside() bool {
 		if len(r.further) == 0 {
 			continue
 		}
-		c := m.in.Survey.byPath[r.all[0]]
-		at := c
-		if _, own := c.attrs.Attr(attrSurge); !own {
-			at = m.in.Survey.byPath[c.node.Parent.Path]
-		}
-		a, _ := at.attrs.Attr(attrSurge)
-		m.in.Survey.problem(at, attrSurge, a.Pos, diag.AttributeKind, "this update cannot have further copies of "+r.name+" beside the others: something needs copies in between that waits for them", "0", value.Source(a.Value),
-			"leave out sfMaxSurge for this update")
+		a, _ := r.at.attrs.Attr(r.attr)
+		m.in.Survey.problem(r.at, r.attr, a.Pos, diag.AttributeKind, "this update cannot have further copies of "+r.name+" beside the others: something needs copies in between that waits for them", "no "+r.attr, value.Source(a.Value),
+			"leave it out for this update")
 	}
 	return m.in.Survey.beside
 }

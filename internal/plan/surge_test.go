@@ -168,6 +168,9 @@ func TestUP8FurtherCopiesAreAsManyAsAreUpdatedAtMost(t *testing.T) {
 		"sfCopies 1; sfMaxUnavailable 0; sfMaxSurge 9;":       "web2; web1",
 		"sfCopies 3; sfMaxUnavailable 1; sfMaxSurge 9;":       "web4 web5 web6; web1 web2 web3",
 		"sfCopies 3; sfMaxUnavailable 2; sfMaxSurge 0;":       "; web1 web2, web3",
+		`sfCopies 2; sfReplace "before";`:                     "web3; web1, web2",
+		`sfCopies 2; sfReplace "before"; sfMaxSurge 2;`:       "web3 web4; web1 web2",
+		`sfCopies 2; sfReplace "after"; sfMaxUnavailable 1;`:  "; web1, web2",
 		"sfCopies 3; sfMaxSurge 0;":                           ";",
 		"sfCopies 0; sfMaxUnavailable 0; sfMaxSurge 1;":       ";",
 		"sfCopies 1; sfMaxSurge 1; web4 extends { v 1; }":     "web2; web1",
@@ -226,11 +229,16 @@ func TestUP8FurtherCopiesHaveNamesOfTheirOwn(t *testing.T) {
 
 func TestUP8FurtherCopiesAreRefused(t *testing.T) {
 	for text, want := range map[string]string{
-		shop("sfCopies 2; sfMaxUnavailable 0;", ""):               "web1 sfMaxUnavailable: no copy may be away, and there is to be none beside them",
-		shop("sfCopies 2; sfMaxUnavailable 0; sfMaxSurge 0;", ""): "web1 sfMaxUnavailable: no copy may be away, and there is to be none beside them",
-		shop(`sfCopies 2; sfMaxSurge "some";`, ""):                "web1 sfMaxSurge: sfMaxSurge is no number of copies",
-		shop("sfCopies 2; sfMaxUnavailable -1;", ""):              "web1 sfMaxUnavailable: sfMaxUnavailable is no number of copies",
-		shop("sfCopies 2; sfMaxSurge 1;", `dataDir "/d";`):        "web1 sfMaxSurge: copies that hold data cannot have others beside them",
+		shop("sfCopies 2; sfMaxUnavailable 0;", ""):                     "web1 sfMaxUnavailable: no copy may be away, and there is to be none beside them",
+		shop("sfCopies 2; sfMaxUnavailable 0; sfMaxSurge 0;", ""):       "web1 sfMaxUnavailable: no copy may be away, and there is to be none beside them",
+		shop(`sfCopies 2; sfMaxSurge "some";`, ""):                      "web1 sfMaxSurge: sfMaxSurge is no number of copies",
+		shop("sfCopies 2; sfMaxUnavailable -1;", ""):                    "web1 sfMaxUnavailable: sfMaxUnavailable is no number of copies",
+		shop("sfCopies 2; sfMaxSurge 1;", `dataDir "/d";`):              "web1 sfMaxSurge: copies that hold data cannot have others beside them",
+		shop(`sfCopies 2; sfReplace "before"; sfMaxUnavailable 1;`, ""): "web1 sfReplace: what replaces a copy is to run before that is ended",
+		shop(`sfCopies 2; sfReplace "before"; sfMaxSurge 0;`, ""):       "web1 sfReplace: what replaces a copy is to run before that is ended",
+		shop(`sfCopies 2; sfReplace "before";`, `dataDir "/d";`):        "web1 sfReplace: copies that hold data cannot have others beside them",
+		shop("sfCopies 1;", `sfReplace "before";`):                      "web1:app sfReplace: what replaces a component cannot run beside it",
+		shop("", `sfReplace "sideways";`):                               "web:app sfReplace: sfReplace has an unknown value",
 	} {
 		p, problems := plansCopies(t, text, (&inventory.System{Name: "shop"}).Clone())
 		if p != nil || !strings.Contains(problems, want) || strings.Count(problems, "\n") != 1 {

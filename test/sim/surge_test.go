@@ -332,3 +332,30 @@ func TestUP8FurtherCopiesSurviveCrashesAtAnyInstant(t *testing.T) {
 		t.Error("nothing crashed")
 	}
 }
+
+func TestUP1WhatReplacesACopyRunsBeforeItIsEnded(t *testing.T) {
+	overSeeds(t, 3, func(t *testing.T, seed uint64) {
+		scenario(t, options{seed: seed, random: 5 * time.Second}, func(w *world) {
+			text := func(cores int) string {
+				return fmt.Sprintf(`sfConfig extends {
+					front extends VM { lb extends Probe { servers LAZY web:app:out; } }
+					web extends VM { sfCopies 1; sfReplace "before"; cores %d; app extends Probe { host LAZY web:ip; n LAZY sfCopyIndex; } }
+				}`, cores)
+			}
+			w.runs(text(1))
+			old := w.machine("sys/web1")
+			mark := len(w.stage.trace())
+			w.runs(text(2))
+			if fewest, _ := w.expectNoneDead(mark); fewest != 1 || w.fewestServing(mark) != 1 {
+				t.Errorf("lb knew %d servers at least, and %d ran; want 1", fewest, w.fewestServing(mark))
+			}
+			if w.machine("sys/web1") == old {
+				t.Error("the machine is not replaced")
+			}
+			w.expectNoFurther(1)
+			w.expectServers("reconfigure", 1)
+			w.expectNoChange(text(2))
+			w.down(false)
+		})
+	})
+}
