@@ -133,7 +133,7 @@ func causeOf(f *peerpb.Fact) string {
 
 // terminated takes a component out of the inventory, or makes room for its
 // successor. One that could not be terminated stays, for another try; what was
-// inside a machine that is gone is gone with it.
+// inside a machine that is gone is gone with it, whatever was heard of it since.
 func (s *system) terminated(b *batch, path value.Path, f *peerpb.Fact) {
 	c := s.held.Components[path]
 	if outcome(f.Outcome) != plan.Done {
@@ -144,7 +144,7 @@ func (s *system) terminated(b *batch, path value.Path, f *peerpb.Fact) {
 	}
 	if m, ok := s.held.Machines[path]; ok {
 		for p, guest := range s.held.Components {
-			if guest.Machine == path && guest.State == inventory.Failed {
+			if guest.Machine == path {
 				if _, stays := s.staying(p); !stays {
 					delete(s.held.Components, p)
 					s.control.store.dropComponent(b, s.name, p)

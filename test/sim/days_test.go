@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -158,6 +159,9 @@ func refused(err error) bool {
 	}
 	if strings.Contains(details(err), "transient: ") {
 		return true // no provider could be asked
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return true // as in insist
 	}
 	return errors.Is(err, errPower) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
