@@ -153,7 +153,7 @@ func (c *held) row(system string, now time.Time) (*journalpb.Component, error) {
 			return nil, err
 		}
 	}
-	if c.tried != nil {
+	if c.attrs == nil && c.tried != nil { // what is applied is what ending it takes
 		if row.Tried, err = value.Encode(c.tried); err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"aloft/internal/inventory"
+	"aloft/internal/plan"
 	"aloft/value"
 )
 
@@ -24,5 +25,22 @@ func TestAttributesOfWhatHasNotSucceededOutliveTheDaemon(t *testing.T) {
 	}
 	if back.tried == nil || !value.Equal(back.tried, tried) || back.attrs != nil {
 		t.Errorf("tried %v, applied %v", back.tried, back.attrs)
+	}
+}
+
+// A deploy that a crash cut off was begun with what the part says; an end that was
+// cut off is still of what was there before.
+func TestOnlyADeployThatWasCutOffIsOfWhatIsWanted(t *testing.T) {
+	before, wanted := value.NewComponent(false), value.NewComponent(false)
+	wanted.Set(value.Attr{Name: "sfMachine", Value: value.String("6dcc2492")})
+	for action, want := range map[plan.Action]*value.Component{plan.Deploy: wanted, plan.Terminate: before} {
+		s := plan.Step{ID: plan.ID("web", action), Path: "web", Action: action}
+		tn := newTenant(nil, "shop")
+		tn.cut = map[plan.StepID]bool{s.ID: true}
+		c := &held{path: "web", state: inventory.Failed, tried: before, wanted: wanted}
+		tn.presume(c, s)
+		if c.tried != want {
+			t.Errorf("%s: tried %v", action, c.tried)
+		}
 	}
 }

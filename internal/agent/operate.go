@@ -37,7 +37,7 @@ func (t *tenant) do(ctx context.Context, s plan.Step) execute.Result {
 	}
 	c.op.Lock()
 	defer c.op.Unlock()
-	t.presume(c, s.ID)
+	t.presume(c, s)
 	c.slot, c.without, c.spare = true, s.Without, s.Spare
 	defer func() { c.slot, c.without, c.spare = false, nil, false }()
 	t.event(s.Path, s.ID, event.StepStarted, string(s.Action), 0)

@@ -112,18 +112,18 @@ func (t *tenant) undoCut(ctx context.Context, s plan.Step) execute.Result {
 	if c := t.component(s.Path); c != nil {
 		c.op.Lock()
 		defer c.op.Unlock()
-		t.presume(c, s.ID)
+		t.presume(c, s)
 		t.failed(ctx, c, s.Action, rec)
 	}
 	return execute.Result{Outcome: plan.Failed, Record: rec}
 }
 
-// presume has a component keep, of a step that an earlier life of the daemon
+// presume has a component keep, of a deploy that an earlier life of the daemon
 // began, what that must have begun with: undoing it takes that.
-func (t *tenant) presume(c *held, id plan.StepID) {
+func (t *tenant) presume(c *held, s plan.Step) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.cut[id] && c.attrs == nil && c.wanted != nil {
+	if s.Action == plan.Deploy && t.cut[s.ID] && c.attrs == nil && c.wanted != nil {
 		c.tried = c.wanted
 	}
 }
