@@ -188,6 +188,14 @@ func (t *tenant) ahead(path value.Path, actions ...peerpb.Action) bool {
 	return false
 }
 
+// known reports whether there is anything to say what a component is like: the
+// newest part, or what it had.
+func (t *tenant) known(c *held) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return c.wanted != nil || c.attrs != nil || c.last != nil
+}
+
 // restart ends and brings back a component and everything below it. A machine
 // is only started again: it keeps its disk.
 func (t *tenant) restart(ctx context.Context, c *held) error {
@@ -226,6 +234,9 @@ func (t *tenant) restart(ctx context.Context, c *held) error {
 	}
 	for _, action := range []plan.Action{plan.Deploy, plan.Start} {
 		for _, b := range t.order(t.with(c), action) {
+			if !t.known(b) {
+				continue // an older part was to deploy it and never came to
+			}
 			if err := t.operate(ctx, b, action); err != nil {
 				if ctx.Err() == nil && !errors.Is(err, errIsolated) {
 					t.keepFailure(b, action, t.record(b.path, action, err))

@@ -31,6 +31,9 @@ func (t *tenant) attributes(ctx context.Context, c *held, class *component.Class
 		wanted = c.meanwhile
 	}
 	t.mu.Unlock()
+	if wanted == nil && before == nil {
+		return nil, errTaken
+	}
 	if wanted == nil || adopted && before != nil {
 		return before, nil // it is to go, or is only kept: what it has not applied it does not have
 	}
