@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -107,7 +108,7 @@ func TestLC7ManagerKilledAnywhereFinishesTheSamePlan(t *testing.T) {
 func (w *world) endOrGone() {
 	w.t.Helper()
 	for began := time.Now(); time.Since(began) < patience; time.Sleep(time.Second) {
-		if _, err := w.service().Status(context.Background(), "sys"); err != nil {
+		if _, err := w.service().Status(context.Background(), "sys"); errors.Is(err, &api.Error{Kind: api.KindNotFound}) {
 			return
 		}
 	}
