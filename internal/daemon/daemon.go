@@ -31,8 +31,11 @@ type Options struct {
 func Run(ctx context.Context, o Options) error {
 	// A machine's daemon is small, and collecting its garbage while many start at
 	// once costs more than it saves.
+	// One that manages is to do with little memory also with many components.
 	if o.Machine {
 		debug.SetGCPercent(300)
+	} else {
+		debug.SetGCPercent(75)
 	}
 	log := slog.New(slog.NewTextHandler(o.Log, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	h, err := openHome(o.Home)
