@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -41,6 +42,24 @@ func TestOnlyADeployThatWasCutOffIsOfWhatIsWanted(t *testing.T) {
 		tn.presume(c, s)
 		if c.tried != want {
 			t.Errorf("%s: tried %v", action, c.tried)
+		}
+	}
+}
+
+// A reconfigure that comes too late fails, and brings nothing back: what was undone
+// has no attributes any more.
+func TestUP4OnlyWhatRanGoesOnAfterAFailedReconfigure(t *testing.T) {
+	for was, want := range map[inventory.State]inventory.State{
+		inventory.Running: inventory.Running, inventory.Reconfiguring: inventory.Running,
+		inventory.Failed: inventory.Failed, inventory.Terminated: inventory.Terminated, inventory.Instantiated: inventory.Instantiated,
+	} {
+		tn := crowd(t, 1)
+		c := tn.comps["group:c0"]
+		c.state = was
+		rec := tn.record(c.path, plan.Reconfigure, errors.New("no answer"))
+		tn.failed(t.Context(), c, plan.Reconfigure, rec)
+		if c.state != want {
+			t.Errorf("%s, and a reconfigure failed: %s, want %s", was, c.state, want)
 		}
 	}
 }

@@ -84,7 +84,12 @@ func (t *tenant) forget(ctx context.Context, s plan.Step) execute.Result {
 func (t *tenant) failed(ctx context.Context, c *held, action plan.Action, rec *component.Record) {
 	switch action {
 	case plan.Reconfigure:
-		t.set(c, inventory.Running, "not reconfigured: "+rec.Cause, rec)
+		t.mu.Lock()
+		runs := c.state == inventory.Running || c.state == inventory.Reconfiguring
+		t.mu.Unlock()
+		if runs { // what ended before its turn came stays ended
+			t.set(c, inventory.Running, "not reconfigured: "+rec.Cause, rec)
+		}
 		return
 	case plan.Terminate:
 		t.set(c, inventory.Failed, "not terminated: "+rec.Cause, rec)
