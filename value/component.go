@@ -48,6 +48,27 @@ func Compose(data bool, attrs []Attr) *Component {
 	return c
 }
 
+// Without returns c without the component at path, which may be deep inside; c
+// itself where there is none.
+func (c *Component) Without(path Path) *Component {
+	names := path.Names()
+	if len(names) == 0 {
+		return c
+	}
+	var rest []Attr
+	for a := range c.All() {
+		switch in, is := a.Value.(*Component); {
+		case a.Name != names[0]:
+		case len(names) == 1:
+			continue
+		case is:
+			a.Value = in.Without(PathOf(names[1:]...))
+		}
+		rest = append(rest, a)
+	}
+	return Compose(c.Data, rest)
+}
+
 // Len returns the number of attributes.
 func (c *Component) Len() int { return len(c.attrs) }
 

@@ -193,7 +193,7 @@ func (a *app) resolveWritten(ctx context.Context, w *api.Written) (*value.Compon
 	}
 	root := res.Description.Root
 	for _, path := range w.Without {
-		root = taken(root, value.Path(path).Names())
+		root = root.Without(value.Path(path))
 	}
 	return root, nil
 }
