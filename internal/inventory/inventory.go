@@ -135,6 +135,31 @@ type System struct {
 	// Left are machines, by id, that were given up and placed elsewhere, and are
 	// not known to have ended.
 	Left map[string]Machine
+	// Detached are the parts of it that run on as systems of their own, oldest
+	// first.
+	Detached []Detached
+}
+
+// Detached is a part of a system that is a top of its own: it has a name, nothing
+// around it counts any more, and it does not end with the system (runtime.md
+// TR4). Its components keep their paths, by which its machines know them.
+type Detached struct {
+	Name     string
+	Path     value.Path
+	Since    time.Time
+	Revision int64  // of the system, that it was detached with
+	Blob     string // where its description is: see plan.Apart
+	Ending   bool   // it has been asked to end
+}
+
+// Apart returns the detached part that the component at path is in.
+func (s *System) Apart(path value.Path) (d Detached, apart bool) {
+	for _, d := range s.Detached {
+		if d.Path.Contains(path) {
+			return d, true
+		}
+	}
+	return Detached{}, false
 }
 
 // Ordered returns the components in definition order, the top first.
@@ -160,6 +185,7 @@ func (s *System) Clone() *System {
 	c.Components = maps.Clone(s.Components)
 	c.Machines = maps.Clone(s.Machines)
 	c.Left = maps.Clone(s.Left)
+	c.Detached = slices.Clone(s.Detached)
 	if c.Components == nil {
 		c.Components = map[value.Path]Component{}
 	}

@@ -73,7 +73,7 @@ func (m *maker) data() {
 		}
 	}
 	for _, old := range m.in.Existing.Ordered() {
-		if old.Attrs == nil || old.State == inventory.Instantiated {
+		if old.Attrs == nil || old.State == inventory.Instantiated || m.asked(old.Path) {
 			continue
 		}
 		class, _ := m.in.Survey.classes.Class(old.Class)
@@ -98,12 +98,15 @@ func (m *maker) data() {
 	}
 	for _, machine := range m.in.Existing.OrderedMachines() {
 		for _, d := range machine.Data {
-			if ends[machine.Path] {
+			if ends[machine.Path] && !m.asked(machine.Path) {
 				m.loses(Data{Path: d.Path, Class: d.Class, Machine: machine.Path, Directory: d.Directory, Left: true, Why: "it has left them on its machine " + machine.Path.String() + ", which is ended"})
 			}
 		}
 	}
 }
+
+// asked reports whether the end of what is at path was asked for by name.
+func (m *maker) asked(path value.Path) bool { return m.in.Asked && m.in.Survey.byPath[path] == nil }
 
 // loses adds data that the plan destroys, unless they are among them.
 func (m *maker) loses(d Data) {

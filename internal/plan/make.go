@@ -27,6 +27,8 @@ type Input struct {
 	Time        time.Time
 	Down        bool
 	Cause       string
+	// Asked says that what the description does not have was asked to end, by name.
+	Asked bool
 	// AllowLoss are the components that hold data which may be destroyed.
 	AllowLoss []value.Path
 	// Drift says, of components that run, what is not as their last operation has
@@ -285,7 +287,7 @@ func (m *maker) decide(c *surveyed) {
 	case held && old.Flow != "":
 		f = add // what created it ends it
 	case m.done(c, old, p.Digest):
-	case c.node.Parent != nil && m.fate[c.node.Parent.Path] == renew && held && m.exists(old):
+	case c.node.Parent != nil && m.fate[c.node.Parent.Path] == renew && held && m.exists(old) && !slices.Contains(m.in.Survey.tops, path):
 		f, reason = renew, "what contains it is replaced"
 	case !held || old.State == inventory.Terminated || old.State == inventory.Instantiated || m.lost(old):
 		f = add

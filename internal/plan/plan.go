@@ -178,7 +178,12 @@ type Plan struct {
 	Time        time.Time `json:"time"`
 	Down        bool      `json:"down,omitempty"`
 	Cause       string    `json:"cause,omitempty"` // what was asked for, for people
-	OnFailure   string    `json:"onFailure"`       // keep or undo
+	// Detaches is the path of a component that becomes a system of its own.
+	Detaches value.Path `json:"detaches,omitempty"`
+	// Ends is the system whose end was asked for, where that is not all: one that was
+	// detached, or all but those.
+	Ends      string `json:"ends,omitempty"`
+	OnFailure string `json:"onFailure"` // keep or undo
 	// Previous is the blob of the description of revision Base, where there is
 	// one: what a failed plan goes back to under OnFailure undo.
 	Previous string `json:"previous,omitempty"`
@@ -199,7 +204,9 @@ type Plan struct {
 }
 
 // Empty reports whether the plan changes nothing.
-func (p *Plan) Empty() bool { return len(p.Steps) == 0 }
+func (p *Plan) Empty() bool {
+	return len(p.Steps) == 0 && p.Detaches == value.Root && (p.Ends == "" || p.Down)
+}
 
 // Encode returns the plan as it is stored and addressed by digest.
 func (p *Plan) Encode() ([]byte, error) { return json.Marshal(p) }

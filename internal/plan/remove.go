@@ -122,7 +122,7 @@ func (m *maker) inCourse(c inventory.Component) bool {
 }
 
 func (m *maker) removal() string {
-	if m.in.Down {
+	if m.in.Down || m.in.Asked {
 		return ""
 	}
 	return "no longer in the description"

@@ -48,7 +48,8 @@ type Survey struct {
 	byPath  map[value.Path]*surveyed
 	classes Classes
 	host    Host
-	beside  bool // it has copies that exist only for the time of the plan
+	beside  bool         // it has copies that exist only for the time of the plan
+	tops    []value.Path // components that are systems of their own: see detach
 }
 
 // surveyed is one component on its way into the plan.
@@ -75,8 +76,9 @@ type surveyed struct {
 func (s *surveyed) isMachine() bool { return s.class.Site == component.SiteResource }
 
 // Look surveys a description. Everything that is wrong with it, as far as can
-// be told without asking a provider, is among the problems.
-func Look(system string, tree *model.Tree, classes Classes, host Host, allowUnresolved bool) *Survey {
+// be told without asking a provider, is among the problems. apart are components
+// that are systems of their own.
+func Look(system string, tree *model.Tree, classes Classes, host Host, allowUnresolved bool, apart ...value.Path) *Survey {
 	s := &Survey{System: system, tree: tree, classes: classes, host: host, byPath: map[value.Path]*surveyed{}}
 	if tree == nil {
 		return s
@@ -97,12 +99,12 @@ func Look(system string, tree *model.Tree, classes Classes, host Host, allowUnre
 	}
 	for _, c := range s.parts {
 		s.checkAttributes(c)
-		s.checkDetach(c)
 		s.checkLimits(c)
 		if c.isMachine() {
 			s.Needs = append(s.Needs, s.need(c))
 		}
 	}
+	s.detach(apart)
 	return s
 }
 
@@ -325,17 +327,6 @@ func (s *Survey) checkSchema(c *surveyed) (ok bool) {
 	}
 	s.noteSlips(c)
 	return ok
-}
-
-// checkDetach refuses a component that is to leave its system once it has
-// started: it would stay in it, and end with it, and nobody would know.
-func (s *Survey) checkDetach(c *surveyed) {
-	a, ok := c.attrs.Attr("sfShouldDetach")
-	if !ok || a.Value == value.Bool(false) || a.Value.Kind() == value.KindNull {
-		return
-	}
-	s.problem(c, "sfShouldDetach", a.Pos, diag.AttributeKind, "a component cannot leave its system and run on as one of its own", "false, which is the default", value.Source(a.Value),
-		"give it a description of its own, and 'aloft up' that", "sfShouldTerminateQuietly true ends it once it has started, and nobody is told")
 }
 
 // shipped reports whether v stands for what is sent along, and no longer names it.
