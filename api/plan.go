@@ -9,12 +9,14 @@ import (
 // to Description, with Down, to terminate it; with
 // Rollback, to make it again what it was.
 type PlanRequest struct {
-	Name        string          `json:"name" pattern:"^[a-z0-9][a-z0-9-]{0,62}$" doc:"the system"`
+	Name        string          `json:"name" pattern:"^[a-z0-9][a-z0-9_-]{0,62}$" doc:"the system; one that was detached may have a '_' in its name"`
 	File        string          `json:"file,omitempty" doc:"absolute path of the description's file, for people"`
 	Description json.RawMessage `json:"description,omitempty" doc:"the resolved description in its wire form; absent with down"`
 	Sources     []Source        `json:"sources,omitempty" doc:"content that the description ships, uploaded as blobs before"`
 	Down        bool            `json:"down,omitempty"`
 	Now         bool            `json:"now,omitempty" doc:"with down: cancel what is under way"`
+	// Detach asks for a part of a system to run on as one of its own.
+	Detach string `json:"detach,omitempty" doc:"path of a component that becomes a system of its own; no description is given then"`
 	// Written is what the description was made from: 'aloft set' needs it.
 	Written *Written `json:"written,omitempty"`
 	// Base is what a description was made from that was made from that of a system,
@@ -58,6 +60,8 @@ type Plan struct {
 	File     string        `json:"file,omitempty"`
 	OldFile  string        `json:"oldFile,omitempty" doc:"the file of the running revision when it is another one"`
 	Down     bool          `json:"down,omitempty"`
+	Detaches *Detached     `json:"detaches,omitempty" doc:"what becomes a system of its own"`
+	Part     string        `json:"part,omitempty" doc:"with down: the system that it ends, where that was detached from this one"`
 	Steps    []Step        `json:"steps"`
 	Machines []PlanMachine `json:"machines"`
 	Late     []LateEdge    `json:"late,omitempty" doc:"references that order one component behind another"`
@@ -68,6 +72,12 @@ type Plan struct {
 	// nothing to apply.
 	Attached bool   `json:"attached,omitempty"`
 	Digest   string `json:"digest,omitempty"`
+}
+
+// Detached is a part of a system that becomes one of its own.
+type Detached struct {
+	Path string `json:"path"`
+	Name string `json:"name" doc:"of the new system"`
 }
 
 // Step is one operation on one component. A component has one step for each

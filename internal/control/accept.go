@@ -16,6 +16,7 @@ import (
 	"aloft/internal/inventory"
 	"aloft/internal/ownership"
 	"aloft/internal/plan"
+	"aloft/value"
 )
 
 // Apply begins to carry out a plan.
@@ -23,6 +24,11 @@ func (c *Control) Apply(ctx context.Context, name, planID string) (*api.Deployme
 	c.mu.Lock()
 	d := c.drafts[planID]
 	c.mu.Unlock()
+	if p, is, err := c.detached(ctx, c.store, name); err != nil {
+		return nil, c.refusal(name, err)
+	} else if is {
+		name = p.head.Name
+	}
 	s, err := c.owned(ctx, name)
 	if err != nil {
 		return nil, err
@@ -74,7 +80,7 @@ func (c *Control) accept(ctx context.Context, d *draft) (*controlpb.System, erro
 	if len(d.written) > 0 {
 		head.WrittenBlob, _, err3 = c.cfg.Blobs.Put(ctx, bytes.NewReader(d.written))
 	}
-	return head, errors.Join(err1, err2, err3)
+	return head, errors.Join(err1, err2, err3, c.keepApart(ctx, d, head))
 }
 
 // start makes the plan the system's newest, unless its base has changed.
@@ -117,12 +123,20 @@ func (c *Control) start(ctx context.Context, d *draft, head *controlpb.System) (
 	held := s.held.Clone()
 	s.expect(&b, d.plan, held)
 	held.File, held.Revision, held.Digest, held.OnFailure = head.File, head.Revision, head.Description, head.OnFailure
+	held.Detached = detachedIn(head)
 	revision := c.enterRevision(ctx, &b, d.plan, head)
+	if d.detaches != nil { // its name goes with the head, in one transaction
+		if err := c.store.commit(ctx, s.claim, &b); err != nil {
+			return nil, fmt.Errorf("record plan %s: %w", d.plan.ID, c.refusal(s.name, err))
+		}
+		b = batch{}
+	}
 	// The head goes last: until it names the plan, nothing of it is known.
 	c.store.putHead(&b, head)
+	c.named(&b, d, s.head == nil)
 	if err := c.store.commit(ctx, s.claim, &b); err != nil {
 		if !c.recorded(ctx, s, d.plan.ID) {
-			return nil, fmt.Errorf("record plan %s: %w", d.plan.ID, c.refusal(s.name, err))
+			return nil, fmt.Errorf("record plan %s: %w", d.plan.ID, c.refusal(s.name, taken(err)))
 		}
 	}
 	first := s.head == nil
@@ -193,6 +207,9 @@ func summary(p *plan.Plan) string {
 	counts := map[plan.Sign]int{}
 	for _, e := range p.Edits {
 		counts[e.Sign]++
+	}
+	if p.Detaches != value.Root {
+		return p.Detaches.String() + " becomes a system of its own"
 	}
 	text := fmt.Sprintf("%d to add, %d to change, %d to remove", counts[plan.Add], counts[plan.Change], counts[plan.Remove])
 	if n := counts[plan.Replace]; n > 0 {

@@ -107,6 +107,7 @@ func (c *Control) loadInTurn(ctx context.Context, name string, claim *ownership.
 			s.carryOut(ctx)
 		} else {
 			c.undo(ctx, s) // if that was not begun
+			c.detachStarted(ctx, s)
 		}
 	})
 	return s, nil

@@ -22,7 +22,7 @@ func (c *Control) Get(ctx context.Context, name, path string, cached bool) (*api
 	if err != nil {
 		return nil, &api.Error{Kind: api.KindInvalid, Message: err.Error()}
 	}
-	held, err := c.reached(ctx, name, p, cached)
+	held, p, err := c.reached(ctx, name, p, cached)
 	if err != nil {
 		return nil, err
 	}
@@ -113,22 +113,22 @@ func (c *Control) classOf(k inventory.Component) component.Class {
 const getTick = 100 * time.Millisecond
 
 // reached returns what is held of a system once every machine answers that
-// holds part of what is read at p.
-func (c *Control) reached(ctx context.Context, name string, p value.Path, cached bool) (*inventory.System, error) {
+// holds part of what is read at p, and the path of that in it.
+func (c *Control) reached(ctx context.Context, name string, p value.Path, cached bool) (*inventory.System, value.Path, error) {
 	tick := time.NewTicker(getTick)
 	defer tick.Stop()
 	for {
 		pic, err := c.picture(ctx, name)
-		held := pic.held
+		held, p := pic.held, pic.at(p)
 		if err != nil || cached {
-			return held, err
+			return held, p, err
 		}
 		k, since, silent := c.silent(held, p)
 		if !silent {
-			return held, nil
+			return held, p, nil
 		}
 		if time.Since(since) >= cutAfter {
-			return nil, &api.Error{
+			return nil, p, &api.Error{
 				Kind: api.KindUnavailable, Message: "unavailable: " + silence(name, k, since),
 				Remedy: fmt.Sprintf("the value known last: aloft get --cached %s %s", name, p),
 			}
@@ -136,7 +136,7 @@ func (c *Control) reached(ctx context.Context, name string, p value.Path, cached
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, p, ctx.Err()
 		}
 	}
 }

@@ -16,7 +16,7 @@ func (c *Control) MachinesOn(ctx context.Context, host string) (names []string, 
 	for _, p := range pictures {
 		for _, m := range p.held.OrderedMachines() {
 			if k := p.held.Components[m.Path]; m.Proposal.Host == host && k.State != inventory.Instantiated {
-				names = append(names, inventory.MachineName(p.head.Name, m.Path))
+				names = append(names, inventory.MachineName(p.held.Name, m.Path))
 			}
 		}
 	}

@@ -245,6 +245,7 @@ func (s *system) finish(ctx context.Context, b *batch) (*controlpb.System, error
 			s.loseMachine(b, path) // also one that its manager gave up meanwhile
 		}
 	}
+	s.forgetDetached(b, head)
 	s.endRevision(b, head.Deployment)
 	s.control.store.putHead(b, head)
 	return head, nil
@@ -254,6 +255,9 @@ func (s *system) finish(ctx context.Context, b *batch) (*controlpb.System, error
 // the end.
 func (s *system) dropAll(ctx context.Context, b *batch) error {
 	b.drop(systemTable.Key(s.name))
+	for _, d := range s.held.Detached {
+		b.drop(originTable.Key(d.Name))
+	}
 	for id := range s.facts { // also those that are only in this batch
 		b.drop(stepTable.Key(s.name, string(id)))
 	}
@@ -296,6 +300,8 @@ func (s *system) wind() {
 	}
 	if s.failedToUndo() {
 		go c.spawn(func(ctx context.Context) { c.undo(ctx, s) })
+	} else if _, some := s.detaching(); some {
+		go c.spawn(func(ctx context.Context) { c.detachStarted(ctx, s) })
 	}
 }
 

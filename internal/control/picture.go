@@ -3,6 +3,8 @@ package control
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 
 	"aloft/api"
 	"aloft/component"
@@ -10,6 +12,7 @@ import (
 	"aloft/internal/inventory"
 	"aloft/internal/ownership"
 	"aloft/internal/store"
+	"aloft/value"
 )
 
 // picture is what is recorded of a system, at one moment.
@@ -17,6 +20,9 @@ type picture struct {
 	head   *controlpb.System
 	held   *inventory.System
 	steady bool // every component runs, or has ended normally
+	// top is the path of a part that was detached: held is of that alone, and
+	// head.Name is the system that it was deployed with, as machines know it.
+	top value.Path
 }
 
 // live returns a system that this manager holds a claim on, or nil. It waits for
@@ -34,15 +40,33 @@ func (c *Control) live(ctx context.Context, name string) *system {
 	return s
 }
 
-// picture returns what is held of a system: its owner's own, or what is in the
-// store.
+// picture returns what is held of a system, which may be a part that was detached
+// from another one, without those that were detached from it.
 func (c *Control) picture(ctx context.Context, name string) (picture, error) {
+	p, err := c.whole(ctx, name)
+	if err == nil {
+		if rest, any := p.rest(); any {
+			return rest, nil
+		}
+		return picture{}, c.unknown(ctx, name)
+	}
+	if errors.Is(err, &api.Error{Kind: api.KindNotFound}) {
+		if part, is, err := c.detached(ctx, c.known, name); is || err != nil {
+			return part, err
+		}
+	}
+	return picture{}, err
+}
+
+// whole returns what is held under the name of a system, with the parts that were
+// detached from it: its owner's own, or what is in the store.
+func (c *Control) whole(ctx context.Context, name string) (picture, error) {
 	if s := c.live(ctx, name); s != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if p := s.now(); !p.gone() {
 			c := s.snapshot()
-			return picture{p.head, c.held, c.steady}, nil
+			return picture{head: p.head, held: c.held, steady: c.steady}, nil
 		}
 		return picture{}, c.unknown(ctx, name)
 	}
@@ -57,7 +81,7 @@ func (c *Control) picture(ctx context.Context, name string) (picture, error) {
 	if err != nil {
 		return picture{}, err
 	}
-	return picture{row.Message, held, steady(held)}, nil
+	return picture{head: row.Message, held: held, steady: steady(held)}, nil
 }
 
 // pictures returns what is held of every system, by name.
@@ -68,15 +92,21 @@ func (c *Control) pictures(ctx context.Context) ([]picture, error) {
 	}
 	var list []picture
 	for _, name := range names {
-		p, err := c.picture(ctx, name)
+		p, err := c.whole(ctx, name)
 		switch {
 		case errors.Is(err, &api.Error{Kind: api.KindNotFound}): // it has just ended
 		case err != nil:
 			return nil, err
 		default:
-			list = append(list, p)
+			if rest, any := p.rest(); any {
+				list = append(list, rest)
+			}
+			for _, d := range p.held.Detached {
+				list = append(list, p.part(d))
+			}
 		}
 	}
+	slices.SortFunc(list, func(a, b picture) int { return strings.Compare(a.held.Name, b.held.Name) })
 	return list, nil
 }
 
@@ -99,7 +129,9 @@ type copied struct {
 }
 
 // now is the system as it is in memory. The lock is held.
-func (s *system) now() picture { return picture{s.head, s.held, steady(s.held)} }
+func (s *system) now() picture {
+	return picture{head: s.head, held: s.held, steady: steady(s.held)}
+}
 
 // steady reports whether every component of a system runs, or has come to its
 // normal end. One that reads its configuration again, because another has told

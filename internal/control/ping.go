@@ -29,7 +29,7 @@ func (c *Control) Ping(ctx context.Context, name, path string) (*api.Ping, error
 	if err != nil {
 		return nil, err
 	}
-	held := pic.held
+	held, p := pic.held, pic.at(p)
 	if _, ok := held.Components[p]; !ok {
 		return nil, c.noComponent(held, p)
 	}
@@ -39,7 +39,7 @@ func (c *Control) Ping(ctx context.Context, name, path string) (*api.Ping, error
 			executors = append(executors, by)
 		}
 	}
-	replies := c.checkAll(ctx, name, p, executors, pingTime)
+	replies := c.checkAll(ctx, pic.head.Name, p, executors, pingTime)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

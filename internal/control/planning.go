@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,6 +31,10 @@ type draft struct {
 	asks        bool                  // the machines are asked what has drifted
 	renew       map[value.Path]string // machines that are replaced though nothing of them differs, and why
 	auto        bool                  // nobody has asked for it
+	ends        string                // the name of a detached part that is asked to end
+	detaches    *inventory.Detached   // the part that becomes a system of its own
+	apart       []byte                // its description, in the wire form
+	detached    []inventory.Detached  // what is detached once the plan is accepted
 }
 
 // maxDrafts bounds the plans that wait to be applied.
@@ -44,7 +50,15 @@ func (c *Control) Plan(ctx context.Context, r api.PlanRequest) (*api.Plan, error
 // under way.
 func (c *Control) draft(ctx context.Context, r api.PlanRequest) (*api.Plan, *draft, error) {
 	d := &draft{asks: !r.Down}
-	var err error
+	r, err := c.redirect(ctx, r, d)
+	if err != nil {
+		return nil, nil, err
+	}
+	if r.Detach != "" {
+		if r, err = c.detach(ctx, r, d); err != nil {
+			return nil, nil, err
+		}
+	}
 	if r.Rollback {
 		if _, err := c.owned(ctx, r.Name); err != nil {
 			return nil, nil, err
@@ -77,16 +91,29 @@ func (c *Control) planned(ctx context.Context, r api.PlanRequest, d *draft) (*ap
 			return nil, &api.Error{Kind: api.KindInvalid, Message: "description: " + err.Error()}
 		}
 		w.digest = value.Digest(w.root)
-		if err := c.write(ctx, w, nil); err != nil {
-			return nil, err
-		}
 	}
-	existing, attached, err := c.base(ctx, r, w.digest)
+	existing, attached, err := c.base(ctx, r, w.digest, d.ends)
 	if err != nil || attached != nil {
 		return attached, err
 	}
 	if err := c.madeFrom(ctx, r, existing); err != nil {
 		return nil, err
+	}
+	ends := d.ends
+	if r.Down {
+		ends = r.Name
+	}
+	if err := c.endApart(ctx, w, existing, d); err != nil {
+		return nil, err
+	}
+	r = w.request
+	if !r.Down {
+		if err := c.parts(ctx, w, d); err != nil {
+			return nil, err
+		}
+		if err := c.write(ctx, w, nil); err != nil {
+			return nil, err
+		}
 	}
 	for path, why := range d.renew {
 		m := existing.Machines[path]
@@ -94,7 +121,7 @@ func (c *Control) planned(ctx context.Context, r api.PlanRequest, d *draft) (*ap
 		existing.Machines[path] = m
 	}
 	in := plan.Input{
-		ID: c.cfg.NewID(), Existing: existing, File: r.File, Description: w.digest, Time: c.now(), Down: r.Down, Cause: cause(r),
+		ID: c.cfg.NewID(), Existing: existing, File: r.File, Description: w.digest, Time: c.now(), Down: r.Down, Cause: cause(r), Asked: ends != "",
 	}
 	in.Token = func(step plan.StepID) string { return token(in.ID, step) }
 	if in.AllowLoss, err = allowedLoss(r.AllowDataLoss); err != nil {
@@ -119,7 +146,19 @@ func (c *Control) planned(ctx context.Context, r api.PlanRequest, d *draft) (*ap
 		return nil, err
 	}
 	d.plan, d.description, d.secrets = p, r.Description, w.missing
+	if d.detaches != nil {
+		p.Detaches = d.detaches.Path
+		if err := unchanged(p); err != nil {
+			return nil, err
+		}
+	}
+	if len(d.detached) > 0 {
+		p.Ends = ends
+	}
 	shown := view(p, existing)
+	if d.detaches != nil {
+		shown.Detaches = &api.Detached{Path: p.Detaches.String(), Name: d.detaches.Name}
+	}
 	c.measure(ctx, existing, shown)
 	return shown, nil
 }
@@ -151,7 +190,7 @@ func (c *Control) write(ctx context.Context, w *wanted, further expand.Further) 
 
 // survey looks at what is wanted as the planner does.
 func (c *Control) survey(w *wanted, in plan.Input, d *draft) (*plan.Survey, error) {
-	survey := plan.Look(w.request.Name, w.tree, c.cfg.Classes, c.cfg.Host, w.request.AllowUnresolved)
+	survey := plan.Look(w.request.Name, w.tree, c.cfg.Classes, c.cfg.Host, w.request.AllowUnresolved, staying(d.detached)...)
 	survey.Binds = w.binds
 	plan.GiveUp(survey, in.Existing, in.AllowLoss, d.auto)
 	survey.Notes = append(survey.Notes, noted(w.missing)...)
@@ -241,8 +280,9 @@ func token(planID string, step plan.StepID) string {
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("aloft:"+planID+"/"+string(step))).String()
 }
 
-// base returns what a plan starts from, or the equal plan that is under way.
-func (c *Control) base(ctx context.Context, r api.PlanRequest, digest string) (*inventory.System, *api.Plan, error) {
+// base returns what a plan starts from, or the equal plan that is under way. part
+// is the name of a detached part that is to end.
+func (c *Control) base(ctx context.Context, r api.PlanRequest, digest, part string) (*inventory.System, *api.Plan, error) {
 	s, err := c.owned(ctx, r.Name)
 	if err != nil {
 		return nil, nil, err
@@ -250,6 +290,9 @@ func (c *Control) base(ctx context.Context, r api.PlanRequest, digest string) (*
 	if s == nil {
 		if r.Down {
 			return nil, nil, c.unknown(ctx, r.Name)
+		}
+		if strings.Contains(r.Name, "_") {
+			return nil, nil, &api.Error{Kind: api.KindInvalid, Message: fmt.Sprintf("a new system cannot be called %q: such names are of those that were detached", r.Name), Remedy: "small letters, digits and '-'"}
 		}
 		return (&inventory.System{Name: r.Name}).Clone(), nil, nil
 	}
@@ -265,7 +308,7 @@ func (c *Control) base(ctx context.Context, r api.PlanRequest, digest string) (*
 			return nil, nil, ctx.Err()
 		}
 	}
-	held, attached, err := s.basis(r, digest)
+	held, attached, err := s.basis(r, digest, part)
 	if held == nil && attached == nil && err == nil {
 		if r.Down {
 			return nil, nil, c.unknown(ctx, r.Name)
@@ -293,11 +336,11 @@ func (c *Control) madeFrom(ctx context.Context, r api.PlanRequest, existing *inv
 
 // basis returns what the system holds, or the view of the plan under way that
 // the request is the same as, or nothing where it was terminated.
-func (s *system) basis(r api.PlanRequest, digest string) (*inventory.System, *api.Plan, error) {
+func (s *system) basis(r api.PlanRequest, digest, part string) (*inventory.System, *api.Plan, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.head.Deployment == api.DeploymentRunning {
-		if s.plan.Down == r.Down && (r.Down || s.head.Description == digest) {
+		if s.plan.Down == r.Down && (r.Down || s.head.Description == digest) && (part == "" || s.ends(part)) {
 			p := view(s.plan, s.held)
 			p.Attached = true
 			return nil, p, nil
@@ -308,6 +351,11 @@ func (s *system) basis(r api.PlanRequest, digest string) (*inventory.System, *ap
 		return nil, nil, nil
 	}
 	return s.withoutRemoved(s.held.Clone()), nil, nil
+}
+
+// ends reports whether a detached part has been asked to end. The lock is held.
+func (s *system) ends(part string) bool {
+	return slices.ContainsFunc(s.held.Detached, func(d inventory.Detached) bool { return d.Name == part && d.Ending })
 }
 
 // busy says what is under way. The lock is held.

@@ -15,6 +15,7 @@ import (
 	"aloft/internal/control/controlpb"
 	"aloft/internal/plan"
 	"aloft/internal/store"
+	"aloft/value"
 )
 
 // maxRevisions is how many revisions of a system are remembered.
@@ -108,9 +109,12 @@ func (c *Control) Revisions(ctx context.Context, name string) ([]api.Revision, e
 	if err != nil {
 		return nil, err
 	}
-	all, err := c.known.revisions(ctx, name)
+	all, err := c.known.revisions(ctx, p.head.Name)
 	if err != nil {
 		return nil, err
+	}
+	if p.top != value.Root { // of a part that was detached that is all there is
+		all = slices.DeleteFunc(all, func(v *controlpb.Revision) bool { return v.Revision != p.head.Revision })
 	}
 	list := make([]api.Revision, len(all))
 	for i, v := range all {
@@ -135,6 +139,9 @@ func (c *Control) Written(ctx context.Context, name string, revision int64) (*ap
 	p, err := c.picture(ctx, name)
 	if err != nil {
 		return nil, err
+	}
+	if p.top != value.Root {
+		return nil, notWritten(p)
 	}
 	blob := p.head.WrittenBlob
 	if revision != 0 && revision != p.head.Revision {

@@ -70,6 +70,14 @@ func (r rows) names(ctx context.Context) ([]string, error) {
 type batch struct {
 	writes []write
 	last   map[string]int // by key: which of writes counts
+	unless []store.Condition
+}
+
+// absent has the batch be written only if there are no rows under keys.
+func (b *batch) absent(keys ...string) {
+	for _, key := range keys {
+		b.unless = append(b.unless, store.Condition{Key: key})
+	}
 }
 
 // write is a row, made when it is committed; without one its key is deleted.
@@ -97,14 +105,14 @@ const reserve = 8 << 10
 
 // commit writes b under the claim of its system.
 func (r rows) commit(ctx context.Context, claim *ownership.Claim, b *batch) error {
-	var t store.Txn
+	t := store.Txn{If: b.unless}
 	size := reserve
 	flush := func() error {
 		if len(t.Put)+len(t.Delete) == 0 {
 			return nil
 		}
 		_, err := claim.Commit(ctx, t)
-		t, size = store.Txn{}, reserve
+		t, size = store.Txn{If: b.unless}, reserve
 		return err
 	}
 	room := func(n int) error {
@@ -219,6 +227,7 @@ func (r rows) dropComponent(b *batch, system string, path value.Path) {
 func (r rows) inventory(ctx context.Context, h *controlpb.System) (*inventory.System, error) {
 	inv := (&inventory.System{
 		Name: h.Name, File: h.File, Revision: h.Revision, Digest: h.Description, OnFailure: h.OnFailure,
+		Detached: detachedIn(h),
 	}).Clone()
 	components, _, err := componentTable.List(ctx, r.kv, h.Name)
 	if err != nil {

@@ -66,7 +66,7 @@ func (c *Control) versioned(ctx context.Context, root *value.Component) (_ *valu
 // does not need a content does not get it.
 func (c *Control) MayOpen(ctx context.Context, from, system, name string) error {
 	refused := status.Errorf(codes.PermissionDenied, "no component of system %s there refers to secret %s", system, name)
-	p, err := c.picture(ctx, system)
+	p, err := c.whole(ctx, system)
 	if err != nil {
 		return refused
 	}
@@ -185,7 +185,7 @@ func (c *Control) SecretUsers(ctx context.Context) (map[string][]string, error) 
 		}
 		slices.Sort(names)
 		for _, name := range slices.Compact(names) {
-			users[name] = append(users[name], p.head.Name)
+			users[name] = append(users[name], p.held.Name)
 		}
 	}
 	return users, nil

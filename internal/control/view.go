@@ -21,8 +21,11 @@ import (
 // view returns the plan as callers see it.
 func view(p *plan.Plan, existing *inventory.System) *api.Plan {
 	out := &api.Plan{
-		ID: p.ID, System: p.System, Revision: p.Revision, Base: p.Base, File: p.File, OldFile: p.OldFile, Down: p.Down,
+		ID: p.ID, System: p.System, Revision: p.Revision, Base: p.Base, File: p.File, OldFile: p.OldFile, Down: p.Down || p.Ends != "",
 		Notes: p.Notes, Empty: p.Empty(), Digest: p.Description, Steps: []api.Step{}, Machines: []api.PlanMachine{},
+	}
+	if p.Ends != p.System {
+		out.Part = p.Ends
 	}
 	edits := map[value.Path]plan.Edit{}
 	for _, e := range p.Edits {
@@ -106,7 +109,7 @@ func (s *system) progress(cursor string) *api.Deployment {
 	}
 	return &api.Deployment{
 		WillUndo: s.failedToUndo(), Undoes: undoes,
-		System: s.name, Revision: s.head.Revision, Plan: s.head.Plan, Down: s.plan.Down, State: s.head.Deployment,
+		System: s.name, Revision: s.head.Revision, Plan: s.head.Plan, Down: s.plan.Down || s.plan.Ends != "", State: s.head.Deployment,
 		Since: s.head.Since.AsTime(), Cursor: cursor, Steps: len(s.plan.Steps), Settled: len(s.plan.Steps) - s.frontier.Pending(),
 		Failures: slices.Clone(s.failures),
 	}
@@ -114,6 +117,11 @@ func (s *system) progress(cursor string) *api.Deployment {
 
 // Deployment returns the newest plan accepted for a system.
 func (c *Control) Deployment(ctx context.Context, name string) (*api.Deployment, error) {
+	if p, is, err := c.detached(ctx, c.known, name); err != nil {
+		return nil, err
+	} else if is {
+		name = p.head.Name
+	}
 	if s := c.live(ctx, name); s != nil {
 		return s.deployment(), nil
 	}
@@ -136,7 +144,7 @@ func (c *Control) Systems(ctx context.Context) ([]api.System, error) {
 	list := []api.System{}
 	for _, p := range pictures {
 		list = append(list, api.System{
-			Name: p.head.Name, Revision: p.head.Revision, State: p.state(), File: p.head.File,
+			Name: p.held.Name, Revision: p.head.Revision, State: p.state(), File: p.head.File,
 			Components: len(p.held.Components), Machines: len(p.held.Machines), Owner: c.ownerOf(p.head.Name),
 		})
 	}
@@ -167,9 +175,9 @@ func (c *Control) Status(ctx context.Context, name string) (*api.Status, error) 
 	held := p.held
 	status := &api.Status{System: name, Revision: held.Revision, State: p.state(), Components: []api.Component{}, Machines: machines(held, c.answering(ctx, held))}
 	for _, k := range held.Ordered() {
-		if why := c.unreachable(name, held, k); why != "" {
+		if why := c.unreachable(p.head.Name, held, k); why != "" {
 			k.Reason = why
-		} else if why := c.outlook(name, k.Path); why != "" {
+		} else if why := c.outlook(p.head.Name, k.Path); why != "" {
 			k.Reason = why
 		}
 		status.Components = append(status.Components, api.Component{
@@ -278,7 +286,7 @@ func (c *Control) MachineID(ctx context.Context, name string) (string, error) {
 	var names []string
 	for _, p := range pictures {
 		for _, m := range p.held.OrderedMachines() {
-			names = append(names, inventory.MachineName(p.head.Name, m.Path))
+			names = append(names, inventory.MachineName(p.held.Name, m.Path))
 		}
 	}
 	return "", &api.Error{Kind: api.KindNotFound, Message: fmt.Sprintf("there is no machine %q", name), Nearest: diag.Nearest(name, names), Remedy: "list the machines with: aloft machines"}
@@ -291,7 +299,7 @@ func (c *Control) Executors(ctx context.Context, name string, path value.Path) (
 	if err != nil {
 		return nil, err
 	}
-	held := p.held
+	held, path := p.held, p.at(path)
 	var ids []string
 	found := false
 	for _, k := range held.Ordered() {

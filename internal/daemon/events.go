@@ -69,6 +69,9 @@ func (s service) Events(ctx context.Context, q api.EventQuery) (iter.Seq2[api.Ev
 	if err != nil {
 		return nil, &api.Error{Kind: api.KindInvalid, Message: err.Error()}
 	}
+	if system, top, err := s.known(ctx, q.System, path); err == nil { // of one that is gone, events may still tell
+		q.System, path = system, top
+	}
 	filter := observe.Filter{System: q.System, Path: path, Plan: q.Plan, Progress: q.Follow}
 	return func(yield func(api.Event, error) bool) {
 		sub := s.m.events.Subscribe(from, filter)

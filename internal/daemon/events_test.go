@@ -10,8 +10,10 @@ import (
 
 	"aloft/api"
 	"aloft/api/peerpb"
+	"aloft/internal/control"
 	"aloft/internal/event"
 	"aloft/internal/observe"
+	"aloft/internal/store"
 	"aloft/value"
 )
 
@@ -29,7 +31,7 @@ func eventsIn(t *testing.T, dir string) (*events, service) {
 	}
 	t.Cleanup(func() { opened.Close() })
 	e := &events{Events: opened, origin: here}
-	return e, service{m: &Manager{events: e}}
+	return e, service{Control: control.New(control.Config{Store: store.NewMemory()}), m: &Manager{events: e}}
 }
 
 func recorded(t *testing.T, s service, q api.EventQuery) (all []api.Event) {

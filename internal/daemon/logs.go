@@ -35,6 +35,9 @@ func (s service) Logs(ctx context.Context, q api.LogQuery) (iter.Seq2[api.LogLin
 	if err != nil {
 		return nil, err
 	}
+	if q.System, path, err = s.known(ctx, q.System, path); err != nil {
+		return nil, err
+	}
 	r := logsRequest(q, path)
 	var sources []logSource
 	for _, id := range executors {

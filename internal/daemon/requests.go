@@ -21,8 +21,8 @@ const tunnelAPI = "api"
 // implements server.Owners.
 type owners struct{ m *Manager }
 
-func (o owners) Owner(system string) string {
-	manager, self := o.m.control.Owner(system)
+func (o owners) Owner(ctx context.Context, system string) string {
+	manager, self := o.m.control.Asked(ctx, system)
 	if self {
 		return ""
 	}

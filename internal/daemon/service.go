@@ -15,6 +15,7 @@ import (
 	"aloft/api/peerpb"
 	"aloft/internal/blob"
 	"aloft/internal/control"
+	"aloft/value"
 )
 
 // service is what the Service API answers: control's methods, and those of the
@@ -22,6 +23,19 @@ import (
 type service struct {
 	*control.Control
 	m *Manager
+}
+
+// known returns the name under which machines know a system, and the path there
+// of what is at path in it: they are others where it was detached.
+func (s service) known(ctx context.Context, system string, path value.Path) (string, value.Path, error) {
+	if system == "" {
+		return system, path, nil
+	}
+	name, top, err := s.Origin(ctx, system)
+	if err == nil && path == value.Root {
+		path = top
+	}
+	return name, path, err
 }
 
 // MissingBlobs returns those of the digests whose content is not here.

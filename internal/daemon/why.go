@@ -20,7 +20,11 @@ func (s service) Why(ctx context.Context, system, path string) (*api.Why, error)
 	if err != nil {
 		return nil, &api.Error{Kind: api.KindInvalid, Message: err.Error()}
 	}
-	events, _ := s.m.events.Latest(consulted, observe.Filter{System: system})
+	from := system
+	if known, top, err := s.known(ctx, system, p); err == nil {
+		from, p = known, top
+	}
+	events, _ := s.m.events.Latest(consulted, observe.Filter{System: from})
 	answer := &api.Why{System: system, Path: p.String(), Causes: []api.Cause{}}
 	status, err := s.Status(ctx, system)
 	if err != nil && len(events) == 0 {

@@ -20,7 +20,7 @@ import (
 type Owners interface {
 	// Owner returns the id of the manager that owns a system, as this one knows
 	// it; "" if that is this one, or nobody yet.
-	Owner(system string) (manager string)
+	Owner(ctx context.Context, system string) (manager string)
 	// Dial opens a stream to the Service API of another manager.
 	Dial(ctx context.Context, manager string) (net.Conn, error)
 }
@@ -58,7 +58,7 @@ func (s *Server) newTunnels() *http.Transport {
 // for this manager to answer; a change looks for an owner until one must have
 // taken over.
 func (s *Server) forward(w http.ResponseWriter, r *http.Request, row route, system string, body []byte) (bool, error) {
-	manager := s.cfg.Owners.Owner(system)
+	manager := s.cfg.Owners.Owner(r.Context(), system)
 	if manager == "" {
 		return false, nil
 	}
@@ -140,7 +140,7 @@ func (t *seeking) RoundTrip(r *http.Request) (*http.Response, error) {
 		case <-r.Context().Done():
 			return nil, r.Context().Err()
 		}
-		if manager = t.s.cfg.Owners.Owner(t.system); manager == "" {
+		if manager = t.s.cfg.Owners.Owner(r.Context(), t.system); manager == "" {
 			return nil, errHere // we took over
 		}
 	}
@@ -187,7 +187,7 @@ func (t *seeking) try(r *http.Request, manager string) (*http.Response, error) {
 			switch {
 			case r.Method == http.MethodGet && time.Since(began) > readTime:
 				cancel(fmt.Errorf("no answer within %s", readTime))
-			case t.s.cfg.Owners.Owner(t.system) != manager:
+			case t.s.cfg.Owners.Owner(ctx, t.system) != manager:
 				cancel(errors.New("it is the owner no more"))
 			}
 		}

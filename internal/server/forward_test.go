@@ -24,7 +24,7 @@ type managers struct {
 	at    map[string]net.Addr
 }
 
-func (m *managers) Owner(string) string {
+func (m *managers) Owner(context.Context, string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.owner

@@ -42,6 +42,7 @@ type System struct {
 	OnFailure       string                 `protobuf:"bytes,11,opt,name=on_failure,json=onFailure,proto3" json:"on_failure,omitempty"`
 	Interrupted     bool                   `protobuf:"varint,12,opt,name=interrupted,proto3" json:"interrupted,omitempty"`                   // what had not begun was cancelled
 	WrittenBlob     string                 `protobuf:"bytes,13,opt,name=written_blob,json=writtenBlob,proto3" json:"written_blob,omitempty"` // where the text is that the description was made from; "": nobody gave it
+	Detached        []*Detached            `protobuf:"bytes,14,rep,name=detached,proto3" json:"detached,omitempty"`                          // parts that run on as systems of their own, oldest first
 	Renewals        []*Renewal             `protobuf:"bytes,20,rep,name=renewals,proto3" json:"renewals,omitempty"`                          // of machines, oldest first; those that count still
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -168,6 +169,13 @@ func (x *System) GetWrittenBlob() string {
 	return ""
 }
 
+func (x *System) GetDetached() []*Detached {
+	if x != nil {
+		return x.Detached
+	}
+	return nil
+}
+
 func (x *System) GetRenewals() []*Renewal {
 	if x != nil {
 		return x.Renewals
@@ -229,6 +237,137 @@ func (x *Renewal) GetAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// Detached is a part of a system that runs on as a system of its own.
+type Detached struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // of that system
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	Revision      int64                  `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"` // that it was detached with
+	Blob          string                 `protobuf:"bytes,5,opt,name=blob,proto3" json:"blob,omitempty"`          // where the wire form of its description is
+	Ending        bool                   `protobuf:"varint,6,opt,name=ending,proto3" json:"ending,omitempty"`     // it has been asked to end
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Detached) Reset() {
+	*x = Detached{}
+	mi := &file_control_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Detached) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Detached) ProtoMessage() {}
+
+func (x *Detached) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Detached.ProtoReflect.Descriptor instead.
+func (*Detached) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Detached) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Detached) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Detached) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Detached) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Detached) GetBlob() string {
+	if x != nil {
+		return x.Blob
+	}
+	return ""
+}
+
+func (x *Detached) GetEnding() bool {
+	if x != nil {
+		return x.Ending
+	}
+	return false
+}
+
+// Origin is where the system of a name was detached from: no system can be
+// deployed under that name.
+type Origin struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	System        string                 `protobuf:"bytes,1,opt,name=system,proto3" json:"system,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Origin) Reset() {
+	*x = Origin{}
+	mi := &file_control_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Origin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Origin) ProtoMessage() {}
+
+func (x *Origin) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Origin.ProtoReflect.Descriptor instead.
+func (*Origin) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Origin) GetSystem() string {
+	if x != nil {
+		return x.System
+	}
+	return ""
+}
+
 // Revision is one that a system has been led to, or was to be.
 type Revision struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -251,7 +390,7 @@ type Revision struct {
 
 func (x *Revision) Reset() {
 	*x = Revision{}
-	mi := &file_control_proto_msgTypes[2]
+	mi := &file_control_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -263,7 +402,7 @@ func (x *Revision) String() string {
 func (*Revision) ProtoMessage() {}
 
 func (x *Revision) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[2]
+	mi := &file_control_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -276,7 +415,7 @@ func (x *Revision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revision.ProtoReflect.Descriptor instead.
 func (*Revision) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{2}
+	return file_control_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Revision) GetRevision() int64 {
@@ -381,7 +520,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_control_proto_msgTypes[3]
+	mi := &file_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -393,7 +532,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[3]
+	mi := &file_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -406,7 +545,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{3}
+	return file_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Step) GetFact() *peerpb.Fact {
@@ -441,7 +580,7 @@ type Component struct {
 
 func (x *Component) Reset() {
 	*x = Component{}
-	mi := &file_control_proto_msgTypes[4]
+	mi := &file_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -453,7 +592,7 @@ func (x *Component) String() string {
 func (*Component) ProtoMessage() {}
 
 func (x *Component) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[4]
+	mi := &file_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -466,7 +605,7 @@ func (x *Component) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Component.ProtoReflect.Descriptor instead.
 func (*Component) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{4}
+	return file_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Component) GetState() *peerpb.ComponentState {
@@ -547,7 +686,7 @@ type Machine struct {
 
 func (x *Machine) Reset() {
 	*x = Machine{}
-	mi := &file_control_proto_msgTypes[5]
+	mi := &file_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -559,7 +698,7 @@ func (x *Machine) String() string {
 func (*Machine) ProtoMessage() {}
 
 func (x *Machine) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[5]
+	mi := &file_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -572,7 +711,7 @@ func (x *Machine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machine.ProtoReflect.Descriptor instead.
 func (*Machine) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{5}
+	return file_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Machine) GetId() string {
@@ -629,7 +768,7 @@ type LeftData struct {
 
 func (x *LeftData) Reset() {
 	*x = LeftData{}
-	mi := &file_control_proto_msgTypes[6]
+	mi := &file_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -641,7 +780,7 @@ func (x *LeftData) String() string {
 func (*LeftData) ProtoMessage() {}
 
 func (x *LeftData) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[6]
+	mi := &file_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -654,7 +793,7 @@ func (x *LeftData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeftData.ProtoReflect.Descriptor instead.
 func (*LeftData) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{6}
+	return file_control_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LeftData) GetPath() string {
@@ -683,7 +822,7 @@ var File_control_proto protoreflect.FileDescriptor
 const file_control_proto_rawDesc = "" +
 	"\n" +
 	"\rcontrol.proto\x12\x10aloft.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\n" +
-	"peer.proto\"\xcb\x03\n" +
+	"peer.proto\"\x83\x04\n" +
 	"\x06System\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\tR\x04file\x12\x1a\n" +
@@ -701,11 +840,21 @@ const file_control_proto_rawDesc = "" +
 	"\n" +
 	"on_failure\x18\v \x01(\tR\tonFailure\x12 \n" +
 	"\vinterrupted\x18\f \x01(\bR\vinterrupted\x12!\n" +
-	"\fwritten_blob\x18\r \x01(\tR\vwrittenBlob\x125\n" +
+	"\fwritten_blob\x18\r \x01(\tR\vwrittenBlob\x126\n" +
+	"\bdetached\x18\x0e \x03(\v2\x1a.aloft.control.v1.DetachedR\bdetached\x125\n" +
 	"\brenewals\x18\x14 \x03(\v2\x19.aloft.control.v1.RenewalR\brenewals\"I\n" +
 	"\aRenewal\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12*\n" +
-	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\x94\x03\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xac\x01\n" +
+	"\bDetached\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\x03R\brevision\x12\x12\n" +
+	"\x04blob\x18\x05 \x01(\tR\x04blob\x12\x16\n" +
+	"\x06ending\x18\x06 \x01(\bR\x06ending\" \n" +
+	"\x06Origin\x12\x16\n" +
+	"\x06system\x18\x01 \x01(\tR\x06system\"\x94\x03\n" +
 	"\bRevision\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x03R\brevision\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
@@ -760,34 +909,38 @@ func file_control_proto_rawDescGZIP() []byte {
 	return file_control_proto_rawDescData
 }
 
-var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_control_proto_goTypes = []any{
 	(*System)(nil),                // 0: aloft.control.v1.System
 	(*Renewal)(nil),               // 1: aloft.control.v1.Renewal
-	(*Revision)(nil),              // 2: aloft.control.v1.Revision
-	(*Step)(nil),                  // 3: aloft.control.v1.Step
-	(*Component)(nil),             // 4: aloft.control.v1.Component
-	(*Machine)(nil),               // 5: aloft.control.v1.Machine
-	(*LeftData)(nil),              // 6: aloft.control.v1.LeftData
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*peerpb.Fact)(nil),           // 8: aloft.peer.v1.Fact
-	(*peerpb.ComponentState)(nil), // 9: aloft.peer.v1.ComponentState
+	(*Detached)(nil),              // 2: aloft.control.v1.Detached
+	(*Origin)(nil),                // 3: aloft.control.v1.Origin
+	(*Revision)(nil),              // 4: aloft.control.v1.Revision
+	(*Step)(nil),                  // 5: aloft.control.v1.Step
+	(*Component)(nil),             // 6: aloft.control.v1.Component
+	(*Machine)(nil),               // 7: aloft.control.v1.Machine
+	(*LeftData)(nil),              // 8: aloft.control.v1.LeftData
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*peerpb.Fact)(nil),           // 10: aloft.peer.v1.Fact
+	(*peerpb.ComponentState)(nil), // 11: aloft.peer.v1.ComponentState
 }
 var file_control_proto_depIdxs = []int32{
-	7, // 0: aloft.control.v1.System.since:type_name -> google.protobuf.Timestamp
-	1, // 1: aloft.control.v1.System.renewals:type_name -> aloft.control.v1.Renewal
-	7, // 2: aloft.control.v1.Renewal.at:type_name -> google.protobuf.Timestamp
-	7, // 3: aloft.control.v1.Revision.since:type_name -> google.protobuf.Timestamp
-	7, // 4: aloft.control.v1.Revision.ended:type_name -> google.protobuf.Timestamp
-	8, // 5: aloft.control.v1.Step.fact:type_name -> aloft.peer.v1.Fact
-	9, // 6: aloft.control.v1.Component.state:type_name -> aloft.peer.v1.ComponentState
-	7, // 7: aloft.control.v1.Machine.since:type_name -> google.protobuf.Timestamp
-	6, // 8: aloft.control.v1.Machine.data:type_name -> aloft.control.v1.LeftData
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	9,  // 0: aloft.control.v1.System.since:type_name -> google.protobuf.Timestamp
+	2,  // 1: aloft.control.v1.System.detached:type_name -> aloft.control.v1.Detached
+	1,  // 2: aloft.control.v1.System.renewals:type_name -> aloft.control.v1.Renewal
+	9,  // 3: aloft.control.v1.Renewal.at:type_name -> google.protobuf.Timestamp
+	9,  // 4: aloft.control.v1.Detached.since:type_name -> google.protobuf.Timestamp
+	9,  // 5: aloft.control.v1.Revision.since:type_name -> google.protobuf.Timestamp
+	9,  // 6: aloft.control.v1.Revision.ended:type_name -> google.protobuf.Timestamp
+	10, // 7: aloft.control.v1.Step.fact:type_name -> aloft.peer.v1.Fact
+	11, // 8: aloft.control.v1.Component.state:type_name -> aloft.peer.v1.ComponentState
+	9,  // 9: aloft.control.v1.Machine.since:type_name -> google.protobuf.Timestamp
+	8,  // 10: aloft.control.v1.Machine.data:type_name -> aloft.control.v1.LeftData
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_control_proto_init() }
@@ -801,7 +954,7 @@ func file_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_proto_rawDesc), len(file_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
