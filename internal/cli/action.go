@@ -16,6 +16,7 @@ it:
 
   DEPLOY, DEPLOYWAIT, UPDATE   aloft up DESCRIPTION --name NAME
   TERMINATE                    aloft down NAME
+  DETACH                       aloft detach NAME SUBREF
   DETaTERM                     aloft detach NAME SUBREF --down
   PING, LIST, DUMP             aloft ping, status, dump NAME SUBREF
   DIAGNOSTICS                  aloft doctor

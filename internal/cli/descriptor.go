@@ -65,6 +65,7 @@ const (
 var descriptorActions = []struct {
 	action  string
 	command string   // "": there is none
+	options []string // of the command
 	needs   []string // fields that it cannot do without
 	takes   []string // fields that it also takes
 	refused string   // why there is no command
@@ -80,8 +81,8 @@ var descriptorActions = []struct {
 	{action: "DIAGNOSTICS", command: "doctor"},
 	{action: "PARSE", command: "parse", needs: []string{useDescription}},
 	{action: "LOAD", refused: "aloft loads nothing from remote code bases", remedy: "a component of your own is a folder of executables: 'aloft component new' makes one"},
-	{action: "DETACH", refused: "a component cannot run on as a system of its own", remedy: "take it out of the description, and 'aloft up' a description of its own; DETaTERM ends it"},
-	{action: "DETaTERM", command: "detach", needs: []string{useName, useSubref}},
+	{action: "DETACH", command: "detach", needs: []string{useName, useSubref}},
+	{action: "DETaTERM", command: "detach", options: []string{"--down"}, needs: []string{useName, useSubref}},
 }
 
 // translate returns the command of aloft that a descriptor stands for, with its
@@ -123,7 +124,7 @@ func translate(d descriptor) (command string, options, args, notes []string, err
 		}
 		args = []string{d.description}
 	case a.command == "detach":
-		options, args = []string{"--down"}, []string{d.name, d.subref}
+		options, args = a.options, []string{d.name, d.subref}
 	case a.command != "doctor":
 		if args = []string{d.name}; d.subref != "" {
 			args = append(args, d.subref)

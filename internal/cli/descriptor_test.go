@@ -63,7 +63,7 @@ func TestActionIsTheCommandOfAloftThatDoesIt(t *testing.T) {
 		":PING::::":                 "PING needs the field NAME",
 		"shop:DEPLOY:a.sf:web::":    "not web of it",
 		"shop:LOAD:a.sf:::":         "nothing from remote code bases",
-		"shop:DETACH::web::":        "cannot run on",
+		"shop:DETACH::::":           "DETACH needs the field SUBREF",
 		"shop:DETaTERM::::":         "DETaTERM needs the field SUBREF",
 		"rootProcess:TERMINATE::::": "rootProcess is no system here",
 		"shop:DEPLYO:a.sf:::":       `unknown action "DEPLYO"`,

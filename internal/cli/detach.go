@@ -14,18 +14,25 @@ func (a *app) detachCommand() *cobra.Command {
 	ch := &change{app: a, name: "detach"}
 	var down bool
 	c := &cobra.Command{
-		Use:   "detach SYSTEM PATH --down",
-		Short: "Take a component out of a running system, and end it",
-		Long: `Take a component out of a running system, and end it with all that is in it. PATH
-is that of the component in the description.
+		Use:   "detach SYSTEM PATH",
+		Short: "Have a part of a running system run on as a system of its own, or end it alone",
+		Long: `Have a component of a running system, with all that is in it, run on as a system
+of its own. PATH is that of the component in the description.
 
-Nobody else ends with it, whatever sfOnChildEnd says: its parent is not told. The
-description is made again from its text, as the system got it, without the
-component; who refers to it is refused. The file is not changed, and the next
-'aloft up' of it brings the component back; the plan says so.
+Nothing is stopped or started. The new system is called as the component, with
+"unnamed_" before it where another system has that name. It does not end with the
+old one, nor the old one with it; its components keep their paths. It cannot be
+changed, only looked at and ended: 'aloft down NAME'.
 
-To let a component run on as a system of its own is not possible: --down is
-required.`,
+What cannot end without the rest is refused: what refers to other components, or
+is referred to by them, and what runs on a machine that stays.
+
+With --down the component is ended instead, and nobody else with it, whatever
+sfOnChildEnd says: its parent is not told. The description is made again from its
+text, as the system got it, without the component; who refers to it is refused.
+
+The file is not changed. 'aloft up' of it is refused as long as it has what runs
+on by itself; a component that was ended it brings back, and the plan says so.`,
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: a.completeSystem,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -33,11 +40,12 @@ required.`,
 			if err != nil {
 				return err
 			}
-			switch {
-			case t.path == "" || t.path == "ROOT":
-				return fail("'aloft down "+t.system+"' ends the whole of it", "name one of the components of %s", t.system)
-			case !down:
-				return fail("--down ends it", "%s cannot run on by itself: a component is detached only to be ended", t.path)
+			if t.path == "" || t.path == "ROOT" {
+				return fail("name one of the components of "+t.system, "%s as a whole is a system of its own already", t.system)
+			}
+			if !down {
+				ch.request = api.PlanRequest{Name: t.system, Detach: t.path, Cause: "detach " + t.path}
+				return ch.run(c.Context())
 			}
 			return ch.alter(c.Context(), t, func(ctx context.Context, w *api.Written) error {
 				if err := ch.detachable(ctx, w, t); err != nil {
@@ -49,7 +57,7 @@ required.`,
 			})
 		},
 	}
-	c.Flags().BoolVar(&down, "down", false, "end the component")
+	c.Flags().BoolVar(&down, "down", false, "end the component instead")
 	ch.agreeFlags(c)
 	return c
 }
@@ -73,20 +81,4 @@ func (ch *change) detachable(ctx context.Context, w *api.Written, t target) erro
 		at = in
 	}
 	return nil
-}
-
-// taken returns a description without the component of these names.
-func taken(from *value.Component, names []string) *value.Component {
-	var rest []value.Attr
-	for a := range from.All() {
-		switch in, is := a.Value.(*value.Component); {
-		case a.Name != names[0]:
-		case len(names) == 1:
-			continue
-		case is:
-			a.Value = taken(in, names[1:])
-		}
-		rest = append(rest, a)
-	}
-	return value.Compose(from.Data, rest)
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -19,7 +20,15 @@ func (ch *change) outcome(ctx context.Context, cl *client.Client, d *api.Deploym
 	if ch.request.Down {
 		return ch.ended(d)
 	}
-	st, err := cl.Status(ctx, d.System)
+	system := d.System
+	if ch.detached != nil {
+		system = ch.detached.Name
+	}
+	st, err := cl.Status(ctx, system)
+	if errors.Is(err, &api.Error{Kind: api.KindNotFound}) && d.State == api.DeploymentDone {
+		fmt.Fprintf(ch.human, "\nall of %s has detached itself, and runs on: 'aloft systems' lists it\n", system)
+		return nil
+	}
 	if err != nil {
 		return ch.notRunning(err)
 	}
@@ -46,7 +55,7 @@ func (ch *change) outcome(ctx context.Context, cl *client.Client, d *api.Deploym
 		return fail(ch.mend(d.System),
 			"%s is degraded: %d of %s running", d.System, len(st.Components)-len(not), count(len(st.Components), "component"))
 	}
-	fmt.Fprintf(ch.human, "\n%s runs: revision %d, %s, %s\n", d.System, st.Revision, count(len(st.Components), "component"), count(len(st.Machines), "machine"))
+	fmt.Fprintf(ch.human, "\n%s runs: revision %d, %s, %s\n", system, st.Revision, count(len(st.Components), "component"), count(len(st.Machines), "machine"))
 	return nil
 }
 
@@ -61,10 +70,10 @@ func (ch *change) mend(system string) string {
 // ended is the outcome of a termination.
 func (ch *change) ended(d *api.Deployment) error {
 	if d.State != api.DeploymentDone || len(d.Failures) > 0 {
-		return fail("'aloft down "+d.System+"' again tries what is left; 'aloft doctor --fix' removes what is left over",
-			"%s was not terminated cleanly", d.System)
+		return fail("'aloft down "+ch.request.Name+"' again tries what is left; 'aloft doctor --fix' removes what is left over",
+			"%s was not terminated cleanly", ch.request.Name)
 	}
-	fmt.Fprintf(ch.human, "%s is terminated\n", d.System)
+	fmt.Fprintf(ch.human, "%s is terminated\n", ch.request.Name)
 	return nil
 }
 

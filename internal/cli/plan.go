@@ -87,6 +87,10 @@ func writePlan(w io.Writer, p *api.Plan, pal palette, wide bool) error {
 
 func planTitle(b *strings.Builder, p *api.Plan, pal palette) {
 	switch {
+	case p.Part != "":
+		fmt.Fprintf(b, "Terminate %s, which was detached from %s\n", pal.bold(p.Part), p.System)
+	case p.Detaches != nil:
+		fmt.Fprintf(b, "Detach %s from %s: it runs on as system %s\n", pal.bold(p.Detaches.Path), p.System, pal.bold(p.Detaches.Name))
 	case p.Down:
 		fmt.Fprintf(b, "Terminate %s, revision %d\n", pal.bold(p.System), p.Base)
 	case p.Base == 0:
@@ -242,6 +246,9 @@ func planSum(list []*changed, p *api.Plan) string {
 	}
 	for _, m := range p.Machines {
 		machines[m.Change]++
+	}
+	if len(list) == 0 {
+		return "Nothing is stopped or started."
 	}
 	text := "Components: " + sum(components, [4]string{"to add", "to change", "to replace", "to remove"}) + "."
 	if m := sum(machines, [4]string{"to create", "to change", "to replace", "to destroy"}); m != "" {

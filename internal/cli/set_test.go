@@ -156,7 +156,6 @@ func TestDetachTakesAComponentOut(t *testing.T) {
 		t.Errorf("after another attribute was set: %s\n%s", value.Source(described(t, last)), said)
 	}
 	for _, c := range []struct{ args, want string }{
-		{"m:site", "a component is detached only to be ended"},
 		{"m:site --down", "there is no attribute site in m"},
 		{"d --down", "d is no component"},
 		{"m:port --down", "m:port is no component"},

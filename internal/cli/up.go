@@ -33,10 +33,11 @@ type change struct {
 	request   api.PlanRequest
 	shipment  shipment
 	describe  describeFlags
-	out       string    // where plan saves it
-	saved     *api.Plan // that is to be carried out, and no other
-	loss      []string  // of --allow-data-loss
-	startable bool      // a daemon may be started
+	out       string        // where plan saves it
+	saved     *api.Plan     // that is to be carried out, and no other
+	loss      []string      // of --allow-data-loss
+	startable bool          // a daemon may be started
+	detached  *api.Detached // what the plan has made a system of its own
 
 	// late are the warnings of references that can never resolve: planning
 	// refuses them.
@@ -363,6 +364,7 @@ func (ch *change) run(ctx context.Context) error {
 			return ch.notRunning(err)
 		}
 	}
+	ch.detached = p.Detaches
 	d, err = ch.follow(ctx, cl, p, d)
 	if err != nil {
 		return err
