@@ -23,9 +23,7 @@ var promised = slices.Concat(
 
 // open are those of them that have none yet, each with the reason. Who writes
 // the test strikes the line.
-var open = map[string]string{
-	"TR4": "nothing that is detached runs on as a system of its own yet (aloft detach --down ends it): doc/limits.md",
-}
+var open = map[string]string{}
 
 // rules returns the identifiers of a kind, from one number to another.
 func rules(kind string, from, to int) (list []string) {

@@ -2,6 +2,7 @@ package real
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -68,4 +69,56 @@ func TestDetachedComponentEndsAlone(t *testing.T) {
 		t.Errorf("what stood beside it was begun anew: %s, then %s", one, now)
 	}
 	h.do("down", "apart", "-y")
+}
+
+// What is detached to run on serves as before, also once the system it was deployed
+// with has ended, whose daemon is killed then. // TR4
+func TestTR4DetachedMachineServesOn(t *testing.T) {
+	h := newHome(t)
+	file := h.write("two", `#include "components.sf"
+		sfConfig extends {
+			shop extends VM { site extends Website { pages extends DATA { "/" "shop\n"; } } }
+			blog extends VM { site extends Website { pages extends DATA { "/" "blog\n"; } } }
+		}`)
+	h.do("up", file, "-y")
+	blog := func() string { return h.do("get", "blog", "blog:site:uri") }
+	if out, status := h.try("detach", "two", "blog:site", "-y"); status == 0 || !strings.Contains(out, "runs on machine blog") {
+		t.Errorf("detach of what stands on a machine that stays: %d\n%s", status, out)
+	}
+	before := h.do("exec", "two/blog", "--", "cat", "/proc/1/stat")
+	if out := h.do("detach", "two", "blog", "-y"); !strings.Contains(out, "Nothing is stopped or started.") || !strings.Contains(out, "blog runs: ") {
+		t.Errorf("detach said:\n%s", out)
+	}
+	uri := strings.Trim(strings.TrimSpace(blog()), `"`)
+	serves := func() {
+		t.Helper()
+		if got := h.do("exec", "blog/blog", "--", "cat", "/proc/1/stat"); strings.Fields(got)[21] != strings.Fields(before)[21] {
+			t.Errorf("its machine is another: %s, then %s", before, got)
+		}
+		if got := get(t, uri); got != "blog\n" {
+			t.Errorf("%s answers %q", uri, got)
+		}
+	}
+	serves()
+	h.do("down", "two", "-y")
+	if err := syscall.Kill(h.daemonPID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	h.do("daemon", "start")
+	serves()
+	if out := h.do("systems", "-o", "name"); strings.TrimSpace(out) != "blog" {
+		t.Errorf("systems: %s", out)
+	}
+	if out := h.do("ping", "blog"); !strings.Contains(out, "blog:site") {
+		t.Errorf("ping: %s", out)
+	}
+	if out, status := h.try("up", file, "-y"); status == 0 || !strings.Contains(out, "aloft down blog") {
+		t.Errorf("up of the file that has it: %d\n%s", status, out)
+	}
+	if out, status := h.try("set", "blog", "blog:site:port", "81", "-y"); status == 0 || !strings.Contains(out, "was detached from two") {
+		t.Errorf("set in what was detached: %d\n%s", status, out)
+	}
+	h.do("down", "blog", "-y")
+	h.do("up", file, "-y")
+	h.do("down", "two", "-y")
 }

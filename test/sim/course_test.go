@@ -186,17 +186,16 @@ func TestActionThatEndsOnceItHasStarted(t *testing.T) { // TR4
 	})
 }
 
-// Nothing runs on beside its system: what asks for that is told, before anything
-// is done. // TR4
-func TestComponentThatIsToLeaveItsSystemIsRefused(t *testing.T) {
-	for name, inside := range map[string]string{
-		"by itself":        "a extends Probe { sfShouldDetach true; }",
-		"as is found then": "a extends Probe { sfShouldDetach LAZY b:out; } b extends Probe {}",
-		"in a course":      of("s", "Sequence", "a extends Probe { sfShouldDetach true; }"),
+// What is to leave its system and cannot is told so before anything is done.
+func TestTR4ComponentThatCannotLeaveItsSystemIsRefused(t *testing.T) {
+	for name, c := range map[string]struct{ inside, says string }{
+		"on a machine of it": {"a extends Probe { sfShouldDetach true; }", "runs on machine m1, which ends with its system"},
+		"as is found then":   {"a extends Probe { sfShouldDetach LAZY b:out; } b extends Probe {}", "has to be known before"},
+		"in a course":        {of("s", "Sequence", "a extends Probe { sfShouldDetach true; }"), "is created by a workflow component"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			scenario(t, options{seed: 1}, func(w *world) {
-				if _, err := w.apply(w.request(within(inside))); err == nil || !strings.Contains(details(err), "run on as one of its own") {
+				if _, err := w.apply(w.request(within(c.inside))); err == nil || !strings.Contains(details(err), c.says) {
 					t.Errorf("%v %s", err, details(err))
 				}
 				w.up(within("a extends Probe { sfShouldDetach false; }"))
