@@ -144,7 +144,11 @@ func (e *Enrolment) obtain(ctx context.Context) error {
 		case final:
 			return fmt.Errorf("machine %s: %w", e.Machine, err)
 		}
-		e.Node.cfg.Log.Info("no certificate yet", "error", err)
+		missing := "no certificate yet"
+		if renews {
+			missing = "the certificate is not renewed yet"
+		}
+		e.Node.cfg.Log.Info(missing, "error", err)
 		pause(ctx, backoff(failures))
 	}
 }
