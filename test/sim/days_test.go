@@ -117,6 +117,7 @@ type day struct {
 	rng  *rand.Rand // of the sequence of what happens
 	f    forest
 	now  *variant
+	lone bool // a part that was detached runs beside it, on a machine of its own
 	heal []func()
 	asks sync.WaitGroup // requests that have no answer yet
 }
@@ -259,11 +260,17 @@ func (d *day) settle() {
 	if d.now == nil {
 		d.now = d.f.vary(d.rng, nil)
 	}
+	d.until(func() api.PlanRequest { return d.request(d.now.text()) })
+}
+
+// until makes a request until it is carried out to its end.
+func (d *day) until(r func() api.PlanRequest) {
+	d.t.Helper()
 	var err error
 	var end *api.Deployment
 	for began := time.Now(); time.Since(began) < patience; time.Sleep(10 * time.Second) {
 		var p *api.Plan
-		if p, err = d.apply(d.request(d.now.text())); err != nil {
+		if p, err = d.apply(r()); err != nil {
 			if !refused(err) {
 				d.t.Fatalf("at the end: %v%s", err, details(err))
 			}
@@ -279,18 +286,30 @@ func (d *day) settle() {
 	d.t.Fatalf("the system does not come to run: %v, %+v", err, end)
 }
 
+// part has a part run beside the system that is a system of its own.
+func (d *day) part() {
+	d.until(func() api.PlanRequest {
+		return d.request(`sfConfig extends { lone extends VM { probe extends Probe {} } }`)
+	})
+	d.until(func() api.PlanRequest { return api.PlanRequest{Name: "sys", Detach: "lone"} })
+	d.lone = true
+}
+
 // rest checks that everything is as it was asked for, everywhere, and that
 // daemons which start again do nothing about it.
 func (d *day) rest() {
 	d.t.Helper()
-	want := d.now.live()
+	want, hosts := d.now.live(), d.now.hosts()
+	if d.lone {
+		want, hosts = slices.Sorted(slices.Values(append(want, "lone:probe"))), hosts+1
+	}
 	for began := time.Now(); !slices.Equal(d.stage.live(), want) && time.Since(began) < time.Hour; {
 		time.Sleep(time.Second) // what died is brought back with growing pauses
 	}
 	time.Sleep(2 * time.Minute)
 	d.expectLive(want...)
 	d.expectState(api.SystemRunning)
-	d.expectSame(d.now.hosts())
+	d.expectSame(hosts)
 	mark, made := len(d.stage.trace()), d.cloud.Stats()
 	for _, m := range d.running() {
 		d.restartMachine(m, 0)
@@ -305,7 +324,7 @@ func (d *day) rest() {
 	if now := d.cloud.Stats(); now.Created != made.Created || now.Destroyed != made.Destroyed {
 		d.t.Errorf("at rest, after every daemon was started again, machines were made or destroyed: %+v, %+v", made, now)
 	}
-	d.expectSame(d.now.hosts())
+	d.expectSame(hosts)
 	d.expectNoChange(d.now.text())
 }
 
@@ -340,22 +359,37 @@ func (w *world) expectSame(n int) {
 // provider refuses, loses answers and lags. When that is over it comes to rest as the last request said, nothing is
 // lost or doubled, and nothing of it happens again. // RT-06, LC1, LC7, HL1, DI8, DI9
 func TestAnyDayEndsWell(t *testing.T) {
-	overSeeds(t, 60, func(t *testing.T, seed uint64) {
-		scenario(t, options{seed: seed, random: 10 * time.Second, cloud: badCloud(seed), clocks: true}, func(w *world) {
-			d := newDay(w)
-			stop := func() {}
-			if d.rng.IntN(4) > 0 {
-				stop = w.crashing(1+d.rng.IntN(4), 20+d.rng.IntN(150), func(string) bool { return true })
-			}
-			w.restartManager()
-			d.hours()
-			stop()
-			d.over()
-			d.settle()
-			d.rest()
-			w.insist(api.PlanRequest{Name: "sys", Down: true})
-			w.endOrGone()
-			w.expectNothing()
-		})
+	overSeeds(t, 60, func(t *testing.T, seed uint64) { anyDay(t, seed, false) })
+}
+
+// A part that was detached goes through such days as well, while the system that
+// it was deployed with comes, changes and goes.
+func TestTR4AnyDayEndsWellForADetachedPart(t *testing.T) {
+	overSeeds(t, 30, func(t *testing.T, seed uint64) { anyDay(t, seed, true) })
+}
+
+func anyDay(t *testing.T, seed uint64, part bool) {
+	scenario(t, options{seed: seed, random: 10 * time.Second, cloud: badCloud(seed), clocks: true}, func(w *world) {
+		d := newDay(w)
+		if part {
+			d.part()
+		}
+		stop := func() {}
+		if d.rng.IntN(4) > 0 {
+			stop = w.crashing(1+d.rng.IntN(4), 20+d.rng.IntN(150), func(string) bool { return true })
+		}
+		w.restartManager()
+		d.hours()
+		stop()
+		d.over()
+		d.settle()
+		d.rest()
+		w.insist(api.PlanRequest{Name: "sys", Down: true})
+		w.endOrGone()
+		if part {
+			w.expectLive("lone:probe")
+			w.endsSystem("lone")
+		}
+		w.expectNothing()
 	})
 }
