@@ -124,19 +124,22 @@ func (c *Control) start(ctx context.Context, d *draft, head *controlpb.System) (
 	s.expect(&b, d.plan, held)
 	held.File, held.Revision, held.Digest, held.OnFailure = head.File, head.Revision, head.Description, head.OnFailure
 	held.Detached = detachedIn(head)
+	unname(&b, s.held.Detached, held.Detached)
 	revision := c.enterRevision(ctx, &b, d.plan, head)
-	if d.detaches != nil { // its name goes with the head, in one transaction
-		if err := c.store.commit(ctx, s.claim, &b); err != nil {
-			return nil, fmt.Errorf("record plan %s: %w", d.plan.ID, c.refusal(s.name, err))
-		}
-		b = batch{}
+	switch {
+	case d.detaches != nil:
+		err = c.name(ctx, s, &b, d.detaches)
+	case s.head == nil:
+		err = c.nameNew(ctx, s, &b)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("record plan %s: %w", d.plan.ID, c.refusal(s.name, err))
 	}
 	// The head goes last: until it names the plan, nothing of it is known.
 	c.store.putHead(&b, head)
-	c.named(&b, d, s.head == nil)
 	if err := c.store.commit(ctx, s.claim, &b); err != nil {
 		if !c.recorded(ctx, s, d.plan.ID) {
-			return nil, fmt.Errorf("record plan %s: %w", d.plan.ID, c.refusal(s.name, taken(err)))
+			return nil, fmt.Errorf("record plan %s: %w", d.plan.ID, c.refusal(s.name, taken(err, s.name)))
 		}
 	}
 	first := s.head == nil

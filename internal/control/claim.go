@@ -107,7 +107,6 @@ func (c *Control) loadInTurn(ctx context.Context, name string, claim *ownership.
 			s.carryOut(ctx)
 		} else {
 			c.undo(ctx, s) // if that was not begun
-			c.detachStarted(ctx, s)
 		}
 	})
 	return s, nil

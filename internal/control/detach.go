@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"aloft/api"
 	"aloft/internal/control/controlpb"
 	"aloft/internal/inventory"
 	"aloft/internal/plan"
-	"aloft/internal/store"
 	"aloft/value"
 )
 
@@ -51,9 +51,34 @@ func (c *Control) redirect(ctx context.Context, r api.PlanRequest, d *draft) (ap
 	head := s.head
 	s.mu.Unlock()
 	d.ends, d.asks, d.writtenBlob = r.Name, false, head.WrittenBlob
-	to := api.PlanRequest{Name: head.Name, File: head.File, Base: head.Revision, Cause: "down " + r.Name, AllowDataLoss: r.AllowDataLoss}
-	to.Description, err = c.cfg.Blobs.Read(ctx, head.DescriptionBlob)
+	to := c.asItIs(head)
+	to.Cause, to.Now, to.AllowDataLoss = "down "+r.Name, r.Now, r.AllowDataLoss
+	root, err := c.description(ctx, head)
+	if err != nil {
+		return r, err
+	}
+	if plan.Has(root, p.top) { // it has detached itself, and would come anew
+		root = root.Without(p.top)
+		if d.written, err = c.writtenWithout(ctx, head.WrittenBlob, p.top); err != nil {
+			return r, err
+		}
+	}
+	to.Description, err = value.Encode(root)
 	return to, err
+}
+
+// asItIs begins a request that changes nothing of what a system is to be.
+func (c *Control) asItIs(head *controlpb.System) api.PlanRequest {
+	return api.PlanRequest{Name: head.Name, File: head.File, Base: head.Revision, AllowUnresolved: true} // as it was taken
+}
+
+// description returns the description of a system.
+func (c *Control) description(ctx context.Context, head *controlpb.System) (*value.Component, error) {
+	wire, err := c.cfg.Blobs.Read(ctx, head.DescriptionBlob)
+	if err != nil {
+		return nil, err
+	}
+	return decodeComponent(wire)
 }
 
 // detach completes a request to detach a part: the description is the present one
@@ -87,11 +112,7 @@ func (c *Control) detach(ctx context.Context, r api.PlanRequest, d *draft) (api.
 	if _, ok := held.Components[path]; !ok {
 		return r, c.noComponent(held, path)
 	}
-	wire, err := c.cfg.Blobs.Read(ctx, head.DescriptionBlob)
-	if err != nil {
-		return r, err
-	}
-	root, err := decodeComponent(wire)
+	root, err := c.description(ctx, head)
 	if err != nil {
 		return r, err
 	}
@@ -114,10 +135,14 @@ func (c *Control) detach(ctx context.Context, r api.PlanRequest, d *draft) (api.
 		return r, err
 	}
 	d.asks = false
-	to := api.PlanRequest{Name: r.Name, File: head.File, Base: head.Revision, Cause: "detach " + path.String()}
+	to := c.asItIs(head)
+	to.Cause = "detach " + path.String()
 	to.Description, err = value.Encode(root.Without(path))
 	return to, err
 }
+
+// longestName is how many letters the name of a system may have.
+const longestName = 63
 
 // freeName returns the name that the part at path gets: that of the component,
 // in the letters of a system's name, prefixed where that is taken.
@@ -126,17 +151,15 @@ func (c *Control) freeName(ctx context.Context, path value.Path) (string, error)
 	if name == "" {
 		name = "part"
 	}
-	for {
-		_, err := systemTable.Get(ctx, c.store.kv, name)
-		from, err2 := c.store.origin(ctx, name)
-		switch free := errors.Is(err, store.ErrNotFound); {
-		case err != nil && !free || err2 != nil:
-			return "", errors.Join(err, err2)
-		case free && from == "":
-			return name, nil
+	for prefix := ""; len(prefix) < longestName; prefix += unnamed {
+		name := prefix + name
+		name = strings.TrimRight(name[:min(len(name), longestName)], "-")
+		_, err := c.free(ctx, name)
+		if !errors.Is(err, errTaken) {
+			return name, err
 		}
-		name = unnamed + name
 	}
+	return "", &api.Error{Kind: api.KindConflict, Message: fmt.Sprintf("every name for %s is taken by another system", path)}
 }
 
 // writtenWithout returns the text of a description, as it is kept, without the
@@ -187,8 +210,10 @@ func (c *Control) endApart(ctx context.Context, w *wanted, existing *inventory.S
 	return nil
 }
 
-// parts puts the descriptions of the parts that go on into what is wanted.
+// parts puts the descriptions of the parts that go on into what is wanted. One that
+// was asked to end, and would not, is the system's again where that wants it.
 func (c *Control) parts(ctx context.Context, w *wanted, d *draft) error {
+	d.detached = slices.DeleteFunc(d.detached, func(part inventory.Detached) bool { return part.Ending && plan.Has(w.root, part.Path) })
 	for _, part := range d.detached {
 		if part.Ending {
 			continue
@@ -221,31 +246,12 @@ func (w *wanted) graft(wire []byte, part inventory.Detached) error {
 	if !ok {
 		return &api.Error{
 			Kind:    api.KindConflict,
-			Message: fmt.Sprintf("the description has %s, which was detached: it runs on as system %s", part.Path, part.Name),
+			Message: fmt.Sprintf("the description has %s again, or copies around it, which was detached: it runs on as system %s", part.Path, part.Name),
 			Remedy:  fmt.Sprintf("take it out of the description, or end it first: aloft down %s", part.Name),
 		}
 	}
 	w.root = whole
 	return nil
-}
-
-// unchanged refuses a plan that detaches a part and would do something as well.
-func unchanged(p *plan.Plan) error {
-	if len(p.Steps) == 0 {
-		return nil
-	}
-	what := "something"
-	if len(p.Edits) > 0 {
-		what = p.Edits[0].Path.String()
-		if p.Edits[0].Reason != "" {
-			what += " (" + p.Edits[0].Reason + ")"
-		}
-	}
-	return &api.Error{
-		Kind:    api.KindConflict,
-		Message: fmt.Sprintf("nothing can be detached from %s now: %s is not as it is described", p.System, what),
-		Remedy:  "repair the system first: 'aloft up' its file again",
-	}
 }
 
 // keepApart has the store keep the description of a part that a plan detaches,
@@ -277,10 +283,13 @@ func (s *system) detaching() (path value.Path, ok bool) {
 }
 
 // detachStarted detaches what is to be once it has started: one component, since
-// that is a plan, whose end leads here again.
+// that is a plan.
 func (c *Control) detachStarted(ctx context.Context, s *system) {
 	s.mu.Lock()
 	path, ok := s.detaching()
+	if ok = ok && !time.Now().Before(s.nextCut); ok {
+		s.nextCut = time.Now().Add(againAfter)
+	}
 	s.mu.Unlock()
 	if !ok {
 		return
@@ -295,7 +304,13 @@ func (c *Control) detachStarted(ctx context.Context, s *system) {
 		c.keepDraft(d)
 		_, err = c.Apply(ctx, s.name, d.plan.ID)
 	}
-	if err != nil && ctx.Err() == nil {
-		c.cfg.Log.Error("detach", "system", s.name, "component", path, "error", err)
+	if err != nil {
+		if ctx.Err() == nil {
+			c.cfg.Log.Error("detach", "system", s.name, "component", path, "error", err)
+		}
+		return
 	}
+	s.mu.Lock()
+	s.nextCut = time.Time{} // there may be another
+	s.mu.Unlock()
 }

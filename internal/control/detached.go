@@ -1,11 +1,11 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -203,32 +203,80 @@ func beside(held *inventory.System) bool {
 	return false
 }
 
-// named adds that a system, or a part that is detached, gets its name, if nobody
-// else has it.
-func (c *Control) named(b *batch, d *draft, first bool) {
-	if first {
-		b.absent(originTable.Key(d.plan.System))
+// errTaken says that another system has a name.
+var errTaken = errors.New("another system has that name")
+
+// free returns a condition on which a name is nobody's, or errTaken. A row that
+// leads to a system which does not know of it is what a crash has left.
+func (c *Control) free(ctx context.Context, name string) (store.Condition, error) {
+	if _, err := systemTable.Get(ctx, c.store.kv, name); !errors.Is(err, store.ErrNotFound) {
+		return store.Condition{}, cmp.Or(err, errTaken)
 	}
-	if d.detaches == nil {
-		return
+	row, err := originTable.Get(ctx, c.store.kv, name)
+	on := store.Condition{Key: originTable.Key(name), Revision: row.Revision}
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return on, nil
+	case err != nil:
+		return on, err
 	}
-	name := d.detaches.Name
-	b.absent(systemTable.Key(name), originTable.Key(name))
-	b.put(originTable.Key(name), func(context.Context) (store.Put, error) {
-		return originTable.Put(&controlpb.Origin{System: d.plan.System}, name)
-	})
+	from, err := systemTable.Get(ctx, c.store.kv, row.Message.System)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return on, nil
+	case err != nil:
+		return on, err
+	case slices.ContainsFunc(from.Message.Detached, func(d *controlpb.Detached) bool { return d.Name == name }):
+		return on, errTaken
+	}
+	return on, nil
+}
+
+// name has a part that is detached get its name, if nobody else has it, and b be
+// written only as long as that is so. b is to name the part in the head.
+func (c *Control) name(ctx context.Context, s *system, b *batch, part *inventory.Detached) error {
+	on, err := c.free(ctx, part.Name)
+	if err != nil {
+		return taken(err, part.Name)
+	}
+	put, err := originTable.Put(&controlpb.Origin{System: s.name}, part.Name)
+	if err != nil {
+		return err
+	}
+	revision, err := s.claim.Commit(ctx, store.Txn{If: []store.Condition{on, {Key: systemTable.Key(part.Name)}}, Put: []store.Put{put}})
+	if err != nil {
+		return taken(err, part.Name)
+	}
+	b.on = append(b.on, store.Condition{Key: on.Key, Revision: revision})
+	return nil
+}
+
+// nameNew has a new system get its name, if no part has it.
+func (c *Control) nameNew(ctx context.Context, s *system, b *batch) error {
+	on, err := c.free(ctx, s.name)
+	if err != nil {
+		return taken(err, s.name)
+	}
+	b.on = append(b.on, on)
+	if on.Revision != 0 {
+		b.drop(on.Key)
+	}
+	return nil
+}
+
+// unname frees the names of parts that are the system's own again.
+func unname(b *batch, before, now []inventory.Detached) {
+	for _, part := range before {
+		if !slices.ContainsFunc(now, func(d inventory.Detached) bool { return d.Name == part.Name }) {
+			b.drop(originTable.Key(part.Name))
+		}
+	}
 }
 
 // taken is the answer where a name was given to another in the meantime.
-func taken(err error) error {
-	conflict, is := errors.AsType[*store.ConflictError](err)
-	if !is {
+func taken(err error, name string) error {
+	if _, is := errors.AsType[*store.ConflictError](err); !is && !errors.Is(err, errTaken) {
 		return err
 	}
-	for _, table := range []string{originTable.Prefix, systemTable.Prefix} {
-		if name, ok := strings.CutPrefix(conflict.Key, table+"/"); ok {
-			return &api.Error{Kind: api.KindConflict, Message: fmt.Sprintf("another system is called %s by now", name), Remedy: "ask again"}
-		}
-	}
-	return err
+	return &api.Error{Kind: api.KindConflict, Message: fmt.Sprintf("another system is called %s by now", name), Remedy: "ask again"}
 }

@@ -147,6 +147,7 @@ func (c *Control) watchLost(ctx context.Context) {
 				continue
 			}
 			c.renew(ctx, s)
+			c.detachStarted(ctx, s)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -54,6 +55,28 @@ func (c *Control) place(ctx context.Context, survey *plan.Survey, existing *inve
 		problems.Add(d)
 	}
 	return nil, invalid(&problems)
+}
+
+// asPlaced returns where the machines of a survey are, or were last to be: for a
+// plan that leaves them as they are.
+func (c *Control) asPlaced(survey *plan.Survey, existing *inventory.System) place.Placement {
+	placed := place.Placement{}
+	if s := c.system(existing.Name); s != nil {
+		s.mu.Lock()
+		maps.Copy(placed, s.plan.Placement)
+		s.mu.Unlock()
+	}
+	kept := place.Placement{}
+	for _, n := range survey.Needs {
+		choice, known := placed[n.Path]
+		if m, exists := existing.Machines[n.Path]; exists {
+			choice, known = place.Choice{MachineID: m.ID, Proposal: m.Proposal}, true
+		}
+		if choice.Kept = true; known {
+			kept[n.Path] = choice
+		}
+	}
+	return kept
 }
 
 // offers asks all providers at once. One that fails delays nobody.

@@ -300,15 +300,13 @@ func (s *system) wind() {
 	}
 	if s.failedToUndo() {
 		go c.spawn(func(ctx context.Context) { c.undo(ctx, s) })
-	} else if _, some := s.detaching(); some {
-		go c.spawn(func(ctx context.Context) { c.detachStarted(ctx, s) })
 	}
 }
 
 // failedToUndo reports whether the newest plan has failed and is to be undone
 // (runtime.md LC8, UP4). The lock is held.
 func (s *system) failedToUndo() bool {
-	return s.head.Deployment == api.DeploymentDegraded && s.plan.OnFailure == "undo" && !s.plan.Down && !s.plan.Undo
+	return s.head.Deployment == api.DeploymentDegraded && s.plan.OnFailure == "undo" && !s.plan.Down && s.plan.Ends == "" && !s.plan.Undo
 }
 
 // How long a machine may be silent, or refuse its part of an interrupted plan,

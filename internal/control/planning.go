@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -121,7 +120,8 @@ func (c *Control) planned(ctx context.Context, r api.PlanRequest, d *draft) (*ap
 		existing.Machines[path] = m
 	}
 	in := plan.Input{
-		ID: c.cfg.NewID(), Existing: existing, File: r.File, Description: w.digest, Time: c.now(), Down: r.Down, Cause: cause(r), Asked: ends != "",
+		ID: c.cfg.NewID(), Existing: existing, File: r.File, Description: w.digest, Time: c.now(), Down: r.Down, Cause: cause(r), Asked: ends != "" || existing.Digest == value.Digest(noDescription),
+		Hold: ends != "" && len(d.detached) > 0 || d.detaches != nil,
 	}
 	in.Token = func(step plan.StepID) string { return token(in.ID, step) }
 	if in.AllowLoss, err = allowedLoss(r.AllowDataLoss); err != nil {
@@ -131,8 +131,10 @@ func (c *Control) planned(ctx context.Context, r api.PlanRequest, d *draft) (*ap
 		return nil, err
 	}
 	if d.asks {
-		in.Drift, w.notes = c.drift(ctx, existing)
-		in.Survey.Notes = append(in.Survey.Notes, w.notes...)
+		var notes []string
+		in.Drift, notes = c.drift(ctx, existing)
+		w.notes = append(w.notes, notes...)
+		in.Survey.Notes = append(in.Survey.Notes, notes...)
 	}
 	p, err := c.make(ctx, in)
 	if err == nil && len(p.Wants) > 0 {
@@ -148,9 +150,6 @@ func (c *Control) planned(ctx context.Context, r api.PlanRequest, d *draft) (*ap
 	d.plan, d.description, d.secrets = p, r.Description, w.missing
 	if d.detaches != nil {
 		p.Detaches = d.detaches.Path
-		if err := unchanged(p); err != nil {
-			return nil, err
-		}
 	}
 	if len(d.detached) > 0 {
 		p.Ends = ends
@@ -196,6 +195,9 @@ func (c *Control) survey(w *wanted, in plan.Input, d *draft) (*plan.Survey, erro
 	survey.Notes = append(survey.Notes, noted(w.missing)...)
 	survey.Notes = append(survey.Notes, c.leftBehind(in.Existing)...)
 	survey.Notes = append(survey.Notes, w.notes...)
+	if in.Hold && d.detaches == nil {
+		survey.Problems = diag.List{} // what stays was taken as it is
+	}
 	if survey.Problems.Errors() > 0 {
 		return nil, invalid(&survey.Problems)
 	}
@@ -205,7 +207,9 @@ func (c *Control) survey(w *wanted, in plan.Input, d *draft) (*plan.Survey, erro
 // make makes the plan, on machines that it chooses.
 func (c *Control) make(ctx context.Context, in plan.Input) (*plan.Plan, error) {
 	var err error
-	if in.Placement, err = c.place(ctx, in.Survey, in.Existing); err != nil {
+	if in.Hold {
+		in.Placement = c.asPlaced(in.Survey, in.Existing)
+	} else if in.Placement, err = c.place(ctx, in.Survey, in.Existing); err != nil {
 		return nil, err
 	}
 	p, problems := plan.Make(in)
@@ -296,7 +300,7 @@ func (c *Control) base(ctx context.Context, r api.PlanRequest, digest, part stri
 		}
 		return (&inventory.System{Name: r.Name}).Clone(), nil, nil
 	}
-	if r.Down && r.Now {
+	if (r.Down || part != "") && r.Now {
 		if err := s.interrupt(ctx); err != nil {
 			return nil, nil, err
 		}
@@ -340,7 +344,7 @@ func (s *system) basis(r api.PlanRequest, digest, part string) (*inventory.Syste
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.head.Deployment == api.DeploymentRunning {
-		if s.plan.Down == r.Down && (r.Down || s.head.Description == digest) && (part == "" || s.ends(part)) {
+		if s.does(r, digest, part) {
 			p := view(s.plan, s.held)
 			p.Attached = true
 			return nil, p, nil
@@ -353,18 +357,28 @@ func (s *system) basis(r api.PlanRequest, digest, part string) (*inventory.Syste
 	return s.withoutRemoved(s.held.Clone()), nil, nil
 }
 
-// ends reports whether a detached part has been asked to end. The lock is held.
-func (s *system) ends(part string) bool {
-	return slices.ContainsFunc(s.held.Detached, func(d inventory.Detached) bool { return d.Name == part && d.Ending })
+// does reports whether the plan under way is what a request asks for. The lock is
+// held.
+func (s *system) does(r api.PlanRequest, digest, part string) bool {
+	switch {
+	case part != "":
+		return s.plan.Ends == part
+	case r.Down:
+		return s.plan.Down || s.plan.Ends == s.name
+	}
+	return !s.plan.Down && s.plan.Ends == "" && s.head.Description == digest
 }
 
 // busy says what is under way. The lock is held.
 func (s *system) busy() *api.Error {
 	what := "an update"
-	if s.plan.Down {
+	if s.plan.Down || s.plan.Ends == s.name {
 		what = "its termination"
 	} else if s.plan.Base == 0 {
 		what = "its deployment"
+	}
+	if s.plan.Ends != "" && s.plan.Ends != s.name {
+		what = "the termination of " + s.plan.Ends + ", which was detached,"
 	}
 	since := s.head.Since.AsTime()
 	return &api.Error{

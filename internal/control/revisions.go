@@ -205,7 +205,11 @@ func (c *Control) earlier(ctx context.Context, r api.PlanRequest) (_ api.PlanReq
 	}
 	now := all[len(all)-1]
 	var to *controlpb.Revision
+	gone := value.Digest(noDescription) // nothing but parts that were detached
 	for _, v := range all[:len(all)-1] {
+		if v.Description == gone {
+			continue
+		}
 		if r.To == v.Revision || r.To == 0 && v.State == api.DeploymentDone && v.Description != now.Description {
 			to = v
 		}

@@ -25,11 +25,18 @@ type rows struct {
 }
 
 var (
-	systemTable    = store.Table[*controlpb.System]{Prefix: "system", Schema: 1}
+	systemTable    = store.Table[*controlpb.System]{Prefix: "system", Schema: headParts, Upgrade: func(uint32, *controlpb.System) error { return nil }}
 	stepTable      = store.Table[*controlpb.Step]{Prefix: "step", Schema: 1}
 	componentTable = store.Table[*controlpb.Component]{Prefix: "component", Schema: 1}
 	machineTable   = store.Table[*controlpb.Machine]{Prefix: "machine", Schema: 1}
 	leftTable      = store.Table[*controlpb.Machine]{Prefix: "left", Schema: 1} // by system and machine id
+)
+
+// The schemas of a system's head. What does not know of detached parts must not
+// plan for a system that has some: it would end them.
+const (
+	headPlain = 1
+	headParts = 2
 )
 
 // inline is the largest document kept in a row; a larger one becomes a blob.
@@ -69,15 +76,8 @@ func (r rows) names(ctx context.Context) ([]string, error) {
 // written last under a key is what counts: the store takes each key once.
 type batch struct {
 	writes []write
-	last   map[string]int // by key: which of writes counts
-	unless []store.Condition
-}
-
-// absent has the batch be written only if there are no rows under keys.
-func (b *batch) absent(keys ...string) {
-	for _, key := range keys {
-		b.unless = append(b.unless, store.Condition{Key: key})
-	}
+	last   map[string]int    // by key: which of writes counts
+	on     []store.Condition // on which it is written
 }
 
 // write is a row, made when it is committed; without one its key is deleted.
@@ -105,14 +105,14 @@ const reserve = 8 << 10
 
 // commit writes b under the claim of its system.
 func (r rows) commit(ctx context.Context, claim *ownership.Claim, b *batch) error {
-	t := store.Txn{If: b.unless}
+	t := store.Txn{If: b.on}
 	size := reserve
 	flush := func() error {
 		if len(t.Put)+len(t.Delete) == 0 {
 			return nil
 		}
 		_, err := claim.Commit(ctx, t)
-		t, size = store.Txn{If: b.unless}, reserve
+		t, size = store.Txn{If: b.on}, reserve
 		return err
 	}
 	room := func(n int) error {
@@ -152,7 +152,11 @@ func (r rows) commit(ctx context.Context, claim *ownership.Claim, b *batch) erro
 }
 
 func (r rows) putHead(b *batch, h *controlpb.System) {
-	b.put(systemTable.Key(h.Name), func(context.Context) (store.Put, error) { return systemTable.Put(h, h.Name) })
+	table := systemTable
+	if len(h.Detached) == 0 {
+		table.Schema = headPlain
+	}
+	b.put(systemTable.Key(h.Name), func(context.Context) (store.Put, error) { return table.Put(h, h.Name) })
 }
 
 func (r rows) putFact(b *batch, f *peerpb.Fact) {

@@ -55,6 +55,7 @@ type system struct {
 	ending    map[string]bool               // machine ids: what is left there is being ended
 	nextTry   time.Time                     // to place again what was on lost machines
 	tries     int                           // of that, one after the other
+	nextCut   time.Time                     // to detach what is to be once it has started
 	renewals  map[value.Path]*renewal       // of machines in which something was given up
 	copied    copied                        // what readers share
 	readers   readers                       // of components, and what they are still to hear

@@ -106,7 +106,10 @@ func (m *maker) data() {
 }
 
 // asked reports whether the end of what is at path was asked for by name.
-func (m *maker) asked(path value.Path) bool { return m.in.Asked && m.in.Survey.byPath[path] == nil }
+func (m *maker) asked(path value.Path) bool {
+	part, apart := m.in.Existing.Apart(path)
+	return (m.in.Asked || apart && part.Ending) && m.in.Survey.byPath[path] == nil
+}
 
 // loses adds data that the plan destroys, unless they are among them.
 func (m *maker) loses(d Data) {

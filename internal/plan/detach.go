@@ -52,7 +52,8 @@ func rules(a value.Attr) bool {
 
 // Graft returns a description with a part that was taken apart from an earlier
 // one, at its old place: what the description does not have around it is there as
-// it was. ok is false where the description has something else at path.
+// it was. ok is false where the description has something else at path, or copies
+// around it.
 func Graft(root, alone *value.Component, path value.Path) (whole *value.Component, ok bool) {
 	if root.Len() == 0 {
 		return alone, true
@@ -71,9 +72,18 @@ func graft(c, alone *value.Component, names []string) (*value.Component, bool) {
 	if !is || in.Data || len(names) == 1 {
 		return nil, false
 	}
+	if _, copied := in.Attr(attrCopies); copied {
+		return nil, false // it would be in each
+	}
 	inside, ok := graft(in, part.Value.(*value.Component), names[1:])
 	attrs[i].Value = inside
 	return value.Compose(c.Data, attrs), ok
+}
+
+// Has reports whether a description has a component at path.
+func Has(root *value.Component, path value.Path) bool {
+	_, ok := apart(root, path.Names())
+	return ok
 }
 
 // DetachesItself reports whether a component with these attributes is to leave
@@ -98,8 +108,10 @@ func Detaches(root *value.Component, path value.Path) bool {
 	return DetachesItself(at)
 }
 
-// attrDetach has a component leave its system once it has started.
-const attrDetach = "sfShouldDetach"
+const (
+	attrDetach = "sfShouldDetach" // has a component leave its system once it has started
+	attrCopies = "sfCopies"
+)
 
 // detach notes which components are tops of their own, and
 // refuses what would tie them to others: neither may refer to the other, or be

@@ -27,8 +27,9 @@ type Input struct {
 	Time        time.Time
 	Down        bool
 	Cause       string
-	// Asked says that what the description does not have was asked to end, by name.
-	Asked bool
+	// Asked says that what the description does not have was asked to end, by name;
+	// Hold that all it has stays as it is, whatever that is.
+	Asked, Hold bool
 	// AllowLoss are the components that hold data which may be destroyed.
 	AllowLoss []value.Path
 	// Drift says, of components that run, what is not as their last operation has
@@ -86,7 +87,7 @@ func Make(in Input) (*Plan, *diag.List) {
 	if m.problems.Errors() > 0 {
 		return nil, m.problems
 	}
-	if m.plan.Empty() && !in.Down && (in.Description == in.Existing.Digest || in.Existing.Digest == "") {
+	if m.plan.Empty() && !in.Down && !in.Hold && (in.Description == in.Existing.Digest || in.Existing.Digest == "") {
 		m.plan.Revision = in.Existing.Revision
 	}
 	return m.plan, m.problems
@@ -281,6 +282,7 @@ func (m *maker) decide(c *surveyed) {
 	old, held := m.in.Existing.Components[path]
 	f, reason := keep, ""
 	switch {
+	case m.in.Hold:
 	case c.flow != nil:
 		m.member(c, old, held)
 		return

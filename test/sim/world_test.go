@@ -117,8 +117,9 @@ type seat struct {
 
 	mu sync.Mutex
 	// guarded by mu
-	mute   bool // its writes do not reach the store
-	frozen bool // … until it thaws
+	mute   bool                 // its writes do not reach the store
+	loses  func(store.Txn) bool // … those of which this is true
+	frozen bool                 // … until it thaws
 	late   []store.Txn
 }
 
@@ -130,7 +131,14 @@ func (s *seat) keeps(t store.Txn) bool {
 		t.If, t.Put, t.Delete = slices.Clone(t.If), slices.Clone(t.Put), slices.Clone(t.Delete)
 		s.late = append(s.late, t)
 	}
-	return s.mute
+	return s.mute || s.loses != nil && s.loses(t)
+}
+
+// lose has writes of the seat not reach the store, nil: no more.
+func (s *seat) lose(which func(store.Txn) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loses = which
 }
 
 // muted says whether the seat's writes are kept, and whether they are lost. It
