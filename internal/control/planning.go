@@ -122,6 +122,7 @@ func (c *Control) planned(ctx context.Context, r api.PlanRequest, d *draft) (*ap
 	in := plan.Input{
 		ID: c.cfg.NewID(), Existing: existing, File: r.File, Description: w.digest, Time: c.now(), Down: r.Down, Cause: cause(r),
 		Asked: ends != "" || existing.Digest == value.Digest(noDescription),
+		Auto:  d.auto,
 		Hold:  ends != "" && len(d.detached) > 0 || d.detaches != nil,
 	}
 	in.Token = func(step plan.StepID) string { return token(in.ID, step) }

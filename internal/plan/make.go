@@ -30,6 +30,8 @@ type Input struct {
 	// Asked says that what the description does not have was asked to end, by name;
 	// Hold that all it has stays as it is, whatever that is.
 	Asked, Hold bool
+	// Auto says that nobody has asked for it.
+	Auto bool
 	// AllowLoss are the components that hold data which may be destroyed.
 	AllowLoss []value.Path
 	// Drift says, of components that run, what is not as their last operation has

@@ -96,17 +96,20 @@ func (m *maker) holdsData(c *surveyed, p pace) {
 }
 
 // refuseBeside refuses further copies where updating in batches would have steps
-// wait for each other, and reports whether there are any.
+// wait for each other, and reports whether there are any. A plan that nobody asked
+// for mends something, and does without those that are not there yet.
 func (m *maker) refuseBeside() bool {
+	refused := m.in.Survey.beside
 	for _, r := range m.sets {
-		if len(r.further) == 0 {
+		if wanted := len(m.wants[value.Path(r.name)]) > 0 && !m.in.Auto; len(r.further) == 0 && !wanted {
 			continue
 		}
+		refused = true
 		a, _ := r.at.attrs.Attr(r.attr)
 		m.in.Survey.problem(r.at, r.attr, a.Pos, diag.AttributeKind, "this update cannot have further copies of "+r.name+" beside the others: something needs copies in between that waits for them", "no "+r.attr, value.Source(a.Value),
-			"leave it out for this update")
+			"make what needs them in an update of its own, or leave it out for this one")
 	}
-	return m.in.Survey.beside
+	return refused
 }
 
 // recede adds the steps that end the further copies: when those who refer to them

@@ -359,3 +359,26 @@ func TestUP1WhatReplacesACopyRunsBeforeItIsEnded(t *testing.T) {
 		})
 	})
 }
+
+// A promise that an update cannot keep is not broken silently: what is new and
+// needs the copies while they are updated is refused, and can be made before.
+func TestUP8NewReaderDoesNotTakeAllCopiesDown(t *testing.T) {
+	text := func(v int, more string) string {
+		return fmt.Sprintf(`sfConfig extends {
+			front extends VM { lb extends Probe { servers LAZY web:app:out; } %s }
+			web extends VM { sfCopies 2; sfMaxUnavailable 0; sfMaxSurge 1; app extends Probe { fixed %d; } }
+		}`, more, v)
+	}
+	const reader = "lb2 extends Probe { servers LAZY web:app:out; }"
+	scenario(t, options{seed: 1}, func(w *world) {
+		w.runs(text(1, ""))
+		mark := len(w.stage.trace())
+		if _, err := w.apply(w.request(text(2, reader))); err == nil || !strings.Contains(details(err), "further copies of web") {
+			t.Errorf("an update with a new reader: %v%s", err, details(err))
+		}
+		w.runs(text(1, reader))
+		w.runs(text(2, reader))
+		w.expectNoneDead(mark)
+		w.down(false)
+	})
+}
