@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"aloft/api/peerpb"
+	"aloft/component"
 	"aloft/internal/execute"
+	"aloft/internal/inventory"
 	"aloft/internal/plan"
 	"aloft/value"
 )
@@ -56,9 +58,55 @@ func (t *tenant) run(ctx context.Context, resumed bool) {
 			}
 		}
 	}
+	t.endUnknown(ctx, part)
 	if len(part.Components) == 0 {
 		t.drop(ctx, part)
 	}
+}
+
+// endUnknown ends what the newest part neither describes nor has a step for: its
+// owner took it for ended, as it was in the middle of a restart, and has not heard
+// since that it was brought back. What holds data stays, since nobody was asked;
+// so do machines, which are ended by name alone.
+func (t *tenant) endUnknown(ctx context.Context, part *peerpb.Part) {
+	known := map[value.Path]bool{}
+	for _, s := range part.Steps {
+		known[value.Path(s.Path)] = true
+	}
+	why := component.Record{Type: component.Normal, Description: "it is no longer in the description", Time: t.agent.now()}
+	for _, c := range slices.Backward(t.subtree(value.Root)) {
+		if known[c.path] || !t.unwanted(c, part) {
+			continue
+		}
+		c.op.Lock()
+		switch {
+		case !t.unwanted(c, part): // it was ended, or taken up by another part, meanwhile
+		case t.holdsData(c):
+			t.agent.cfg.Log.Warn("it is not in the description, and is left since it holds data", "system", t.system, "component", c.path)
+		default:
+			why.Path = c.path
+			_ = t.terminate(ctx, c, inventory.Terminated, why)
+		}
+		c.op.Unlock()
+	}
+}
+
+// unwanted reports whether a component exists that the newest part, if it still is
+// that, does not describe.
+func (t *tenant) unwanted(c *held, part *peerpb.Part) bool {
+	exists := t.exists(c)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return exists && c.wanted == nil && t.current() == part
+}
+
+// holdsData reports whether ending a component may end data with it.
+func (t *tenant) holdsData(c *held) bool {
+	_, class, err := t.manager(c, plan.Terminate)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, directory := c.attrs.Get("dataDir")
+	return err != nil || directory || class.KeepsData || class.Site == component.SiteResource
 }
 
 // Pauses between attempts to go on where the journal refused a record.
