@@ -231,7 +231,7 @@ func (r *Runner) perform(life, ctx context.Context, s plan.Step, do func(context
 		defer func() { <-r.cfg.Limit }()
 	case <-ctx.Done():
 		switch {
-		case life.Err() != nil:
+		case !errors.Is(context.Cause(ctx), ErrInterrupted): // the runner ends; the next one goes on with it
 		case r.cfg.Begun[s.ID]:
 			r.undo(life, s)
 		default:

@@ -221,6 +221,30 @@ func TestInterruptionUndoesWhatAnEarlierRunBegan(t *testing.T) {
 	}
 }
 
+// A runner whose journal refuses a record ends: what an earlier run began, and
+// waits for its turn, is not undone for that. The next one goes on with it.
+func TestJournalThatFailsUndoesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full := errors.New("no space left on device")
+		busy := make(chan struct{}, 1)
+		r := New(Config{
+			Steps:   []plan.Step{{ID: "a/deploy"}, {ID: "b/deploy", Needs: []plan.StepID{"elsewhere/deploy"}}},
+			Journal: &memory{refuse: full}, Limit: busy, Settled: func(plan.Step, Result) {}, Do: done,
+			Begun: map[plan.StepID]bool{"a/deploy": true},
+			Undo: func(_ context.Context, s plan.Step) Result {
+				t.Errorf("%s is undone", s.ID)
+				return Result{Outcome: plan.Failed}
+			},
+		})
+		busy <- struct{}{}
+		time.AfterFunc(time.Second, func() { r.Tell("elsewhere/deploy", plan.Failed) })
+		time.AfterFunc(time.Minute, func() { <-busy })
+		if err := r.Run(t.Context()); !errors.Is(err, full) {
+			t.Errorf("the run ended with %v", err)
+		}
+	})
+}
+
 func TestInterruptionIsToldApartFromTheRunnersEnd(t *testing.T) {
 	for _, interrupt := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
