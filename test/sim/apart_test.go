@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -112,14 +113,14 @@ func TestTR4NameOfAnEndedPartIsFree(t *testing.T) {
 		w.runs(`sfConfig extends { shop extends { sfSyncTerminate true; ` + inside.String() + ` m extends VM { a extends Probe {} } } other extends VM { c extends Probe {} } }`)
 		w.detach("sys", "shop")
 		w.insist(api.PlanRequest{Name: "shop", Down: true})
-		refused := 0
+		var refused atomic.Int32
 		w.seats[0].lose(func(t store.Txn) bool { // the manager dies before this one
-			if refused > 0 || slices.Contains(t.Delete, "origin/shop") {
-				refused++
+			if refused.Load() > 0 || slices.Contains(t.Delete, "origin/shop") {
+				refused.Add(1)
 			}
-			return refused > 0
+			return refused.Load() > 0
 		})
-		for began := time.Now(); refused == 0 && time.Since(began) < time.Hour; {
+		for began := time.Now(); refused.Load() == 0 && time.Since(began) < time.Hour; {
 			time.Sleep(10 * time.Millisecond)
 		}
 		w.restartManager()
