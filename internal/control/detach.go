@@ -168,11 +168,7 @@ func (c *Control) writtenWithout(ctx context.Context, blob string, path value.Pa
 	if blob == "" {
 		return nil, nil
 	}
-	text, err := c.cfg.Blobs.Read(ctx, blob)
-	if err != nil {
-		return nil, err
-	}
-	w, err := decodeWritten(text)
+	w, err := c.readWritten(ctx, blob)
 	if err != nil {
 		return nil, err
 	}

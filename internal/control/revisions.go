@@ -162,16 +162,21 @@ func (c *Control) Written(ctx context.Context, name string, revision int64) (*ap
 			Remedy: "change its file, and deploy it with: aloft up FILE --name " + name,
 		}
 	}
-	text, err := c.cfg.Blobs.Read(ctx, blob)
-	if err != nil {
-		return nil, err
-	}
-	w, err := decodeWritten(text)
+	w, err := c.readWritten(ctx, blob)
 	if err != nil {
 		return nil, err
 	}
 	w.Revision = revision
 	return w, nil
+}
+
+// readWritten reads the text of a description from where it is kept.
+func (c *Control) readWritten(ctx context.Context, blob string) (*api.Written, error) {
+	text, err := c.cfg.Blobs.Read(ctx, blob)
+	if err != nil {
+		return nil, err
+	}
+	return decodeWritten(text)
 }
 
 // decodeWritten reads the text of a description as it is kept.

@@ -81,9 +81,19 @@ func graft(c, alone *value.Component, names []string) (*value.Component, bool) {
 }
 
 // Has reports whether a description has a component at path.
-func Has(root *value.Component, path value.Path) bool {
-	_, ok := apart(root, path.Names())
-	return ok
+func Has(root *value.Component, path value.Path) bool { return at(root, path) != nil }
+
+// at returns the component at path in a description, nil where there is none.
+func at(root *value.Component, path value.Path) *value.Component {
+	for _, name := range path.Names() {
+		v, _ := root.Get(name)
+		in, is := v.(*value.Component)
+		if !is || in.Data {
+			return nil
+		}
+		root = in
+	}
+	return root
 }
 
 // DetachesItself reports whether a component with these attributes is to leave
@@ -96,16 +106,7 @@ func DetachesItself(attrs *value.Component) bool {
 // Detaches reports whether a description has a component at path that is to leave
 // its system once it has started.
 func Detaches(root *value.Component, path value.Path) bool {
-	at := root
-	for _, name := range path.Names() {
-		v, _ := at.Get(name)
-		in, is := v.(*value.Component)
-		if !is {
-			return false
-		}
-		at = in
-	}
-	return DetachesItself(at)
+	return DetachesItself(at(root, path))
 }
 
 const (
