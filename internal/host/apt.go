@@ -297,12 +297,13 @@ var aptTroubles = []struct {
 
 // aptFailure says what went wrong in apt's own words.
 func aptFailure(ctx context.Context, err error, out string) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("the installer was cut off: %w", ctx.Err())
-	}
 	f := &component.Failure{Err: fmt.Errorf("the installer failed: %w", err)}
 	lines := strings.Split(strings.TrimSpace(strings.ToValidUTF8(out, "\uFFFD")), "\n")
 	f.Output = lines[max(0, len(lines)-tailLines):]
+	if ctx.Err() != nil {
+		f.Err = fmt.Errorf("the installer was cut off: %w", ctx.Err())
+		return f
+	}
 	for _, t := range aptTroubles {
 		m := t.sign.FindStringSubmatch(out)
 		if m == nil {

@@ -125,7 +125,7 @@ func (t Task) failure(ctx, limited context.Context, err error, output []string) 
 	remedy := ""
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("%s was cut off: %w", t.Name, ctx.Err())
+		err = fmt.Errorf("%s was cut off: %w", t.Name, ctx.Err())
 	case limited.Err() != nil:
 		err, remedy = fmt.Errorf("%s did not end within %s", t.Name, t.Timeout), "give it longer with timeout, or have it end"
 	case len(output) > 0:

@@ -73,20 +73,31 @@ func orNothing(s inventory.State) string {
 
 // Limit returns how long action may take on a component of class with attrs.
 func Limit(class *component.Class, attrs *value.Component, action plan.Action) time.Duration {
-	var name string
-	var limit time.Duration
-	switch action {
-	case plan.Deploy, plan.Reconfigure:
-		name, limit = "sfDeployTimeout", orElse(class.DeployTimeout, deployLimit)
-	case plan.Start:
-		name, limit = "sfStartTimeout", orElse(class.StartTimeout, startLimit)
-	default:
-		name, limit = "sfTerminateTimeout", terminateLimit
-	}
-	if s, ok := seconds(attrs, name); ok {
+	if s, ok := seconds(attrs, limitAttribute(action)); ok {
 		return s
 	}
-	return limit
+	switch action {
+	case plan.Deploy, plan.Reconfigure:
+		return orElse(class.DeployTimeout, deployLimit)
+	case plan.Start:
+		return orElse(class.StartTimeout, startLimit)
+	default:
+		return terminateLimit
+	}
+}
+
+// limitAttribute names the attribute that limits an operation; "" where there is
+// none.
+func limitAttribute(action plan.Action) string {
+	switch action {
+	case plan.Deploy, plan.Reconfigure:
+		return "sfDeployTimeout"
+	case plan.Start:
+		return "sfStartTimeout"
+	case plan.Terminate:
+		return "sfTerminateTimeout"
+	}
+	return ""
 }
 
 func orElse(d, other time.Duration) time.Duration {
@@ -124,7 +135,7 @@ func Ping(ctx context.Context, m component.Manager, call *component.Call, limit 
 }
 
 func bounded(ctx context.Context, m component.Manager, operation func(context.Context, *component.Call) error, call *component.Call, what string, limit time.Duration) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%s took longer than its limit of %s", what, limit))
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, overrun{what, limit})
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
@@ -146,8 +157,41 @@ func bounded(ctx context.Context, m component.Manager, operation func(context.Co
 	case err := <-done:
 		return explain(ctx, err)
 	case <-grace.C:
-		return fmt.Errorf("%w, and did not stop when cancelled", context.Cause(ctx))
+		cause := context.Cause(ctx)
+		return failure(fmt.Errorf("%w, and did not stop when cancelled", cause), cause, nil, "")
 	}
+}
+
+// overrun is the end of an operation that has taken too long.
+type overrun struct {
+	what  string
+	limit time.Duration
+}
+
+func (o overrun) Error() string {
+	return fmt.Sprintf("%s took longer than its limit of %s", o.what, o.limit)
+}
+
+// remedy says which attribute gives it longer. The limit of a ping is the time
+// between two.
+func (o overrun) remedy() string {
+	attribute := limitAttribute(plan.Action(o.what))
+	if attribute == "" {
+		return ""
+	}
+	return "see what it waits for; if it only needs longer, give it longer with " + attribute
+}
+
+// failure is err with what a manager has said of it; where that is cut off at its
+// limit and says not what to do, the limit does.
+func failure(err, cause error, output []string, remedy string) error {
+	if o, ok := errors.AsType[overrun](cause); ok && remedy == "" {
+		remedy = o.remedy()
+	}
+	if len(output) == 0 && remedy == "" {
+		return err
+	}
+	return &component.Failure{Err: err, Output: output, Remedy: remedy}
 }
 
 // explain replaces the bare news that a context ended by why it did. What a ping
@@ -155,13 +199,12 @@ func bounded(ctx context.Context, m component.Manager, operation func(context.Co
 func explain(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
 		if cause := context.Cause(ctx); cause != ctx.Err() {
+			output, remedy := component.Detail(err)
+			said := cause
 			if errors.Is(err, component.ErrNoEnd) {
-				cause = fmt.Errorf("%w: %w", cause, component.ErrNoEnd)
+				said = fmt.Errorf("%w: %w", cause, component.ErrNoEnd)
 			}
-			if f := new(component.Failure); errors.As(err, &f) {
-				return &component.Failure{Err: cause, Output: f.Output, Remedy: f.Remedy}
-			}
-			return cause
+			return failure(said, cause, output, remedy)
 		}
 	}
 	return err

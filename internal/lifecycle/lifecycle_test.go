@@ -69,6 +69,38 @@ func TestLV2PingThatTakesTooLongStillSaysThatNothingHasEnded(t *testing.T) {
 	})
 }
 
+// Past its limit an operation says which attribute gives it longer, unless its
+// manager knows better what to do.
+func TestOverrunSaysWhatGivesItLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, c := range map[string]struct {
+			action plan.Action
+			err    error
+			want   string
+		}{
+			"deploy":           {plan.Deploy, context.DeadlineExceeded, "longer with sfDeployTimeout"},
+			"start":            {plan.Start, context.DeadlineExceeded, "longer with sfStartTimeout"},
+			"reconfigure":      {plan.Reconfigure, context.DeadlineExceeded, "longer with sfDeployTimeout"},
+			"terminate":        {plan.Terminate, context.DeadlineExceeded, "longer with sfTerminateTimeout"},
+			"its manager":      {plan.Deploy, &component.Failure{Err: context.DeadlineExceeded, Remedy: "free its port"}, "free its port"},
+			"an error besides": {plan.Deploy, errors.New("no such user"), ""},
+		} {
+			hangs := func(ctx context.Context, _ *component.Call) error { <-ctx.Done(); return c.err }
+			err := bounded(t.Context(), scripted{}, hangs, &component.Call{}, string(c.action), time.Minute)
+			if _, remedy := component.Detail(err); err == nil || !strings.Contains(remedy, c.want) || (c.want == "") != (remedy == "") {
+				t.Errorf("%s: %v, remedy %q", name, err, remedy)
+			}
+		}
+		// Who was cancelled by somebody has not taken too long.
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(errors.New("down --now"))
+		err := bounded(ctx, scripted{}, func(ctx context.Context, _ *component.Call) error { return ctx.Err() }, &component.Call{}, "deploy", time.Minute)
+		if _, remedy := component.Detail(err); err == nil || err.Error() != "down --now" || remedy != "" {
+			t.Errorf("cancelled: %v, remedy %q", err, remedy)
+		}
+	})
+}
+
 func TestManagerThatDoesNotStopIsLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

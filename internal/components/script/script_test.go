@@ -2,6 +2,7 @@ package script_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -142,6 +143,26 @@ func TestAScriptThatHangsIsEndedWithAllItStarted(t *testing.T) {
 		if pid, _ := strconv.Atoi(strings.TrimSpace(string(b))); syscall.Kill(pid, 0) == nil && !zombie(pid) {
 			t.Errorf("process %s goes on", b)
 		}
+	}
+}
+
+// What a script has said is told as well where its operation is cut off, as at its
+// limit.
+func TestAScriptThatIsCutOffIsQuoted(t *testing.T) {
+	c := call(t, attrs("deployScript", "echo half of it is done; : > begun; sleep 1000"))
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error)
+	go func() { failed <- script.New().Deploy(ctx, c) }()
+	for {
+		if _, err := os.Stat(filepath.Join(c.WorkDir, "begun")); err == nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	cancel()
+	err := <-failed
+	if output, _ := component.Detail(err); !errors.Is(err, context.Canceled) || strings.Join(output, "|") != "half of it is done" {
+		t.Errorf("%v, output %q", err, output)
 	}
 }
 
