@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"text/template"
@@ -15,6 +16,7 @@ import (
 	"aloft/component"
 	"aloft/internal/host"
 	"aloft/internal/sdl/catalog"
+	"aloft/internal/sdl/diag"
 	"aloft/value"
 )
 
@@ -164,9 +166,33 @@ func (w wanted) render() ([]byte, error) {
 	}
 	var b bytes.Buffer
 	if err := t.Execute(&b, values); err != nil {
-		return nil, err
+		return nil, w.unrendered(err)
 	}
 	return b.Bytes(), nil
+}
+
+// unknownName is what text/template says of a name that it finds nothing for.
+var unknownName = regexp.MustCompile(`^template: template:(\d+):\d+: executing "template" at <(.*)>: (?:map has|nil data;) no entry for key "(.*)"$`)
+
+// unrendered says of a template what cannot be done with its values, in words of
+// the description.
+func (w wanted) unrendered(err error) error {
+	found := unknownName.FindStringSubmatch(err.Error())
+	if found == nil {
+		return &component.Failure{Err: fmt.Errorf("attribute template: %w", err), Remedy: "correct template or values"}
+	}
+	line, at, name := found[1], found[2], found[3]
+	remedy := fmt.Sprintf("give it in values, as in: values extends DATA { %s \"…\"; }", name)
+	var given []string
+	if at == "."+name && w.values != nil {
+		for a := range w.values.All() {
+			given = append(given, a.Name)
+		}
+	}
+	if near := diag.Nearest(name, given); len(near) > 0 {
+		remedy = fmt.Sprintf("did you mean {{.%s}}? Else %s", near[0], remedy)
+	}
+	return &component.Failure{Err: fmt.Errorf("attribute template, line %s: values has no %s, which {{%s}} names", line, name, at), Remedy: remedy}
 }
 
 func (w wanted) put(old *wanted) (changed bool, err error) {

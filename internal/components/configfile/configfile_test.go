@@ -148,14 +148,35 @@ func TestSuite(t *testing.T) {
 	componenttest.Run(t, daemon, cases...)
 }
 
+// A template that names what values does not have says which, where, and what to
+// do, and leaves no file.
 func TestAMissingValueIsAnError(t *testing.T) {
-	m := configfile.New()
-	c := &component.Call{
-		Attrs:   attrs("path", value.String("x"), "format", value.String("template"), "template", value.String("{{.port}}")),
-		WorkDir: t.TempDir(), Machine: component.Machine{Folder: t.TempDir()}, Env: componenttest.NewEnv(t, m.Class()),
-	}
-	if err := m.Deploy(t.Context(), c); err == nil || !strings.Contains(err.Error(), "port") {
-		t.Errorf("error %v", err)
+	some := attrs("port", value.Integer(80), "db", attrs("host", value.String("h")))
+	some.Data = true
+	for template, c := range map[string]struct {
+		values       *value.Component
+		says, remedy string
+	}{
+		"listen\n{{.port}}":        {nil, "line 2: values has no port, which {{.port}} names", "values extends DATA { port "},
+		"listen {{.prot}}":         {some, "line 1: values has no prot, which {{.prot}} names", "did you mean {{.port}}?"},
+		"{{.db.hots}}":             {some, "values has no hots, which {{.db.hots}} names", "give it in values"},
+		"{{range .port.x}}{{end}}": {some, "attribute template: ", "correct template or values"},
+	} {
+		m := configfile.New()
+		a := attrs("path", value.String("x"), "format", value.String("template"), "template", value.String(template))
+		if c.values != nil {
+			a.Set(value.Attr{Name: "values", Value: c.values})
+		}
+		call := &component.Call{
+			Attrs: a, WorkDir: t.TempDir(), Machine: component.Machine{Folder: t.TempDir()}, Env: componenttest.NewEnv(t, m.Class()),
+		}
+		err := m.Deploy(t.Context(), call)
+		if _, remedy := component.Detail(err); err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(remedy, c.remedy) {
+			t.Errorf("%q: %v\n%s", template, err, remedy)
+		}
+		if _, err := os.Stat(filepath.Join(call.WorkDir, "x")); err == nil {
+			t.Errorf("%q: the file was written", template)
+		}
 	}
 }
 
