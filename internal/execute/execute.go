@@ -151,6 +151,12 @@ func (r *Runner) Run(ctx context.Context) error {
 			t.Stop()
 		}
 	}()
+	// at is a turn that has come. Steps come under the limit in the order in which
+	// they could begin, and those that could at the same moment in the plan's: it
+	// says in which order siblings are ended (LC5).
+	at := make(chan struct{})
+	close(at)
+	turn := at
 	stop := r.stop
 	interrupted := func() {
 		stop = nil
@@ -180,14 +186,17 @@ func (r *Runner) Run(ctx context.Context) error {
 			return nil
 		}
 		for _, s := range todo {
-			r.wg.Go(func() { r.perform(ctx, steps, s, r.cfg.Do) })
+			first := turn
+			next := make(chan struct{})
+			turn = next
+			r.wg.Go(func() { r.perform(ctx, steps, s, first, sync.OnceFunc(func() { close(next) }), r.cfg.Do) })
 		}
 		for _, s := range cut {
 			r.wg.Go(func() { r.undo(ctx, s) })
 		}
 		for _, o := range late {
 			r.wg.Go(func() {
-				r.perform(ctx, steps, o.step, func(ctx context.Context, s plan.Step) Result { return r.cfg.Expired(ctx, s, o.open) })
+				r.perform(ctx, steps, o.step, at, func() {}, func(ctx context.Context, s plan.Step) Result { return r.cfg.Expired(ctx, s, o.open) })
 			})
 		}
 		for _, s := range awaiting {
@@ -223,13 +232,21 @@ func (r *Runner) Waits(id plan.StepID) []plan.StepID {
 	return r.frontier.Waits(id)
 }
 
-// perform runs one step under the limit. life is the runner's own context: if
-// it ends, the result is not recorded and the step will be repeated.
-func (r *Runner) perform(life, ctx context.Context, s plan.Step, do func(context.Context, plan.Step) Result) {
+// perform runs one step under the limit, once its turn has come; next gives the
+// turn to the step behind it. life is the runner's own context: if it ends, the
+// result is not recorded and the step will be repeated.
+func (r *Runner) perform(life, ctx context.Context, s plan.Step, turn <-chan struct{}, next func(), do func(context.Context, plan.Step) Result) {
+	defer next()
+	select {
+	case <-turn:
+	case <-ctx.Done():
+	}
 	select {
 	case r.cfg.Limit <- struct{}{}:
 		defer func() { <-r.cfg.Limit }()
+		next()
 	case <-ctx.Done():
+		next()
 		switch {
 		case !errors.Is(context.Cause(ctx), ErrInterrupted): // the runner ends; the next one goes on with it
 		case r.cfg.Begun[s.ID]:

@@ -202,7 +202,7 @@ func TestPackageThatCannotBeHadSaysWhyAndStopsOnlyItsBranch(t *testing.T) {
 	}
 }
 
-func TestDownIsHeldUntilTheDeploymentIsAtRest(t *testing.T) {
+func TestLC3DownIsHeldUntilTheDeploymentIsAtRest(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")
 	}

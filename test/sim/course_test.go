@@ -271,6 +271,24 @@ func TestRT08WaitForAsksUntilItIsTrue(t *testing.T) {
 	})
 }
 
+// RT08: the time of RunningFor is the sum of what it says of it.
+func TestRT08RunningForAddsUpItsUnits(t *testing.T) {
+	scenario(t, options{seed: 1}, func(w *world) {
+		w.begins(within(of("w", "WaitFor", "interval 1000; timeout 200000000;",
+			cond("condition", "RunningFor", "days 1; hours 2; minutes 3; seconds 4; milliseconds 5000;"), `then extends Probe {}`)))
+		const sum = 26*time.Hour + 3*time.Minute + 9*time.Second
+		time.Sleep(sum - time.Minute)
+		if n := len(w.starts("m1:w:then")); n != 0 {
+			t.Error("it is true a minute too soon")
+		}
+		time.Sleep(2 * time.Minute)
+		if n := len(w.starts("m1:w:then")); n != 1 {
+			t.Errorf("a minute after its time then was begun %d times", n)
+		}
+		w.down(false)
+	})
+}
+
 func TestRT08WaitForGivesUp(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
 		w.begins(within(

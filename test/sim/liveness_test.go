@@ -90,7 +90,14 @@ func TestLV2AndRT09ChildThatFailsItsPing(t *testing.T) {
 						t.Errorf("%s was begun %d times, want %d", path, n, want)
 					}
 				}
+				deepest := func(path string) {
+					if r := w.record(path); r.Type != "abnormal" || r.Path != "m1:g:a:deep" || r.Cause != "it does not answer" || r.Host != "sys/m1" {
+						t.Errorf("%s was ended with the record %+v", path, r)
+					}
+				}
+				deepest("m1:g:a:deep")
 				if c.policy == "share" {
+					deepest("m1:g:b") // it shares the fate of another
 					for _, path := range []string{"m1:g:a:deep", "m1:g"} { // the record is the deepest's
 						if got := w.reason(path); got != "it does not answer" {
 							t.Errorf("%s has ended because %q", path, got)

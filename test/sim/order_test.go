@@ -333,3 +333,25 @@ func TestLC5SystemIsTakenDownInPostOrder(t *testing.T) {
 		}
 	})
 }
+
+// LC5: more siblings than a machine acts on at a time are begun in the reverse of
+// their order all the same.
+func TestLC5SiblingsAreBegunInReverse(t *testing.T) {
+	scenario(t, options{seed: 1}, func(w *world) {
+		const many = 40
+		var text strings.Builder
+		for i := range many {
+			fmt.Fprintf(&text, "c%02d extends Probe { terminateTakes %d; }\n", i, 1000+i%7*500)
+		}
+		w.runs(`sfConfig extends { m extends VM { ` + text.String() + ` } }`)
+		mark := len(w.stage.trace())
+		w.down(false)
+		ops := w.operations(mark)
+		for i := 1; i < many; i++ {
+			first, last := ops[fmt.Sprintf("m:c%02d terminate", i-1)], ops[fmt.Sprintf("m:c%02d terminate", i)]
+			if first.from < last.from {
+				t.Errorf("c%02d was begun at %v, c%02d at %v", i-1, first.from, i, last.from)
+			}
+		}
+	})
+}

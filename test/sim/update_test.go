@@ -43,7 +43,7 @@ const twoMachines = `sfConfig extends {
 	/*more*/
 }`
 
-func TestUP2UP5UpdateDoesWhatDiffers(t *testing.T) {
+func TestUP2UP5UP6UpdateDoesWhatDiffersAsThePlanShows(t *testing.T) {
 	for name, c := range map[string]struct {
 		old, new string
 		did      []string
@@ -68,6 +68,7 @@ func TestUP2UP5UpdateDoesWhatDiffers(t *testing.T) {
 				w.expectNoChange(twoMachines)
 				mark := len(w.stage.trace())
 				changed := strings.Replace(twoMachines, c.old, c.new, 1)
+				w.expectShown(changed, c.did...)
 				w.runs(changed)
 				w.expectDid(mark, c.did...)
 				w.expectNoChange(changed)
@@ -81,6 +82,27 @@ func TestUP2UP5UpdateDoesWhatDiffers(t *testing.T) {
 				w.down(false)
 			})
 		})
+	}
+}
+
+// expectShown checks that the plan of a description shows exactly these steps of
+// probes, and of what were some (UP6).
+func (w *world) expectShown(text string, want ...string) {
+	w.t.Helper()
+	p, err := w.service().Plan(context.Background(), w.request(text))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var shown []string
+	for _, s := range p.Steps {
+		if s.Class == "Probe" || s.Action == "terminate" && s.Class != "VM" {
+			shown = append(shown, s.Path+" "+s.Action)
+		}
+	}
+	slices.Sort(shown)
+	slices.Sort(want)
+	if !slices.Equal(shown, want) {
+		w.t.Errorf("the plan shows %v, want %v", shown, want)
 	}
 }
 
