@@ -12,7 +12,7 @@ import (
 
 // TestLogsOfTwoMachinesComeInTheOrderOfTime: processes that write the seconds of
 // the clock, which both machines share, are shown in turns, and each line has
-// the time when it was written.
+// the time when it was written; also those that are written while it looks on.
 func TestLogsOfTwoMachinesComeInTheOrderOfTime(t *testing.T) {
 	h := newHome(t)
 	h.do("up", h.write("s", `sfConfig extends {
@@ -54,6 +54,33 @@ func TestLogsOfTwoMachinesComeInTheOrderOfTime(t *testing.T) {
 	if turns < 4 {
 		t.Errorf("the machines were shown in %d turns: %+v", turns, lines)
 	}
+	follow := h.command("logs", "s", "-f", "-o", "json")
+	out, err := follow.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := follow.Start(); err != nil {
+		t.Fatal(err)
+	}
+	begun, last := time.Now(), time.Time{}
+	news := map[string]int{}
+	for r := json.NewDecoder(out); news["s/a"] < 4 || news["s/b"] < 4; {
+		var l api.LogLine
+		if err := r.Decode(&l); err != nil {
+			t.Fatalf("followed for %s: %v, got %v", time.Since(begun), err, news)
+		}
+		if l.Time.Before(last) {
+			t.Errorf("while it is followed %s comes after %s", l.Time, last)
+		}
+		if last = l.Time; l.Time.After(begun) {
+			news[l.Machine]++
+		}
+	}
+	if took := time.Since(begun); took > 20*time.Second {
+		t.Errorf("four lines of each took %s", took)
+	}
+	_ = follow.Process.Kill()
+	_ = follow.Wait()
 	if out := h.do("logs", "s", "a", "--since", "1h", "-n", "2"); strings.Count(out, "a:p | ") != 2 {
 		t.Errorf("the last two of a:\n%s", out)
 	}
