@@ -28,9 +28,16 @@ var hostileStrings = []string{
 	strings.Repeat("x", 300),
 }
 
+// hostileTogether is what a slow component is started and changed with, since
+// it cannot be with each: whatever reads a string finds its own way out of it.
+const hostileTogether = "'; touch CANARY; \"; touch CANARY; `touch CANARY` $(touch CANARY) | touch CANARY & touch CANARY #"
+
 // hostileTime ends an operation that waits for what a hostile string never
-// makes true.
-const hostileTime = time.Second
+// makes true; slowTime one that is slow as well.
+const (
+	hostileTime = time.Second
+	slowTime    = 30 * time.Second
+)
 
 // hostile puts hostile strings into every attribute that takes strings, and
 // checks that they stay strings. That an operation fails is fine.
@@ -40,33 +47,64 @@ func (s suite) hostile(t *testing.T) {
 			continue
 		}
 		for _, text := range hostileStrings {
-			canary := filepath.Join(t.TempDir(), "canary")
-			text = strings.ReplaceAll(text, "CANARY", canary)
-			attrs, ok := s.poison(name, text)
-			if !ok {
-				break
-			}
-			// What planning refuses never reaches a manager. The case itself may
-			// be one that planning would refuse, such as an absolute path.
-			if s.problems(attrs) > s.problems(s.Attrs) {
-				continue
-			}
-			g := s.stage(t)
-			g.call.Attrs = attrs
-			ctx, cancel := context.WithTimeout(t.Context(), hostileTime)
-			if g.try(ctx, "deploy") == nil && !s.Slow && g.try(ctx, "start") == nil {
-				_ = g.try(ctx, "ping") // whatever it says
-			}
-			cancel()
-			g.run("terminate")
-			g.gone()
-			if _, err := os.Lstat(canary); err == nil {
-				t.Errorf("attribute %s: %q was carried out", name, text)
-			}
-			g.end()
-			g.end = func() {}
+			s.endure(t, name, text, hostileTime, func(g *stage, ctx context.Context, attrs *value.Component) {
+				g.call.Attrs = attrs
+				if g.try(ctx, "deploy") == nil && !s.Slow && g.try(ctx, "start") == nil {
+					_ = g.try(ctx, "ping") // whatever it says
+				}
+			})
+		}
+		if s.Slow {
+			s.endure(t, name, hostileTogether, slowTime, func(g *stage, ctx context.Context, attrs *value.Component) {
+				g.call.Attrs = attrs
+				if g.try(ctx, "deploy") == nil && g.try(ctx, "start") == nil {
+					_ = g.try(ctx, "ping")
+				}
+			})
+		}
+		if s.class.Reconfigures && !s.fixed(name) {
+			s.endure(t, name, hostileTogether, slowTime, func(g *stage, ctx context.Context, attrs *value.Component) {
+				g.run("deploy")
+				g.run("start")
+				g.change(attrs)
+				if g.try(ctx, "reconfigure") != nil {
+					g.change(s.Attrs) // it is as it was
+					return
+				}
+				_ = g.try(ctx, "ping")
+			})
 		}
 	}
+}
+
+// endure runs operations on components that have text in an attribute, wherever
+// it may stand there, and checks that nothing was carried out or left.
+func (s suite) endure(t *testing.T, name, text string, limit time.Duration, do func(*stage, context.Context, *value.Component)) {
+	canary := filepath.Join(t.TempDir(), "canary")
+	text = strings.ReplaceAll(text, "CANARY", canary)
+	for _, attrs := range s.poisoned(name, text) {
+		// What planning refuses never reaches a manager. The case itself may
+		// be one that planning would refuse, such as an absolute path.
+		if s.problems(attrs) > s.problems(s.Attrs) {
+			continue
+		}
+		g := s.stage(t)
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		do(g, ctx, attrs)
+		cancel()
+		g.run("terminate")
+		g.gone()
+		if _, err := os.Lstat(canary); err == nil {
+			t.Errorf("attribute %s: %q was carried out", name, text)
+		}
+		g.end()
+		g.end = func() {}
+	}
+}
+
+// fixed reports whether a change of an attribute is a replacement.
+func (s suite) fixed(name string) bool {
+	return slices.ContainsFunc(s.class.Attributes, func(a component.Attribute) bool { return a.Name == name && a.Fixed })
 }
 
 // names lists the attributes that a description may give.
@@ -106,32 +144,41 @@ func Problems(class component.Class, attrs *value.Component, m component.Target)
 	return problems
 }
 
-// poison returns the case's attributes with text in the one called name; false
-// if no text can be there.
-func (s suite) poison(name, text string) (*value.Component, bool) {
-	attrs := value.NewComponent(false, slices.Collect(s.Attrs.All())...)
+// poisoned returns the case's attributes with text in the one called name, in
+// each way in which it may be there: as it is, in a vector, as a value and as a
+// name in a component.
+func (s suite) poisoned(name, text string) (list []*value.Component) {
+	with := func(v value.Value) {
+		if s.class.Schema != nil && s.class.Schema.Wrong(name, v) != nil {
+			return
+		}
+		attrs := value.NewComponent(false, slices.Collect(s.Attrs.All())...)
+		attrs.Set(value.Attr{Name: name, Value: v})
+		list = append(list, attrs)
+	}
 	old, _ := s.Attrs.Get(name)
-	var v value.Value
 	switch old := old.(type) {
 	case value.Vector:
-		v = value.Vector{value.String(text)}
+		with(value.Vector{value.String(text)})
 	case *value.Component:
-		poisoned := value.NewComponent(old.Data)
+		values, names := value.NewComponent(old.Data), value.NewComponent(old.Data)
 		for e := range old.All() {
 			if _, ok := e.Value.(value.String); ok {
-				e.Value = value.String(text)
+				values.Set(value.Attr{Name: e.Name, Value: value.String(text)})
+			} else {
+				values.Set(e)
 			}
-			poisoned.Set(e)
+			names.Set(value.Attr{Name: text, Value: e.Value})
 		}
-		v = poisoned
+		with(values)
+		with(names)
 	default:
-		v = value.String(text)
-		if s.class.Schema != nil && s.class.Schema.Wrong(name, v) != nil {
-			return nil, false
-		}
+		with(value.String(text))
+		with(value.Vector{value.String(text)})
+		with(value.NewComponent(true, value.Attr{Name: "x", Value: value.String(text)}))
+		with(value.NewComponent(true, value.Attr{Name: text, Value: value.String("x")}))
 	}
-	attrs.Set(value.Attr{Name: name, Value: v})
-	return attrs, true
+	return list
 }
 
 // checkClass checks that a class is complete, and that it and its schema speak
