@@ -97,7 +97,7 @@ func TestLV2AndRT09ChildThatFailsItsPing(t *testing.T) {
 				}
 				deepest("m1:g:a:deep")
 				if c.policy == "share" {
-					deepest("m1:g:b") // it shares the fate of another
+					deepest("m1:g:b")                                      // it shares the fate of another
 					for _, path := range []string{"m1:g:a:deep", "m1:g"} { // the record is the deepest's
 						if got := w.reason(path); got != "it does not answer" {
 							t.Errorf("%s has ended because %q", path, got)
