@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -151,12 +152,23 @@ func (r *resolver) include(f *file, inc *syntax.Include) *file {
 		return nil
 	}
 	d := diag.New(diag.IncludeNotFound, inc.FileSpan, fmt.Sprintf("include not found: %s", inc.File))
-	d.Expected = "one of " + strings.Join(searched, ", ")
+	d.Expected = "one of " + strings.Join(distinct(searched), ", ")
 	if near := diag.Nearest(strings.TrimPrefix(inc.File, "/"), library.Names()); len(near) > 0 {
 		d.Hints = append(d.Hints, fmt.Sprintf("did you mean %q?", near[0]))
 	}
 	r.report(f, d)
 	return nil
+}
+
+// distinct returns the names that were looked for, each once: the folder of the
+// file may be one that is searched in any case.
+func distinct(names []string) (once []string) {
+	for _, n := range names {
+		if !slices.Contains(once, n) {
+			once = append(once, n)
+		}
+	}
+	return once
 }
 
 // errOutside says that a name leads out of every allowed folder.

@@ -184,6 +184,9 @@ func (r *resolver) prototypeHints(n *node, out model.Outcome[*node], link []valu
 			if inc, found := libraryNames()[p.Name]; found {
 				hints = append([]string{fmt.Sprintf("%s is defined by #include %q", p.Name, inc)}, hints...)
 			}
+			if len(hints) == 0 && len(link) == 1 {
+				hints = []string{fmt.Sprintf("unknown component %s: 'aloft component list' has those of this release", p.Name)}
+			}
 		}
 	}
 	return hints
