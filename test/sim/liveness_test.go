@@ -112,20 +112,27 @@ func TestLV2AndRT09ChildThatFailsItsPing(t *testing.T) {
 }
 
 func TestLV4AssertionThatFailsIsAFailedPing(t *testing.T) {
-	scenario(t, options{seed: 1}, func(w *world) {
-		w.runs(`#include "components.sf"
-		sfConfig extends { m1 extends VM { sfOnChildEnd "ignore";
-			gauge extends Probe { begins 3; }
-			a extends Probe { few extends Assertions { low ((LAZY ROOT:m1:gauge:level) < 5); } }
-		} }`)
-		time.Sleep(time.Minute)
-		w.expectStates(map[string]string{"m1:a": "running"})
-		w.level("m1:gauge", 7)
-		time.Sleep(time.Minute)
-		w.expectStates(map[string]string{"m1:gauge": "running", "m1:a": "terminated"})
-		if got := w.reason("m1:a"); !strings.Contains(got, "low is false") {
-			t.Errorf("m1:a has ended because %q", got)
-		}
-		w.down(true)
-	})
+	for name, c := range map[string]struct{ asserts, says string }{
+		"an assertion": {`few extends Assertions { low ((LAZY ROOT:m1:gauge:level) < 5); }`, "low is false"},
+		"a schema":     {`reads LAZY ROOT:m1:gauge:level; few extends Schema { reads extends Integer { maximum 5; } }`, "attribute reads"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			scenario(t, options{seed: 1}, func(w *world) {
+				w.runs(`#include "components.sf"
+				sfConfig extends { m1 extends VM { sfOnChildEnd "ignore";
+					gauge extends Probe { begins 3; }
+					a extends Probe { ` + c.asserts + ` }
+				} }`)
+				time.Sleep(time.Minute)
+				w.expectStates(map[string]string{"m1:a": "running"})
+				w.level("m1:gauge", 7)
+				time.Sleep(time.Minute)
+				w.expectStates(map[string]string{"m1:gauge": "running", "m1:a": "terminated"})
+				if got := w.reason("m1:a"); !strings.Contains(got, c.says) {
+					t.Errorf("m1:a has ended because %q", got)
+				}
+				w.down(true)
+			})
+		})
+	}
 }
