@@ -3,6 +3,7 @@ package real
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -198,6 +199,12 @@ func TestErrorsStopTheirBranchAloneAndSayWhatToDo(t *testing.T) {
 	}
 	if now := pids(); strings.Fields(now)[0] != strings.Fields(before)[0] || strings.Fields(now)[1] != strings.Fields(before)[1] {
 		t.Errorf("processes %s were started anew: %s", before, now)
+	}
+
+	// A plan says where the data are that it would destroy, and how much.
+	h.write("errors", `sfConfig extends { box extends VM; }`)
+	if out, _ := h.try("plan", file); !regexp.MustCompile(`! data store:db  /var/lib/aloft-errors-store-db-\w+ on errors/store  [0-9.]+ MB`).MatchString(out) {
+		t.Errorf("the plan says of the data:\n%s", out)
 	}
 	h.do("down", "errors", "-y")
 }

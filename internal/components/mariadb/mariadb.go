@@ -56,6 +56,7 @@ var class = component.Class{
 		{Name: "port", Kind: value.KindInteger, Doc: "TCP port"},
 		{Name: "socket", Kind: value.KindString, Doc: "socket that clients on its machine reach it by"},
 		{Name: "role", Kind: value.KindString, Doc: "primary, or replica"},
+		{Name: "dataDir", Kind: value.KindString, Doc: "folder of its data, also where none was given"},
 	},
 	Reconfigures: true,
 	Isolation:    true,
@@ -293,6 +294,7 @@ func (s settings) output(env component.Environment) {
 	env.Output("port", value.Integer(s.port))
 	env.Output("socket", value.String(s.socket))
 	env.Output("role", value.String(map[bool]string{true: "replica", false: "primary"}[s.follows]))
+	env.Output("dataDir", value.String(s.dataDir))
 }
 
 // Deploy installs the server, makes its data folder and configures it.

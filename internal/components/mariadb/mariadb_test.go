@@ -125,7 +125,8 @@ func TestSuite(t *testing.T) {
 			if _, err := ask(port, "root", "wrong", "SELECT 1"); err == nil {
 				t.Error("a wrong password is let in")
 			}
-			if o := c.Env.(*componenttest.Env).Outputs(); o["host"] != value.String("127.0.0.1") || o["port"] != port {
+			if o := c.Env.(*componenttest.Env).Outputs(); o["host"] != value.String("127.0.0.1") || o["port"] != port ||
+				o["dataDir"] != value.String(mustAsk(t, port, "root", root, "SELECT TRIM(TRAILING '/' FROM @@datadir)")) {
 				t.Errorf("outputs %v", o)
 			}
 		},
