@@ -173,7 +173,7 @@ func TestOtherComponentsWaitForWhatACourseCreates(t *testing.T) {
 	})
 }
 
-func TestActionThatEndsOnceItHasStarted(t *testing.T) { // TR4
+func TestTR4ActionThatEndsOnceItHasStarted(t *testing.T) {
 	scenario(t, options{seed: 1}, func(w *world) {
 		w.begins(within(
 			of("s", "Sequence", "a extends Probe { sfShouldTerminate true; }", "b extends Probe {}"),
