@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -304,6 +307,41 @@ func TestReadyChecks(t *testing.T) {
 			}
 			d.Stop(t.Context(), folder, 0, 0)
 		})
+	}
+}
+
+// Start ends when the page answers with a status below 400, and no sooner; an
+// answer of another kind is quoted when the time is over.
+func TestReadyURL(t *testing.T) {
+	var ready atomic.Bool
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/late" && !ready.Load() || r.URL.Path == "/never" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	defer page.Close()
+	try := func(url string, limit time.Duration) error {
+		folder := t.TempDir()
+		d := newDaemon(t)
+		_, w := newEvents()
+		s := shell("exec sleep 100")
+		s.Ready = Ready{URL: url, Timeout: limit}
+		_, err := d.Start(t.Context(), folder, s, w)
+		if err != nil {
+			noneLeft(t, folder)
+		}
+		d.Stop(t.Context(), folder, 0, 0)
+		return err
+	}
+	time.AfterFunc(300*time.Millisecond, func() { ready.Store(true) })
+	if err := try(page.URL+"/late", time.Minute); err != nil || !ready.Load() {
+		t.Errorf("a page that comes late: %v; it was there when start had ended: %t", err, ready.Load())
+	}
+	if err := try(page.URL+"/never", time.Second); err == nil || !strings.Contains(err.Error(), "503") || !strings.Contains(err.Error(), "/never") {
+		t.Errorf("a page that does not come: %v", err)
+	}
+	if err := try("http://127.0.0.1:"+freePort(t)+"/", time.Second); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("a port where nothing listens: %v", err)
 	}
 }
 
