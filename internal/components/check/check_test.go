@@ -58,7 +58,7 @@ func TestTCPSuite(t *testing.T) {
 		componenttest.Case{
 			Name:    "ports",
 			Attrs:   attrs("host", here, "port", one, "attempts", value.Integer(1)),
-			Changes: []*value.Component{attrs("host", here, "port", two), attrs("host", value.String("localhost"), "port", two, "attempts", value.Integer(2))},
+			Changes: []*value.Component{attrs("host", here, "port", two), attrs("host", value.String("localhost"), "port", two, "attempts", value.Integer(2), "timeout", value.Integer(900), "interval", value.Integer(10))},
 		},
 		componenttest.Case{
 			Name:  "one that closes",
@@ -97,7 +97,7 @@ func TestHTTPSuite(t *testing.T) {
 		componenttest.Case{
 			Name:    "pages",
 			Attrs:   page("/"),
-			Changes: []*value.Component{page("/", "contains", value.String("well")), page("/old", "status", value.Integer(301))},
+			Changes: []*value.Component{page("/", "contains", value.String("well")), page("/old", "status", value.Integer(301)), page("/", "attempts", value.Integer(3), "timeout", value.Integer(900), "interval", value.Integer(10))},
 			Check: func(t testing.TB, c *component.Call) {
 				if _, ok := c.Env.(*componenttest.Env).Outputs()["latency"]; !ok {
 					t.Error("no latency")

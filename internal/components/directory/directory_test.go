@@ -46,7 +46,7 @@ func TestSuite(t *testing.T) {
 			Attrs:   attrs("path", path, "source", source(shipped("a.txt", "A", "0644"), shipped("sub/deep/b.sh", "B", "0755"))),
 			Changes: []*value.Component{
 				attrs("path", path, "source", source(shipped("a.txt", "A2", "0644"), shipped("sub/deep/b.sh", "B", "0755"))),
-				attrs("path", path, "source", source(shipped("c", "C", "0600")), "mode", value.String("0700"), "owner", value.String("0")),
+				attrs("path", path, "source", source(shipped("c", "C", "0600")), "mode", value.String("0700"), "owner", value.String("0"), "group", value.String("0"), "recursive", value.Bool(true)),
 			},
 			Sources: [][]byte{[]byte("A"), []byte("A2"), []byte("B"), []byte("C")},
 			Check:   check(map[string]string{"sub/deep/b.sh": "B"}),

@@ -83,7 +83,7 @@ func TestSuite(t *testing.T) {
 		Changes: []*value.Component{
 			attrs("url", s.at("/two"), "path", path, "digest", digest("/two"), "retries", none),
 			attrs("url", s.at("/closed"), "path", path, "headers", headers("X-Password", "open"), "retries", none),
-			attrs("url", s.at("/moved"), "path", path, "retries", none),
+			attrs("url", s.at("/moved"), "path", path, "retries", value.Integer(2)),
 		},
 		Check: func(t testing.TB, c *component.Call) {
 			u, _ := c.Attrs.Get("url")

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -94,6 +95,20 @@ func answering(t testing.TB, port value.Value, requests int) (seen map[string]bo
 	return seen, refused
 }
 
+// portOf is the port of an address.
+func portOf(t *testing.T, at value.String) value.Integer {
+	t.Helper()
+	_, text, err := net.SplitHostPort(string(at))
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value.Integer(port)
+}
+
 func TestSuite(t *testing.T) {
 	if !componenttest.OwnRoot(t) {
 		return
@@ -120,12 +135,17 @@ func TestSuite(t *testing.T) {
 			given(value.Vector{dead, one}, "check", value.String("/"), "balance", value.String("leastconn")),
 			attrs("listen", other, "serverPort", used, "servers", value.Vector{one}, "mode", value.String("tcp"), "maxconn", value.Integer(100)),
 			given(value.Vector{}),
+			attrs("listen", port, "serverPort", portOf(t, one), "servers", value.Vector{value.String("127.0.0.1")}), // of which only the host is named
+			attrs("listen", port, "serverPort", portOf(t, two), "servers", value.Vector{value.String("127.0.0.1")}),
 		},
 		Check: func(t testing.TB, c *component.Call) {
 			p, _ := c.Attrs.Get("listen")
 			v, _ := c.Attrs.Get("servers")
 			want := map[string]bool{}
 			texts := fmt.Sprint(v)
+			if serverPort, _ := c.Attrs.Get("serverPort"); texts == "[127.0.0.1]" {
+				texts = fmt.Sprintf("127.0.0.1:%v", serverPort)
+			}
 			for name, at := range map[string]value.String{"one": one, "two": two, "three": three} {
 				if strings.Contains(texts, string(at)) {
 					want[name] = true

@@ -72,6 +72,7 @@ func TestSuite(t *testing.T) {
 		Changes: []*value.Component{
 			site(port, pages("two")),
 			site(other, pages("three")),
+			site(other, pages("three"), value.Attr{Name: "listen", Value: value.String("127.0.0.2")}),
 			site(other, value.Attr{Name: "root", Value: value.String("www")}),
 		},
 		Prepare: func(t testing.TB, c *component.Call) {
@@ -93,7 +94,11 @@ func TestSuite(t *testing.T) {
 				want = string(text.(value.String))
 			}
 			uri := string(c.Env.(*componenttest.Env).Outputs()["uri"].(value.String))
-			if port, _ := c.Attrs.Get("port"); uri != fmt.Sprintf("http://127.0.0.1:%d/", port) {
+			at := "127.0.0.1"
+			if v, _ := c.Attrs.Get("listen"); v != nil {
+				at = string(v.(value.String))
+			}
+			if port, _ := c.Attrs.Get("port"); uri != fmt.Sprintf("http://%s:%d/", at, port) {
 				t.Errorf("uri %s with port %v", uri, port)
 			}
 			if status, _, got := get(t, uri); status != 200 || got != want {
