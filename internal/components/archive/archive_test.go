@@ -170,6 +170,7 @@ func TestSuite(t *testing.T) {
 		"":     {"bin/run": "run 1", "lib/a": "a", "lib/b": "-> a", "lib/c": "a"},
 		"only": {"lib/a": "a", "lib/c": "a"},
 		"url":  {"bin/run": "run 2", "new": "new"},
+		"all":  {"app-2/bin/run": "run 2", "app-2/new": "new"},
 	}
 	componenttest.Run(t, func(testing.TB) (component.Manager, func()) { return archive.New(), func() {} }, componenttest.Case{
 		Name:    "an application",
@@ -178,6 +179,7 @@ func TestSuite(t *testing.T) {
 		Changes: []*value.Component{
 			attrs("source", shipped(one), "destination", value.String(to), "strip", strip, "only", vector("lib/[ac]")),
 			attrs("source", value.String(s.URL), "destination", value.String(to), "strip", strip, "digest", value.String(componenttest.Digest(two))),
+			attrs("source", value.String(s.URL), "destination", value.String(to), "digest", value.String(componenttest.Digest(two))),
 		},
 		Sources: [][]byte{one, two},
 		Check: func(t testing.TB, c *component.Call) {
@@ -186,6 +188,9 @@ func TestSuite(t *testing.T) {
 				which = "only"
 			} else if _, ok := c.Attrs.Get("digest"); ok {
 				which = "url"
+			}
+			if _, ok := c.Attrs.Get("strip"); !ok {
+				which = "all"
 			}
 			if got := contents(t, to); !equal(got, want[which]) {
 				t.Errorf("%q: %v, want %v", which, got, want[which])
