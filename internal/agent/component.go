@@ -72,7 +72,10 @@ type held struct {
 	digest    string           // of wanted
 	meanwhile *value.Component // wanted, in steps that leave copies out; nil: the same
 	further   bool             // it is no more when the part has ended it
-	policy    lifecycle.Policy // of the compound around it
+	// kept is what is applied of the component where that is not what the newest
+	// part wants, or not all of it; else nil.
+	kept   *text
+	policy lifecycle.Policy // of the compound around it
 	state     inventory.State
 	reason    string
 	done      string           // digest of the attributes applied, as they were delivered
@@ -158,6 +161,12 @@ func (c *held) row(system string, now time.Time) (*journalpb.Component, error) {
 			return nil, err
 		}
 	}
+	if c.kept != nil {
+		row.KeptDigest = c.kept.digest
+		if row.Kept, err = value.Encode(c.kept.attrs); err != nil {
+			return nil, err
+		}
+	}
 	if len(c.outputs) > 0 {
 		out := value.NewComponent(false)
 		for _, name := range slices.Sorted(maps.Keys(c.outputs)) {
@@ -194,6 +203,12 @@ func fromRow(row *journalpb.Component) (*held, error) {
 	}
 	if len(row.Tried) > 0 {
 		if c.tried, err = decodeComponent(row.Tried); err != nil {
+			return nil, err
+		}
+	}
+	if len(row.Kept) > 0 {
+		c.kept = &text{digest: row.KeptDigest}
+		if c.kept.attrs, err = decodeComponent(row.Kept); err != nil {
 			return nil, err
 		}
 	}

@@ -54,6 +54,9 @@ func (t *tenant) bringTo(ctx context.Context, c *held, action plan.Action) error
 		c.op.Lock()
 		t.mu.Lock()
 		done := c.state == inventory.Running || action == plan.Deploy && c.state == inventory.Deployed
+		if !done {
+			c.kept = nil
+		}
 		t.mu.Unlock()
 		var err error
 		if !done {
@@ -197,6 +200,9 @@ func (t *tenant) retake(ctx context.Context, c *held) error {
 		b.op.Lock()
 		t.mu.Lock()
 		differs := b.wanted != nil && b.state == inventory.Running && b.done != b.digest
+		if differs {
+			b.kept = nil
+		}
 		t.mu.Unlock()
 		var err error
 		if differs {

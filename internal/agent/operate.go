@@ -38,10 +38,11 @@ func (t *tenant) do(ctx context.Context, s plan.Step) execute.Result {
 	c.op.Lock()
 	defer c.op.Unlock()
 	t.presume(c, s)
+	t.event(s.Path, s.ID, event.StepStarted, string(s.Action), 0)
+	taken := err == nil && s.Action == plan.Reconfigure && t.takesUp(ctx, c, s)
 	c.slot, c.without, c.spare = true, s.Without, s.Spare
 	defer func() { c.slot, c.without, c.spare = false, nil, false }()
-	t.event(s.Path, s.ID, event.StepStarted, string(s.Action), 0)
-	if err == nil {
+	if err == nil && !taken {
 		err = t.operate(ctx, c, s.Action)
 	}
 	if err != nil {
@@ -181,7 +182,7 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 		t.mu.Unlock()
 		return err
 	}
-	was, ran, told := c.attrs, !c.started.IsZero(), c.resolved()
+	was, ran, told, is := c.attrs, !c.started.IsZero(), c.resolved(), c.text()
 	if was == nil {
 		was = c.tried
 	}
@@ -201,7 +202,7 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 
 	attrs := was
 	if action != plan.Terminate && !c.mends {
-		if attrs, err = t.attributes(ctx, c, &class, action, adopted); err != nil {
+		if attrs, err = t.attributes(ctx, c, is, &class, action, adopted); err != nil {
 			return err
 		}
 	}
@@ -254,7 +255,10 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 		c.attrs, c.tried, c.outputs, c.done, c.course = nil, nil, failures(c.outputs), "", nil
 		c.reminder = reminder{}
 		if c.successor != nil {
-			c.class, c.successor = *c.successor, nil
+			c.class, c.successor, c.kept = *c.successor, nil, nil
+		}
+		if c.slot {
+			c.kept = nil
 		}
 		if c.wanted == nil {
 			delete(t.comps, c.path)
@@ -265,10 +269,8 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 			delete(c.outputs, inventory.StartFailure)
 		}
 		if !c.mends && (!adopted || c.done == c.digest) {
-			c.attrs, c.done = attrs, c.digest
-			if len(c.without) > 0 {
-				c.done = inventory.Partly(c.digest) // not all that is wanted is applied
-			}
+			c.attrs, c.done = attrs, is.digest
+			c.keeps(is)
 		}
 	}
 	if action == plan.Start && (!adopted || c.started.IsZero()) {

@@ -48,16 +48,16 @@ func (t *tenant) order(list []*held, action plan.Action) (ordered []*held) {
 // first.
 func (t *tenant) needs(c *held, action plan.Action) (all [][]string) {
 	t.mu.Lock()
-	wanted := c.wanted
+	is := c.standing().attrs
 	t.mu.Unlock()
-	if wanted == nil {
+	if is == nil {
 		return nil
 	}
 	_, class, err := t.manager(c, action)
 	if err != nil {
 		return nil // the operation says so
 	}
-	for a := range wanted.All() {
+	for a := range is.All() {
 		line, known := class.Attribute(a.Name)
 		if line.Reference || action == plan.Deploy && (!known || line.Use == component.UseStart) {
 			continue

@@ -100,13 +100,18 @@ func (t *tenant) take(content *contents, entries []journal.Entry, heard map[plan
 		}
 		switch c.state {
 		case inventory.Instantiated, inventory.Terminated, inventory.Failed:
-			c.class = w.Class
+			if c.class != w.Class {
+				c.class, c.kept = w.Class, nil
+			}
 		default:
 			if c.successor = nil; c.class != w.Class {
 				c.successor = &w.Class
 			}
 		}
 		c.wanted, c.digest, c.order = content.attrs[i], w.Digest, int(w.Order)
+		if c.kept != nil && c.kept.digest == c.digest {
+			c.kept = nil
+		}
 		c.meanwhile, c.further = content.meanwhile[i], w.Further
 		c.creator = w.Creator
 		c.liveness = liveness{time.Duration(w.LivenessDelay) * time.Millisecond, int(w.LivenessFactor)}

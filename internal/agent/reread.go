@@ -93,7 +93,7 @@ func (t *tenant) readers(path value.Path) (all []*held, run map[*held]bool) {
 	run = map[*held]bool{}
 	t.mu.Lock()
 	for _, c := range t.comps {
-		if c.path != path && c.class != "" && c.wanted != nil && reads(c.wanted, path) {
+		if c.path != path && c.class != "" && c.wanted != nil && reads(c.standing().attrs, path) {
 			all, run[c] = append(all, c), c.state == inventory.Running
 		}
 	}
@@ -189,7 +189,7 @@ func (t *tenant) readAnew(ctx context.Context, c *held) (changed bool, err error
 	c.op.Lock()
 	defer c.op.Unlock()
 	t.mu.Lock()
-	stands, is := t.stands(c), c.attrs
+	stands, is, standing := t.stands(c), c.attrs, c.standing()
 	t.mu.Unlock()
 	if !stands || t.toCome(c.path) {
 		return false, nil
@@ -203,7 +203,7 @@ func (t *tenant) readAnew(ctx context.Context, c *held) (changed bool, err error
 		return false, err
 	}
 	limited, cancel := context.WithTimeout(limited, rereadLimit)
-	attrs, err := t.attributes(limited, c, &class, plan.Reconfigure, false)
+	attrs, err := t.attributes(limited, c, standing, &class, plan.Reconfigure, false)
 	cancel()
 	done()
 	if err == nil && len(c.recorded) > 0 {
@@ -248,7 +248,7 @@ func (t *tenant) rereadAll() {
 	t.mu.Lock()
 	var readers []*held
 	for _, c := range t.comps {
-		if c.class != "" && c.wanted != nil && open(c.wanted) {
+		if c.class != "" && c.wanted != nil && open(c.standing().attrs) {
 			readers = append(readers, c)
 		}
 	}

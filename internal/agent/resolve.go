@@ -15,35 +15,29 @@ import (
 	"aloft/value"
 )
 
-// attributes returns the wanted attributes of a component with their
+// attributes returns the attributes of a text of a component with their
 // references resolved. What is first read at start may still be open in
 // deploy; what the class does not know is nobody's to wait for. Where a restart
 // outside of any plan cannot reach a value, the one recorded when it was last
 // read serves (LZ8). A component that is adopted has what it had.
-func (t *tenant) attributes(ctx context.Context, c *held, class *component.Class, action plan.Action, adopted bool) (*value.Component, error) {
+func (t *tenant) attributes(ctx context.Context, c *held, is text, class *component.Class, action plan.Action, adopted bool) (*value.Component, error) {
 	t.mu.Lock()
-	wanted, before, same := c.wanted, c.attrs, c.done == c.digest
+	before, has := c.attrs, c.has()
 	if before == nil {
-		before, same = c.last, c.lastDone == c.digest
+		before = c.last
 	}
 	c.recorded = nil
-	if len(c.without) > 0 && c.meanwhile != nil {
-		wanted = c.meanwhile
-	}
 	t.mu.Unlock()
-	if wanted == nil && before == nil {
+	if is.attrs == nil && before == nil {
 		return nil, errTaken
 	}
-	if wanted == nil || adopted && before != nil {
+	if is.attrs == nil || adopted && before != nil {
 		return before, nil // it is to go, or is only kept: what it has not applied it does not have
 	}
 	r := t.reader(c, action)
 	r.slot = c.slot
 	out := value.NewComponent(false)
-	for a := range wanted.All() {
-		if len(c.without) > 0 {
-			a.Value = plan.Without(a.Value, c.without)
-		}
+	for a := range is.attrs.All() {
 		line, known := class.Attribute(a.Name)
 		if line.Reference || line.Whole && c.leadsToItself(a.Value) {
 			out.Set(a) // the reference itself is the value: whom to notify, or that it is this one
@@ -59,7 +53,7 @@ func (t *tenant) attributes(ctx context.Context, c *held, class *component.Class
 				v = a.Value
 			case ctx.Err() != nil:
 				return nil, context.Cause(ctx)
-			case same && ok && !c.slot && errors.Is(err, ErrUnavailable):
+			case is.digest == has && ok && !c.slot && errors.Is(err, ErrUnavailable):
 				v = recorded
 				t.mu.Lock()
 				c.recorded = append(c.recorded, a.Name)
@@ -105,8 +99,10 @@ func (t *tenant) reader(c *held, action plan.Action) *reader {
 	r := &reader{t: t, c: c, action: action, step: plan.ID(c.path, action), begun: time.Now(), waits: true, planned: map[string]bool{}}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if c.wanted != nil {
-		r.plan(c.wanted)
+	for _, is := range []text{{c.wanted, c.digest}, c.standing()} {
+		if is.attrs != nil {
+			r.plan(is.attrs)
+		}
 	}
 	return r
 }

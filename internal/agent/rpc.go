@@ -98,7 +98,7 @@ func (a *Agent) deliver(ctx context.Context, t *tenant, content *contents, signe
 			return false, err
 		}
 	}
-	if err := a.keep(ctx, t, part, signed); err != nil {
+	if err := a.keep(ctx, t, content, signed); err != nil {
 		return false, err
 	}
 	t.take(content, nil, nil, false)
@@ -119,13 +119,19 @@ func (a *Agent) tenantFor(system string) *tenant {
 	return t
 }
 
-// keep writes the part to disk, in the place of the one before.
-func (a *Agent) keep(ctx context.Context, t *tenant, part *peerpb.Part, signed *peerpb.SignedPart) error {
+// keep writes the part to disk, in the place of the one before, and what outlasts
+// that.
+func (a *Agent) keep(ctx context.Context, t *tenant, content *contents, signed *peerpb.SignedPart) error {
 	j := a.cfg.Journal
-	old := t.current()
-	if err := j.Save(ctx, j.Parts.Set(&journalpb.Part{
+	old, part := t.current(), content.part
+	writes, err := t.outlast(content)
+	if err != nil {
+		return err
+	}
+	writes = append(writes, j.Parts.Set(&journalpb.Part{
 		System: part.System, Revision: part.Revision, Plan: part.Plan, Signed: signed, Received: timestamppb.New(a.now()),
-	})); err != nil {
+	}))
+	if err := j.Save(ctx, writes...); err != nil {
 		return err
 	}
 	// Only now: a part whose steps are forgotten would be carried out again.

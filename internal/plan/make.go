@@ -527,6 +527,7 @@ func (m *maker) deploys(deploys []*surveyed) {
 		if m.fate[c.node.Path] == renew && !m.left(c.node.Path) {
 			s.After = append(s.After, ID(c.node.Path, Terminate))
 		}
+		s.Needs = append(s.Needs, m.leavings(c.node.Path)...) // else what it replaces is still there
 	}
 	for _, cycle := range g.Cycles() {
 		m.deployCycle(&g, cycle)

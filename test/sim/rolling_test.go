@@ -11,6 +11,7 @@ import (
 
 	"aloft/api"
 	"aloft/component"
+	"aloft/internal/plan"
 	"aloft/value"
 )
 
@@ -20,6 +21,10 @@ func members(c call) []value.Path {
 	list, _ := v.(value.Vector)
 	var paths []value.Path
 	for _, e := range list {
+		if r, open := e.(*value.Reference); open { // it could not be read yet
+			paths = append(paths, plan.Referred(r).Parent())
+			continue
+		}
 		path, _, _ := strings.Cut(string(e.(value.String)), "@")
 		paths = append(paths, value.Path(path))
 	}
@@ -552,6 +557,65 @@ func TestUP9DataThatWereLeftByAMoveGoWithLeaveAlone(t *testing.T) {
 		if _, err := w.service().Apply(context.Background(), "sys", p.ID); !errors.Is(err, &api.Error{Kind: api.KindInvalid}) {
 			t.Errorf("apply: %v; want it refused", err)
 		}
+		w.down(false)
+	})
+}
+
+// Whatever becomes of who reads a set in the middle of an update of it, it is told
+// of what runs (runtime.md LZ7): not of what the plan has yet to make.
+func TestLZ7ReaderThatReturnsDuringAnUpdateKnowsWhatRuns(t *testing.T) {
+	for name, c := range map[string][2]string{
+		"more":              {scaled(2), scaled(4)},
+		"fewer":             {scaled(4), scaled(2)},
+		"in batches":        {rolled(3, 1, "fixed 1;"), rolled(3, 1, "fixed 2;")},
+		"more, in batches":  {rolled(2, 1, "fixed 1;"), rolled(4, 1, "fixed 2;")},
+		"with further ones": {surged(2, 0, 1, "fixed 1;"), surged(2, 0, 1, "fixed 2;")},
+		"with all of it":    {surged(2, 0, 1, "fixed 1;"), surged(3, 0, 1, "fixed 2;")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			overSeeds(t, 8, func(t *testing.T, seed uint64) {
+				scenario(t, options{seed: seed, random: 10 * time.Second}, func(w *world) {
+					w.runs(c[0])
+					mark := len(w.stage.trace())
+					w.begin(c[1])
+					time.Sleep(time.Duration(w.number(60_000)) * time.Millisecond)
+					if w.number(2) == 0 {
+						w.killDaemon("sys/front", time.Duration(w.number(5_000))*time.Millisecond)
+					}
+					w.stage.die("front:lb", component.Abnormal)
+					if d := w.end(); d.State != api.DeploymentDone {
+						if len(d.Failures) != 1 || !strings.Contains(d.Failures[0].Cause, "does not run") {
+							t.Errorf("up ended %s: %+v", d.State, d.Failures)
+						}
+						time.Sleep(time.Duration(w.number(120)) * time.Second)
+						w.runs(c[1]) // it died while it was reconfigured
+					}
+					time.Sleep(10 * time.Minute)
+					w.expectNoneDead(mark)
+					w.expectNoChange(c[1])
+					w.down(false)
+				})
+			})
+		})
+	}
+}
+
+// A batch begins only when who reads the set is told of it: where that fails,
+// nothing of the batch is ended, also not to be made anew.
+func TestUP8BatchIsLeftAloneWhereItsReaderCannotBeTold(t *testing.T) {
+	scenario(t, options{seed: 1}, func(w *world) {
+		text := func(v int) string {
+			return strings.Replace(rolled(3, 1, fmt.Sprintf("fixed %d;", v)), "lb extends Probe {", "lb extends Probe { failReconfigure 1;", 1)
+		}
+		w.runs(text(1))
+		mark := len(w.stage.trace())
+		if d := w.up(text(2)); d.State != api.DeploymentDegraded {
+			t.Errorf("up ended %s", d.State)
+		}
+		w.expectDid(mark, "front:lb reconfigure")
+		w.expectNoneDead(mark)
+		w.runs(text(2))
+		w.expectNoneDead(mark)
 		w.down(false)
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"aloft/api"
+	"aloft/component"
 	"aloft/value"
 )
 
@@ -381,4 +382,59 @@ func TestUP8NewReaderDoesNotTakeAllCopiesDown(t *testing.T) {
 		w.expectNoneDead(mark)
 		w.down(false)
 	})
+}
+
+// What an update that failed has left out of what readers are told stays left out,
+// and what it has told them of besides stays known, whatever becomes of the
+// readers before the next plan (runtime.md LZ7).
+func TestLZ7AfterAFailedUpdateReadersThatReturnKnowWhatRuns(t *testing.T) {
+	const breaks = `fixed 2; failStart (IF ((LAZY sfCopyIndex) == 2) THEN -1 ELSE 0 FI);`
+	for name, returns := range map[string]func(w *world){
+		"its process ends":      func(w *world) { w.stage.die("front:lb", component.Abnormal) },
+		"its daemon dies":       func(w *world) { w.killDaemon("sys/front", 2*time.Second) },
+		"a server is restarted": func(w *world) { w.stage.die("web3:app", component.Abnormal) },
+		"its daemon dies, then it ends": func(w *world) {
+			w.killDaemon("sys/front", 2*time.Second)
+			time.Sleep(time.Minute)
+			w.stage.die("front:lb", component.Abnormal)
+		},
+	} {
+		for kind, text := range map[string]func(app string) string{
+			"with a further copy": func(app string) string { return surged(3, 0, 1, app) },
+			"in batches":          func(app string) string { return rolled(3, 1, app) },
+		} {
+			t.Run(kind+", "+name, func(t *testing.T) {
+				scenario(t, options{seed: 1, random: 5 * time.Second}, func(w *world) {
+					w.runs(text("fixed 1;"))
+					mark := len(w.stage.trace())
+					if d := w.up(text(breaks)); d.State != api.DeploymentDegraded {
+						t.Errorf("up ended %s", d.State)
+					}
+					known := w.serversKnown()
+					returns(w)
+					time.Sleep(10 * time.Minute)
+					if name != "a server is restarted" { // it is away meanwhile
+						w.expectNoneDead(mark)
+					}
+					if is := w.serversKnown(); !slices.Equal(is, known) || slices.Contains(is, "web2:app") {
+						t.Errorf("lb knows %v, and knew %v", is, known)
+					}
+					w.runs(text("fixed 3;"))
+					w.expectNoFurther(3)
+					w.expectServers("reconfigure", 3)
+					w.down(false)
+				})
+			})
+		}
+	}
+}
+
+// serversKnown returns the servers that lb was given last.
+func (w *world) serversKnown() (known []value.Path) {
+	for _, c := range w.stage.trace() {
+		if c.Path == "front:lb" && c.Done && !c.Failed && (c.Op == "deploy" || c.Op == "reconfigure") {
+			known = members(c)
+		}
+	}
+	return known
 }

@@ -307,25 +307,30 @@ func (x *Part) GetSettled() bool {
 
 // Component is what a machine holds of one component.
 type Component struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	System        string                 `protobuf:"bytes,1,opt,name=system,proto3" json:"system,omitempty"`
-	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
-	Class         string                 `protobuf:"bytes,3,opt,name=class,proto3" json:"class,omitempty"`
-	Revision      int64                  `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
-	State         string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
-	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
-	Digest        string                 `protobuf:"bytes,7,opt,name=digest,proto3" json:"digest,omitempty"`                                                                          // of the attributes as they were delivered
-	Attributes    []byte                 `protobuf:"bytes,8,opt,name=attributes,proto3" json:"attributes,omitempty"`                                                                  // wire form of the attributes applied, references resolved
-	Outputs       []byte                 `protobuf:"bytes,9,opt,name=outputs,proto3" json:"outputs,omitempty"`                                                                        // wire form of the outputs
-	Reads         map[string][]byte      `protobuf:"bytes,10,rep,name=reads,proto3" json:"reads,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // wire form of each value read, by its reference
-	Record        *peerpb.Record         `protobuf:"bytes,11,opt,name=record,proto3" json:"record,omitempty"`
-	Restarts      int64                  `protobuf:"varint,12,opt,name=restarts,proto3" json:"restarts,omitempty"`
-	Order         int32                  `protobuf:"varint,13,opt,name=order,proto3" json:"order,omitempty"`
-	Changed       *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=changed,proto3" json:"changed,omitempty"`
-	Started       *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=started,proto3" json:"started,omitempty"` // when its start ended last
-	Run           int64                  `protobuf:"varint,16,opt,name=run,proto3" json:"run,omitempty"`        // of what a workflow component created: which of its creations
-	Tried         []byte                 `protobuf:"bytes,18,opt,name=tried,proto3" json:"tried,omitempty"`     // as attributes: of a deploy that has not succeeded, or of what has ended for now
-	Course        []byte                 `protobuf:"bytes,17,opt,name=course,proto3" json:"course,omitempty"`   // of a workflow component that runs: what it has come to, as package flow writes it
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	System     string                 `protobuf:"bytes,1,opt,name=system,proto3" json:"system,omitempty"`
+	Path       string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Class      string                 `protobuf:"bytes,3,opt,name=class,proto3" json:"class,omitempty"`
+	Revision   int64                  `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	State      string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
+	Reason     string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	Digest     string                 `protobuf:"bytes,7,opt,name=digest,proto3" json:"digest,omitempty"`                                                                          // of the attributes as they were delivered
+	Attributes []byte                 `protobuf:"bytes,8,opt,name=attributes,proto3" json:"attributes,omitempty"`                                                                  // wire form of the attributes applied, references resolved
+	Outputs    []byte                 `protobuf:"bytes,9,opt,name=outputs,proto3" json:"outputs,omitempty"`                                                                        // wire form of the outputs
+	Reads      map[string][]byte      `protobuf:"bytes,10,rep,name=reads,proto3" json:"reads,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // wire form of each value read, by its reference
+	Record     *peerpb.Record         `protobuf:"bytes,11,opt,name=record,proto3" json:"record,omitempty"`
+	Restarts   int64                  `protobuf:"varint,12,opt,name=restarts,proto3" json:"restarts,omitempty"`
+	Order      int32                  `protobuf:"varint,13,opt,name=order,proto3" json:"order,omitempty"`
+	Changed    *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=changed,proto3" json:"changed,omitempty"`
+	Started    *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=started,proto3" json:"started,omitempty"` // when its start ended last
+	Run        int64                  `protobuf:"varint,16,opt,name=run,proto3" json:"run,omitempty"`        // of what a workflow component created: which of its creations
+	Tried      []byte                 `protobuf:"bytes,18,opt,name=tried,proto3" json:"tried,omitempty"`     // as attributes: of a deploy that has not succeeded, or of what has ended for now
+	// of a component that has not what the newest part wants, or not all of it: the
+	// attributes that are applied, as they were delivered, in the wire form, and
+	// their digest
+	Kept          []byte `protobuf:"bytes,19,opt,name=kept,proto3" json:"kept,omitempty"`
+	KeptDigest    string `protobuf:"bytes,20,opt,name=kept_digest,json=keptDigest,proto3" json:"kept_digest,omitempty"`
+	Course        []byte `protobuf:"bytes,17,opt,name=course,proto3" json:"course,omitempty"` // of a workflow component that runs: what it has come to, as package flow writes it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -477,6 +482,20 @@ func (x *Component) GetTried() []byte {
 		return x.Tried
 	}
 	return nil
+}
+
+func (x *Component) GetKept() []byte {
+	if x != nil {
+		return x.Kept
+	}
+	return nil
+}
+
+func (x *Component) GetKeptDigest() string {
+	if x != nil {
+		return x.KeptDigest
+	}
+	return ""
 }
 
 func (x *Component) GetCourse() []byte {
@@ -842,7 +861,7 @@ const file_journal_proto_rawDesc = "" +
 	"\x06signed\x18\x04 \x01(\v2\x19.aloft.peer.v1.SignedPartR\x06signed\x126\n" +
 	"\breceived\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\breceived\x12 \n" +
 	"\vinterrupted\x18\x06 \x01(\bR\vinterrupted\x12\x18\n" +
-	"\asettled\x18\a \x01(\bR\asettled\"\xee\x04\n" +
+	"\asettled\x18\a \x01(\bR\asettled\"\xa3\x05\n" +
 	"\tComponent\x12\x16\n" +
 	"\x06system\x18\x01 \x01(\tR\x06system\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x14\n" +
@@ -863,7 +882,10 @@ const file_journal_proto_rawDesc = "" +
 	"\achanged\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\achanged\x124\n" +
 	"\astarted\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12\x10\n" +
 	"\x03run\x18\x10 \x01(\x03R\x03run\x12\x14\n" +
-	"\x05tried\x18\x12 \x01(\fR\x05tried\x12\x16\n" +
+	"\x05tried\x18\x12 \x01(\fR\x05tried\x12\x12\n" +
+	"\x04kept\x18\x13 \x01(\fR\x04kept\x12\x1f\n" +
+	"\vkept_digest\x18\x14 \x01(\tR\n" +
+	"keptDigest\x12\x16\n" +
 	"\x06course\x18\x11 \x01(\fR\x06course\x1a8\n" +
 	"\n" +
 	"ReadsEntry\x12\x10\n" +

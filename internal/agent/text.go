@@ -1,0 +1,132 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"aloft/internal/inventory"
+	"aloft/internal/journal"
+	"aloft/internal/plan"
+	"aloft/value"
+)
+
+// text are attributes of a component as they were delivered, with their
+// references, and the digest that says which those are.
+type text struct {
+	attrs  *value.Component
+	digest string
+}
+
+// text returns what an operation of the component is to apply: a step applies
+// what the newest part wants, all else brings about what the last step has
+// (runtime.md LZ7, UP4). What is to come of a plan, or has failed of it, is no
+// reason to be told of what does not run. Its op lock and the tenant's lock are
+// held.
+func (c *held) text() text {
+	if c.slot {
+		return c.asked(c.without)
+	}
+	return c.standing()
+}
+
+// asked returns what a step applies that leaves copies out. The tenant's lock is
+// held.
+func (c *held) asked(without []value.Path) text {
+	is := text{c.wanted, c.digest}
+	if len(without) == 0 || c.wanted == nil {
+		return is
+	}
+	if c.meanwhile != nil {
+		is.attrs = c.meanwhile
+	}
+	return text{plan.Without(is.attrs, without).(*value.Component), inventory.Partly(c.digest)}
+}
+
+// standing returns what the last step has applied, as far as the component stays.
+// The tenant's lock is held.
+func (c *held) standing() text {
+	if c.wanted != nil && c.kept != nil {
+		return *c.kept
+	}
+	return text{c.wanted, c.digest}
+}
+
+// keeps has what the component is, or is to be, outlast the operation. The tenant's
+// lock is held.
+func (c *held) keeps(is text) {
+	if c.kept = nil; is.digest != c.digest {
+		c.kept = &is
+	}
+}
+
+// outlast has components keep what is applied of them, if a part is about to want
+// something else, and returns what is to be written with that part.
+func (t *tenant) outlast(content *contents) ([]journal.Write, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var writes []journal.Write
+	for _, w := range content.part.Components {
+		c := t.comps[value.Path(w.Path)]
+		if c == nil || c.wanted == nil || c.has() != c.digest || w.Digest == c.digest {
+			continue
+		}
+		c.kept = &text{c.wanted, c.digest}
+		row, err := c.row(t.system, t.agent.now())
+		if err != nil {
+			return nil, err
+		}
+		writes = append(writes, t.agent.cfg.Journal.Components.Set(row))
+	}
+	return writes, nil
+}
+
+// has returns the digest of what is applied of the component, or was when it was
+// ended to be brought back. The tenant's lock is held.
+func (c *held) has() string {
+	if c.attrs == nil {
+		return c.lastDone
+	}
+	return c.done
+}
+
+// takesUp has a component that is being brought back take up by that what a
+// reconfigure is to apply, and reports whether it has: one whose process has ended
+// cannot be reconfigured. Its op lock is held, and is not meanwhile.
+func (t *tenant) takesUp(ctx context.Context, c *held, s plan.Step) bool {
+	t.mu.Lock()
+	if !t.comesBack(c) {
+		t.mu.Unlock()
+		return false
+	}
+	is := c.asked(s.Without)
+	c.keeps(is)
+	t.mu.Unlock()
+	c.op.Unlock()
+	<-t.agent.limit // others may begin meanwhile
+	limit := time.Now().Add(t.waitLimit(s))
+	for wait := true; wait; {
+		sleep(ctx, turnLook)
+		t.mu.Lock()
+		wait = t.comesBack(c) && ctx.Err() == nil && time.Now().Before(limit)
+		t.mu.Unlock()
+	}
+	t.agent.limit <- struct{}{}
+	c.op.Lock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return c.state == inventory.Running && c.done == is.digest
+}
+
+// comesBack reports whether a component, or what it is in, is being brought back
+// after an end. The tenant's lock is held.
+func (t *tenant) comesBack(c *held) bool {
+	for x := c; x != nil; x = t.comps[x.path.Parent()] {
+		if x.repairing {
+			return true
+		}
+		if x.path == value.Root {
+			break
+		}
+	}
+	return false
+}
