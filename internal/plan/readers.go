@@ -86,12 +86,23 @@ func (m *maker) begins(path value.Path) bool {
 // enters has the reconfigure of c wait until all runs that it reads and that
 // the plan starts.
 func (m *maker) enters(c *surveyed, s *Step) {
+	m.runs(c, s, func(value.Path) bool { return true })
+	for _, gate := range m.gates[c.node.Path] {
+		if !slices.Contains(s.Needs, gate) {
+			s.Needs = append(s.Needs, gate)
+		}
+	}
+}
+
+// runs has a step of c wait until all runs that it reads and that the plan
+// starts, of what is chosen.
+func (m *maker) runs(c *surveyed, s *Step, chosen func(value.Path) bool) {
 	waits := map[StepID]bool{}
 	for _, id := range s.Needs {
 		waits[id] = true
 	}
 	for t, attribute := range c.reading() {
-		if t.Path.Contains(c.node.Path) || !m.begins(t.Path) || inventory.IsFailure(t.Attr) {
+		if t.Path.Contains(c.node.Path) || !m.begins(t.Path) || inventory.IsFailure(t.Attr) || !chosen(t.Path) {
 			continue
 		}
 		for n := range within(m.in.Survey.byPath[t.Path].node) {
@@ -100,11 +111,6 @@ func (m *maker) enters(c *surveyed, s *Step) {
 				s.Needs = append(s.Needs, id)
 				m.await(s, n.Path, Start, attribute)
 			}
-		}
-	}
-	for _, gate := range m.gates[c.node.Path] {
-		if !waits[gate] {
-			s.Needs = append(s.Needs, gate)
 		}
 	}
 }

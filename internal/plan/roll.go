@@ -369,7 +369,8 @@ func (r *rolling) without(batch int, c *surveyed) StepID {
 
 // leave has those who refer to the set told that a batch is about to be away,
 // unless nothing else is left of the set, and the batch wait until they know. Of
-// further copies of other sets, which may not run yet, they are told with those.
+// further copies of other sets, which may not run yet, they are told with those,
+// and of copies that the plan adds when all is done.
 func (m *maker) leave(r *rolling, batch int) {
 	if !r.told(batch) {
 		return
@@ -383,8 +384,30 @@ func (m *maker) leave(r *rolling, batch int) {
 	for _, c := range m.binders[r] {
 		s := m.step(c, Reconfigure)
 		s.ID = r.without(batch, c)
-		s.Token, s.Without = m.in.Token(s.ID), without
+		s.Token, s.Without = m.in.Token(s.ID), slices.Concat(without, m.newTo(c))
+		m.runs(c, s, func(path value.Path) bool {
+			return !m.inBatch(path) && !slices.ContainsFunc(s.Without, func(p value.Path) bool { return p.Contains(path) })
+		})
 	}
+}
+
+// newTo returns the copies that c refers to and the plan starts, but for those of
+// batches.
+func (m *maker) newTo(c *surveyed) []value.Path {
+	var copies []value.Path
+	for b := range m.in.Survey.Binds {
+		if b.Holder != c.node.Path || m.inBatch(b.Copy) || slices.Contains(copies, b.Copy) {
+			continue
+		}
+		for n := range within(m.in.Survey.byPath[b.Copy].node) {
+			if m.begins(n.Path) {
+				copies = append(copies, b.Copy)
+				break
+			}
+		}
+	}
+	slices.Sort(copies)
+	return copies
 }
 
 // leavings returns the steps by which those who refer to what is at path come

@@ -438,3 +438,32 @@ func (w *world) serversKnown() (known []value.Path) {
 	}
 	return known
 }
+
+// A copy that an update adds is told to nobody before it runs, also not with what
+// is told of the others meanwhile.
+func TestLZ7NewCopyThatDoesNotStartIsToldToNobody(t *testing.T) {
+	ip := func(text string) string { return strings.Replace(text, "web:app:out", "web:ip", 1) }
+	for name, text := range map[string]func(n int, app string) string{
+		"with a further copy": func(n int, app string) string { return ip(surged(n, 0, 1, app)) },
+		"in batches":          func(n int, app string) string { return ip(rolled(n, 1, app)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			scenario(t, options{seed: 1, random: 5 * time.Second}, func(w *world) {
+				w.runs(text(2, "fixed 1;"))
+				mark := len(w.stage.trace())
+				if d := w.up(text(3, `fixed 2; failStart (IF ((LAZY sfCopyIndex) == 3) THEN -1 ELSE 0 FI);`)); d.State != api.DeploymentDegraded {
+					t.Errorf("up ended %s", d.State)
+				}
+				ip, _ := w.last("web3:app", "deploy").Attrs.Get("host")
+				for _, c := range w.stage.trace()[mark:] {
+					if servers, _ := c.Attrs.Get("servers"); c.Path == "front:lb" && strings.Contains(value.Source(servers), value.Source(ip)) {
+						w.t.Fatalf("%v tells of web3, which does not run: %s", c, value.Source(servers))
+					}
+				}
+				w.runs(text(3, "fixed 3;"))
+				w.expectNoFurther(3)
+				w.down(false)
+			})
+		})
+	}
+}
