@@ -76,10 +76,10 @@ type held struct {
 	// part wants, or not all of it; else nil.
 	kept   *text
 	policy lifecycle.Policy // of the compound around it
-	state     inventory.State
-	reason    string
-	done      string           // digest of the attributes applied, as they were delivered
-	attrs     *value.Component // the attributes applied, references resolved: the values read (LZ7)
+	state  inventory.State
+	reason string
+	done   string           // digest of the attributes applied, as they were delivered
+	attrs  *value.Component // the attributes applied, references resolved: the values read (LZ7)
 	// tried are the attributes of a deploy that has not succeeded, or of what has
 	// ended for now: what undoing it needs, or ending it for good.
 	tried *value.Component

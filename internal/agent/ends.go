@@ -29,8 +29,8 @@ const hasEnded = "it has ended by itself"
 // componentEnded answers the end of a component by itself (runtime.md TR3).
 func (t *tenant) componentEnded(ctx context.Context, c *held, r component.Record) {
 	t.mu.Lock()
-	if c.state == inventory.Starting {
-		// What was begun has ended before its start had: nobody tells it again.
+	if c.state == inventory.Starting || c.state == inventory.Reconfiguring {
+		// It has ended before the operation had: nobody tells it again.
 		t.mu.Unlock()
 		c.op.pass()
 		t.mu.Lock()

@@ -120,6 +120,8 @@ type maker struct {
 	binders map[*rolling][]*surveyed
 	gates   map[value.Path][]StepID // that have to be passed before those who refer to a set are told of all of it
 	wants   expand.Further          // that it does not have
+	// newcomers refer to a set, and are started before it is updated
+	newcomers map[value.Path]bool
 }
 
 // place fixes where a component is processed, now that machines are chosen.
@@ -402,6 +404,7 @@ func (m *maker) write() {
 	clear(m.batch)
 	clear(m.binders)
 	clear(m.gates)
+	clear(m.newcomers)
 	m.steps()
 }
 
@@ -444,6 +447,11 @@ func (m *maker) steps() {
 	var gates []StepID
 	for _, r := range m.sets {
 		gates = append(gates, m.roll(r, started))
+	}
+	for _, c := range m.in.Survey.parts {
+		if m.newcomers[c.node.Path] {
+			late = append(late, c)
+		}
 	}
 	m.changes(late, started)
 	bound := m.barrier("bound", late, Reconfigure, started)
@@ -499,6 +507,9 @@ func (m *maker) deploys(deploys []*surveyed) {
 	var g graph.Graph[value.Path]
 	for _, c := range deploys {
 		s := m.step(c, Deploy)
+		if m.newcomers[c.node.Path] {
+			s.Without = m.unready(c)
+		}
 		g.Add(c.node.Path)
 		need := func(path value.Path) {
 			if f := m.fate[path]; (f == add || f == renew) && path != c.node.Path {
@@ -555,7 +566,10 @@ func (m *maker) readsInDeploy(c *surveyed) iter.Seq2[value.Path, string] {
 				continue // assertions are checked at start; nobody reads the attributes of a plain compound in deploy
 			}
 			for _, t := range c.targets[a.Name] {
-				if !t.Given && !inventory.IsFailure(t.Attr) && !yield(t.Path, a.Name) {
+				if t.Given || inventory.IsFailure(t.Attr) || m.newcomers[c.node.Path] && m.inSet(c, a.Name, t) {
+					continue
+				}
+				if !yield(t.Path, a.Name) {
 					return
 				}
 			}
@@ -580,6 +594,9 @@ func (m *maker) deployCycle(g *graph.Graph[value.Path], cycle []value.Path) {
 func (m *maker) changes(changes []*surveyed, deployed StepID) {
 	for _, c := range changes {
 		s := m.step(c, Reconfigure)
+		if m.newcomers[c.node.Path] {
+			s.Needs = append(s.Needs, ID(c.node.Path, Start))
+		}
 		if c.node.Parent != nil && m.fate[c.node.Parent.Path] == change {
 			s.Needs = append(s.Needs, ID(c.node.Parent.Path, Reconfigure))
 		}
@@ -643,6 +660,9 @@ func (m *maker) starts(starts []*surveyed, barrier StepID) {
 	}
 	for _, c := range starts {
 		s := m.step(c, Start)
+		if m.newcomers[c.node.Path] {
+			s.Without = m.unready(c)
+		}
 		need := func(id StepID) (added bool) {
 			if added = !slices.Contains(s.Needs, id); added {
 				s.Needs = append(s.Needs, id)

@@ -211,7 +211,7 @@ func (m *maker) copies(c *surveyed, name string) (n int, at *surveyed, ok bool) 
 // bind has those who refer to a set that is updated in batches reconfigured at
 // the end of it: meanwhile they were told of it without the batch under way.
 func (m *maker) bind() {
-	m.binders, m.gates = map[*rolling][]*surveyed{}, map[value.Path][]StepID{}
+	m.binders, m.gates, m.newcomers = map[*rolling][]*surveyed{}, map[value.Path][]StepID{}, map[value.Path]bool{}
 	for _, r := range m.sets {
 		holders := map[value.Path]bool{}
 		for b := range m.in.Survey.Binds {
@@ -222,7 +222,8 @@ func (m *maker) bind() {
 		for _, path := range slices.Sorted(maps.Keys(holders)) {
 			c, f := m.in.Survey.byPath[path], m.fate[path]
 			old := m.in.Existing.Components[path]
-			if f != keep && f != change || !c.class.Reconfigures || old.State != inventory.Running || m.inBatch(path) {
+			stays := (f == keep || f == change) && c.class.Reconfigures && old.State == inventory.Running && !m.inBatch(path)
+			if m.newcomers[path] = m.newcomers[path] || !stays && m.comesBefore(c); !stays && !m.newcomers[path] {
 				continue
 			}
 			if f == keep {
@@ -385,6 +386,9 @@ func (m *maker) leave(r *rolling, batch int) {
 		s := m.step(c, Reconfigure)
 		s.ID = r.without(batch, c)
 		s.Token, s.Without = m.in.Token(s.ID), slices.Concat(without, m.newTo(c))
+		if m.newcomers[c.node.Path] {
+			s.Needs = append(s.Needs, ID(c.node.Path, Start))
+		}
 		m.runs(c, s, func(path value.Path) bool {
 			return !m.inBatch(path) && !slices.ContainsFunc(s.Without, func(p value.Path) bool { return p.Contains(path) })
 		})
@@ -395,18 +399,17 @@ func (m *maker) leave(r *rolling, batch int) {
 // batches.
 func (m *maker) newTo(c *surveyed) []value.Path {
 	var copies []value.Path
-	for b := range m.in.Survey.Binds {
-		if b.Holder != c.node.Path || m.inBatch(b.Copy) || slices.Contains(copies, b.Copy) {
+	for _, path := range c.copies(m.in.Survey.Binds) {
+		if m.inBatch(path) {
 			continue
 		}
-		for n := range within(m.in.Survey.byPath[b.Copy].node) {
+		for n := range within(m.in.Survey.byPath[path].node) {
 			if m.begins(n.Path) {
-				copies = append(copies, b.Copy)
+				copies = append(copies, path)
 				break
 			}
 		}
 	}
-	slices.Sort(copies)
 	return copies
 }
 

@@ -362,15 +362,15 @@ func TestUP1WhatReplacesACopyRunsBeforeItIsEnded(t *testing.T) {
 }
 
 // A promise that an update cannot keep is not broken silently: what is new and
-// needs the copies while they are updated is refused, and can be made before.
-func TestUP8NewReaderDoesNotTakeAllCopiesDown(t *testing.T) {
+// needs one of the copies by name is refused, and can be made before.
+func TestUP8WhatNeedsOneOfTheCopiesDoesNotTakeAllDown(t *testing.T) {
 	text := func(v int, more string) string {
 		return fmt.Sprintf(`sfConfig extends {
 			front extends VM { lb extends Probe { servers LAZY web:app:out; } %s }
 			web extends VM { sfCopies 2; sfMaxUnavailable 0; sfMaxSurge 1; app extends Probe { fixed %d; } }
 		}`, more, v)
 	}
-	const reader = "lb2 extends Probe { servers LAZY web:app:out; }"
+	const reader = "other extends Probe { reads LAZY ATTRIB web1:app:out; }"
 	scenario(t, options{seed: 1}, func(w *world) {
 		w.runs(text(1, ""))
 		mark := len(w.stage.trace())
@@ -381,6 +381,72 @@ func TestUP8NewReaderDoesNotTakeAllCopiesDown(t *testing.T) {
 		w.runs(text(2, reader))
 		w.expectNoneDead(mark)
 		w.down(false)
+	})
+}
+
+// Who comes to read a set with the update of it, or is made anew by that, runs
+// before the first batch, and is told of each like all others.
+func TestUP8NewReaderIsToldOfEachBatch(t *testing.T) {
+	for name, readers := range map[string][2]string{
+		"a new one":              {"", "lb extends Probe { servers LAZY web:app:out; }"},
+		"one that is replaced":   {"lb extends Probe { fixed 1; servers LAZY web:app:out; }", "lb extends Probe { fixed 2; servers LAZY web:app:out; }"},
+		"one that has failed":    {"lb extends Probe { failStart 1; servers LAZY web:app:out; }", "lb extends Probe { servers LAZY web:app:out; }"},
+		"one of known attribute": {"", "lb extends Probe { reads LAZY web:app:out; servers LAZY web:app:out; }"},
+	} {
+		for kind, set := range map[string]string{"with a further copy": "sfMaxUnavailable 0; sfMaxSurge 1;", "in batches": "sfMaxUnavailable 1;"} {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				overSeeds(t, 3, func(t *testing.T, seed uint64) {
+					scenario(t, options{seed: seed, random: 5 * time.Second}, func(w *world) {
+						text := func(v, reader int) string {
+							return fmt.Sprintf(`sfConfig extends {
+								front extends VM { %s }
+								web extends VM { sfCopies 3; %s app extends Probe { host LAZY web:ip; n LAZY sfCopyIndex; fixed %d; } }
+							}`, readers[reader], set, v)
+						}
+						w.up(text(1, 0))
+						mark := len(w.stage.trace())
+						w.runs(text(2, 1))
+						fewest, _ := w.expectNoneDead(mark)
+						want := 2
+						if kind == "with a further copy" {
+							want = 3
+						}
+						if serving := w.fewestServing(mark); serving != want || fewest != want {
+							t.Errorf("lb knew %d servers at least, and %d ran; want %d", fewest, serving, want)
+						}
+						w.expectNoFurther(3)
+						w.expectServers("reconfigure", 3)
+						w.expectNoChange(text(2, 1))
+						w.down(false)
+					})
+				})
+			})
+		}
+	}
+}
+
+// A balancer that is lost in the middle of an update is back before the rest of
+// the copies is updated, and never are more away than the description allows.
+func TestUP8LossOfTheReaderTakesNoCopiesDown(t *testing.T) {
+	overSeeds(t, 6, func(t *testing.T, seed uint64) {
+		scenario(t, options{seed: seed, random: 10 * time.Second}, func(w *world) {
+			w.runs(surged(3, 0, 1, "fixed 1;"))
+			mark := len(w.stage.trace())
+			w.begin(surged(3, 0, 1, "fixed 2;"))
+			time.Sleep(time.Duration(w.number(90_000)) * time.Millisecond)
+			if err := w.cloud.Lose(w.machine("sys/front").resource.Ref); err != nil {
+				t.Fatal(err)
+			}
+			w.end()
+			time.Sleep(40 * time.Minute)
+			if serving := w.fewestServing(mark); serving < 3 {
+				t.Errorf("%d servers ran, want 3", serving)
+			}
+			w.expectNoChange(surged(3, 0, 1, "fixed 2;"))
+			w.expectNoFurther(3)
+			w.expectServers("reconfigure", 3)
+			w.down(false)
+		})
 	})
 }
 
