@@ -39,7 +39,14 @@ func (t *tenant) do(ctx context.Context, s plan.Step) execute.Result {
 	defer c.op.Unlock()
 	t.presume(c, s)
 	t.event(s.Path, s.ID, event.StepStarted, string(s.Action), 0)
-	taken := err == nil && s.Action == plan.Reconfigure && t.takesUp(ctx, c, s)
+	taken := false
+	switch {
+	case err != nil:
+	case s.Action == plan.Reconfigure:
+		taken = t.takesUp(ctx, c, s)
+	case s.Action == plan.Deploy:
+		taken, err = t.cameBack(ctx, c, s)
+	}
 	c.slot, c.without, c.spare = true, s.Without, s.Spare
 	defer func() { c.slot, c.without, c.spare = false, nil, false }()
 	if err == nil && !taken {

@@ -117,6 +117,21 @@ func (t *tenant) takesUp(ctx context.Context, c *held, s plan.Step) bool {
 	return c.state == inventory.Running && c.done == is.digest
 }
 
+// cameBack reports whether a component that is to be deployed is there already: it
+// was being brought back while the plan was made, and is what it is to be. If it is
+// not, it is ended first. Its op lock is held.
+func (t *tenant) cameBack(ctx context.Context, c *held, s plan.Step) (bool, error) {
+	t.mu.Lock()
+	runs, same := c.state == inventory.Running, c.done == c.asked(s.Without).digest && c.successor == nil
+	t.mu.Unlock()
+	if !runs || same {
+		return runs, nil
+	}
+	c.returns = true
+	defer func() { c.returns = false }()
+	return false, t.operate(ctx, c, plan.Terminate)
+}
+
 // comesBack reports whether a component, or what it is in, is being brought back
 // after an end. The tenant's lock is held.
 func (t *tenant) comesBack(c *held) bool {

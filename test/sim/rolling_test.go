@@ -587,7 +587,7 @@ func TestLZ7ReaderThatReturnsDuringAnUpdateKnowsWhatRuns(t *testing.T) {
 						if len(d.Failures) != 1 || !strings.Contains(d.Failures[0].Cause, "does not run") {
 							t.Errorf("up ended %s: %+v", d.State, d.Failures)
 						}
-						time.Sleep(time.Duration(w.number(120)) * time.Second)
+						time.Sleep(5 * time.Minute)
 						w.runs(c[1]) // it died while it was reconfigured
 					}
 					time.Sleep(10 * time.Minute)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"aloft/api"
+	"aloft/component"
 	"aloft/value"
 )
 
@@ -229,4 +230,38 @@ func TestLC3DownNowInTheMiddleOfADeploymentLeavesNothing(t *testing.T) {
 			w.down(true)
 		})
 	})
+}
+
+// A plan that is made while a component is being brought back finds it as it may be
+// by its turn: there again, or not.
+func TestUP1ComponentThatIsBeingBroughtBackIsUpdated(t *testing.T) {
+	text := func(v int, more string) string {
+		return fmt.Sprintf(`sfConfig extends { m extends VM { a extends Probe { v %d; %s b extends Probe { n %[1]d; } } } }`, v, more)
+	}
+	for name, after := range map[string]string{
+		"changed": text(2, ""), "the same": text(1, ""), "to be replaced": text(1, "fixed 1;"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			overSeeds(t, 8, func(t *testing.T, seed uint64) {
+				scenario(t, options{seed: seed, random: 10 * time.Second}, func(w *world) {
+					w.runs(text(1, ""))
+					w.stage.die("m:a", component.Abnormal)
+					time.Sleep(time.Duration(w.number(40_000)) * time.Millisecond)
+					p, err := w.apply(w.request(after))
+					if err != nil {
+						t.Fatal(details(err))
+					}
+					if !p.Empty {
+						if d := w.end(); d.State != api.DeploymentDone {
+							t.Errorf("up ended %s: %+v", d.State, d.Failures)
+						}
+					}
+					time.Sleep(5 * time.Minute)
+					w.expectLive("m:a", "m:a:b")
+					w.expectNoChange(after)
+					w.down(false)
+				})
+			})
+		})
+	}
 }
