@@ -765,16 +765,19 @@ func (x *Fence) GetTerm() int64 {
 
 // Step is one operation on one component, or a barrier (path empty).
 type Step struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
-	Action        Action                 `protobuf:"varint,3,opt,name=action,proto3,enum=aloft.peer.v1.Action" json:"action,omitempty"`
-	Needs         []string               `protobuf:"bytes,4,rep,name=needs,proto3" json:"needs,omitempty"`     // steps that must have succeeded; otherwise this is skipped
-	After         []string               `protobuf:"bytes,5,rep,name=after,proto3" json:"after,omitempty"`     // steps that must have ended, whatever their outcome
-	Token         string                 `protobuf:"bytes,6,opt,name=token,proto3" json:"token,omitempty"`     // idempotency token of the effect
-	Awaits        []*Await               `protobuf:"bytes,7,rep,name=awaits,proto3" json:"awaits,omitempty"`   // those of needs that only references ask for
-	Without       []string               `protobuf:"bytes,8,rep,name=without,proto3" json:"without,omitempty"` // paths that a reconfigure leaves out of the sets its component refers to
-	Spare         bool                   `protobuf:"varint,9,opt,name=spare,proto3" json:"spare,omitempty"`    // a terminate that fails unless all that the component has is elsewhere
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Id      string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Path    string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Action  Action                 `protobuf:"varint,3,opt,name=action,proto3,enum=aloft.peer.v1.Action" json:"action,omitempty"`
+	Needs   []string               `protobuf:"bytes,4,rep,name=needs,proto3" json:"needs,omitempty"`     // steps that must have succeeded; otherwise this is skipped
+	After   []string               `protobuf:"bytes,5,rep,name=after,proto3" json:"after,omitempty"`     // steps that must have ended, whatever their outcome
+	Token   string                 `protobuf:"bytes,6,opt,name=token,proto3" json:"token,omitempty"`     // idempotency token of the effect
+	Awaits  []*Await               `protobuf:"bytes,7,rep,name=awaits,proto3" json:"awaits,omitempty"`   // those of needs that only references ask for
+	Without []string               `protobuf:"bytes,8,rep,name=without,proto3" json:"without,omitempty"` // paths that a reconfigure leaves out of the sets its component refers to
+	// Wire form of the attributes that a reconfigure applies instead of those that
+	// the part describes; empty: those.
+	Text          []byte `protobuf:"bytes,10,opt,name=text,proto3" json:"text,omitempty"`
+	Spare         bool   `protobuf:"varint,9,opt,name=spare,proto3" json:"spare,omitempty"` // a terminate that fails unless all that the component has is elsewhere
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -861,6 +864,13 @@ func (x *Step) GetAwaits() []*Await {
 func (x *Step) GetWithout() []string {
 	if x != nil {
 		return x.Without
+	}
+	return nil
+}
+
+func (x *Step) GetText() []byte {
+	if x != nil {
+		return x.Text
 	}
 	return nil
 }
@@ -3783,7 +3793,7 @@ const file_peer_proto_rawDesc = "" +
 	"\x04peer\x18\x05 \x01(\tR\x04peer\"1\n" +
 	"\x05Fence\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\x12\x12\n" +
-	"\x04term\x18\x02 \x01(\x03R\x04term\"\xf9\x01\n" +
+	"\x04term\x18\x02 \x01(\x03R\x04term\"\x8d\x02\n" +
 	"\x04Step\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12-\n" +
@@ -3792,7 +3802,9 @@ const file_peer_proto_rawDesc = "" +
 	"\x05after\x18\x05 \x03(\tR\x05after\x12\x14\n" +
 	"\x05token\x18\x06 \x01(\tR\x05token\x12,\n" +
 	"\x06awaits\x18\a \x03(\v2\x14.aloft.peer.v1.AwaitR\x06awaits\x12\x18\n" +
-	"\awithout\x18\b \x03(\tR\awithout\x12\x14\n" +
+	"\awithout\x18\b \x03(\tR\awithout\x12\x12\n" +
+	"\x04text\x18\n" +
+	" \x01(\fR\x04text\x12\x14\n" +
 	"\x05spare\x18\t \x01(\bR\x05spare\"S\n" +
 	"\x05Await\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\tR\x04step\x12\x1c\n" +

@@ -18,7 +18,7 @@ import (
 // with those values.
 func (t *tenant) assertions(ctx context.Context, c *held, class *component.Class, action plan.Action, attrs *value.Component) error {
 	r := t.reader(c, action) // one for all: how long they wait is counted together
-	r.slot = c.slot
+	r.slot = c.step != nil
 	if action == ping {
 		now, err := t.constrained(ctx, c, class, r, attrs)
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 	"aloft/internal/inventory"
 	"aloft/internal/journal/journalpb"
 	"aloft/internal/lifecycle"
+	"aloft/internal/plan"
 	"aloft/value"
 )
 
@@ -47,13 +48,10 @@ func (t turn) TryLock() bool {
 type held struct {
 	path value.Path
 	op   turn // one operation at a time
-	// slot is set while the operation under way counts among those that run at
-	// once; it is guarded by op.
-	slot bool
-	// without are copies that are left out of the sets that the component refers
-	// to, in the operation under way; guarded by op.
-	without []value.Path
-	spare   bool // its step is one that ends it only if all it has is elsewhere
+	// step is the plan's that the operation under way is, which counts among those
+	// that run at once, or nil; guarded by op, like spare.
+	step  *plan.Step
+	spare bool // it is to be ended only if all it has is elsewhere
 	// returns is set while the component is ended to be brought back; guarded by
 	// op.
 	returns bool

@@ -47,8 +47,8 @@ func (t *tenant) do(ctx context.Context, s plan.Step) execute.Result {
 	case s.Action == plan.Deploy:
 		taken, err = t.cameBack(ctx, c, s)
 	}
-	c.slot, c.without, c.spare = true, s.Without, s.Spare
-	defer func() { c.slot, c.without, c.spare = false, nil, false }()
+	c.step, c.spare = &s, s.Spare
+	defer func() { c.step, c.spare = nil, false }()
 	if err == nil && !taken {
 		err = t.operate(ctx, c, s.Action)
 	}
@@ -264,7 +264,7 @@ func (t *tenant) operate(ctx context.Context, c *held, action plan.Action) error
 		if c.successor != nil {
 			c.class, c.successor, c.kept = *c.successor, nil, nil
 		}
-		if c.slot {
+		if c.step != nil {
 			c.kept = nil
 		}
 		if c.wanted == nil {

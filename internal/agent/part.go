@@ -61,7 +61,15 @@ func readPart(part *peerpb.Part) (*contents, error) {
 		if !ok {
 			return nil, fmt.Errorf("step %s: unknown action %s: the manager speaks a newer protocol", s.Id, s.Action)
 		}
-		c.steps = append(c.steps, plan.Step{ID: plan.StepID(s.Id), Path: value.Path(s.Path), Action: action, Token: s.Token, Needs: stepIDs(s.Needs), After: stepIDs(s.After), Awaits: awaits(s.Awaits), Without: paths(s.Without), Spare: s.Spare})
+		step := plan.Step{ID: plan.StepID(s.Id), Path: value.Path(s.Path), Action: action, Token: s.Token, Needs: stepIDs(s.Needs), After: stepIDs(s.After), Awaits: awaits(s.Awaits), Without: paths(s.Without), Spare: s.Spare}
+		if len(s.Text) > 0 {
+			attrs, err := decodeComponent(s.Text)
+			if err != nil {
+				return nil, fmt.Errorf("step %s: %w", s.Id, err)
+			}
+			step.Text = &plan.Attributes{Component: attrs}
+		}
+		c.steps = append(c.steps, step)
 	}
 	for i, w := range part.Components {
 		attrs, err := decodeComponent(w.Attributes)

@@ -125,7 +125,7 @@ func (t *tenant) reloadReaders(ctx context.Context, of *held) {
 	var told []chan struct{}
 	for _, c := range all {
 		done := make(chan struct{})
-		if of.slot && runs[c] {
+		if of.step != nil && runs[c] {
 			told = append(told, done)
 		}
 		t.agent.spawn(func(ctx context.Context) {

@@ -35,7 +35,7 @@ func (t *tenant) attributes(ctx context.Context, c *held, is text, class *compon
 		return before, nil // it is to go, or is only kept: what it has not applied it does not have
 	}
 	r := t.reader(c, action)
-	r.slot = c.slot
+	r.slot = c.step != nil
 	out := value.NewComponent(false)
 	for a := range is.attrs.All() {
 		line, known := class.Attribute(a.Name)
@@ -53,7 +53,7 @@ func (t *tenant) attributes(ctx context.Context, c *held, is text, class *compon
 				v = a.Value
 			case ctx.Err() != nil:
 				return nil, context.Cause(ctx)
-			case is.digest == has && ok && !c.slot && errors.Is(err, ErrUnavailable):
+			case is.digest == has && ok && c.step == nil && errors.Is(err, ErrUnavailable):
 				v = recorded
 				t.mu.Lock()
 				c.recorded = append(c.recorded, a.Name)

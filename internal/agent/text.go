@@ -23,23 +23,25 @@ type text struct {
 // reason to be told of what does not run. Its op lock and the tenant's lock are
 // held.
 func (c *held) text() text {
-	if c.slot {
-		return c.asked(c.without)
+	if c.step != nil {
+		return c.asked(*c.step)
 	}
 	return c.standing()
 }
 
-// asked returns what a step applies that leaves copies out. The tenant's lock is
-// held.
-func (c *held) asked(without []value.Path) text {
+// asked returns what a step applies. The tenant's lock is held.
+func (c *held) asked(s plan.Step) text {
+	if s.Text != nil {
+		return text{s.Text.Component, inventory.Partly(c.has())}
+	}
 	is := text{c.wanted, c.digest}
-	if len(without) == 0 || c.wanted == nil {
+	if len(s.Without) == 0 || c.wanted == nil {
 		return is
 	}
 	if c.meanwhile != nil {
 		is.attrs = c.meanwhile
 	}
-	return text{plan.Without(is.attrs, without).(*value.Component), inventory.Partly(c.digest)}
+	return text{plan.Without(is.attrs, s.Without).(*value.Component), inventory.Partly(c.digest)}
 }
 
 // standing returns what the last step has applied, as far as the component stays.
@@ -98,7 +100,7 @@ func (t *tenant) takesUp(ctx context.Context, c *held, s plan.Step) bool {
 		t.mu.Unlock()
 		return false
 	}
-	is := c.asked(s.Without)
+	is := c.asked(s)
 	c.keeps(is)
 	t.mu.Unlock()
 	c.op.Unlock()
@@ -122,7 +124,7 @@ func (t *tenant) takesUp(ctx context.Context, c *held, s plan.Step) bool {
 // not, it is ended first. Its op lock is held.
 func (t *tenant) cameBack(ctx context.Context, c *held, s plan.Step) (bool, error) {
 	t.mu.Lock()
-	runs, same := c.state == inventory.Running, c.done == c.asked(s.Without).digest && c.successor == nil
+	runs, same := c.state == inventory.Running, c.done == c.asked(s).digest && c.successor == nil
 	t.mu.Unlock()
 	if !runs || same {
 		return runs, nil

@@ -47,14 +47,7 @@ func (s *system) apply(b *batch, f *peerpb.Fact) {
 			c.State = inventory.Deployed
 			s.takeMachine(b, path)
 		}
-		c.Class, c.Attrs, c.Digest = want.Class, want.Attrs.Component, want.Digest
-		if len(step.Without) > 0 {
-			c.Digest = inventory.Partly(want.Digest)
-			if want.Meanwhile != nil {
-				c.Attrs = want.Meanwhile.Component // by which a plan that follows knows what it refers to
-			}
-		}
-		c.Machine, c.OnHost, c.Executor = want.Machine, want.OnHost, want.Executor
+		becomes(&c, step, want)
 		if resolved, err := decodeComponent(f.Component); err == nil {
 			c.Resolved = resolved
 		}
@@ -68,6 +61,22 @@ func (s *system) apply(b *batch, f *peerpb.Fact) {
 	s.changed(s.held.Components[path].Resolved, c)
 	s.held.Components[path] = c
 	s.control.store.putComponent(b, s.name, c)
+}
+
+// becomes enters what a step has applied of a component.
+func becomes(c *inventory.Component, step plan.Step, want plan.Component) {
+	if step.Text != nil { // its own turn is still to come
+		c.Attrs, c.Digest = step.Text.Component, inventory.Partly(c.Digest)
+		return
+	}
+	c.Class, c.Attrs, c.Digest = want.Class, want.Attrs.Component, want.Digest
+	if len(step.Without) > 0 {
+		c.Digest = inventory.Partly(want.Digest)
+		if want.Meanwhile != nil {
+			c.Attrs = want.Meanwhile.Component // by which a plan that follows knows what it refers to
+		}
+	}
+	c.Machine, c.OnHost, c.Executor = want.Machine, want.OnHost, want.Executor
 }
 
 // withFailure returns what others may read of a component of which an operation

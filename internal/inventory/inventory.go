@@ -49,7 +49,10 @@ const GivenUp = "given up: "
 
 // Partly is the digest of a component of whose attributes of this digest not
 // all is applied: it is none that a description has.
-func Partly(digest string) string { return "partly " + digest }
+func Partly(digest string) string {
+	const partly = "partly "
+	return partly + strings.TrimPrefix(digest, partly)
+}
 
 // MachineState is the state of a machine as its system sees it.
 type MachineState string

@@ -67,14 +67,16 @@ func (p *Plan) Cut() (map[string]*peerpb.Part, error) {
 			ParentLoss: c.ParentLoss, Parent: c.Parent, Meanwhile: meanwhile, Further: c.Further,
 		})
 	}
-	p.listen(part, at)
+	if err := p.listen(part, at); err != nil {
+		return nil, err
+	}
 	delete(parts, "")
 	return parts, nil
 }
 
 // listen adds the steps to the parts, and the steps elsewhere that each part
 // must hear of: those its steps wait for, and those whose values it reads.
-func (p *Plan) listen(part func(string) *peerpb.Part, at map[StepID]string) {
+func (p *Plan) listen(part func(string) *peerpb.Part, at map[StepID]string) error {
 	heard := map[string]map[StepID]bool{}
 	hear := func(executor string, id StepID) {
 		if by, planned := at[id]; !planned || by == executor {
@@ -103,11 +105,25 @@ func (p *Plan) listen(part func(string) *peerpb.Part, at map[StepID]string) {
 		if s.Executor == "" {
 			continue
 		}
+		var text []byte
+		if s.Text != nil {
+			var err error
+			if text, err = value.Encode(s.Text.Component); err != nil {
+				return err
+			}
+			for path := range readIn(s.Text.Component) {
+				for up := path; up != value.Root; up = up.Parent() { // the last name is that of an attribute
+					hear(s.Executor, ID(up, Deploy))
+					hear(s.Executor, ID(up, Start))
+					hear(s.Executor, ID(up, Reconfigure))
+				}
+			}
+		}
 		pt := part(s.Executor)
 		pt.Steps = append(pt.Steps, &peerpb.Step{
 			Id: string(s.ID), Path: string(s.Path), Action: actions[s.Action],
 			Needs: texts(s.Needs), After: texts(s.After), Token: s.Token,
-			Awaits: awaits(s.Awaits), Without: paths(s.Without), Spare: s.Spare,
+			Awaits: awaits(s.Awaits), Without: paths(s.Without), Text: text, Spare: s.Spare,
 		})
 		for _, before := range [2][]StepID{s.Needs, s.After} {
 			for _, id := range before {
@@ -115,6 +131,7 @@ func (p *Plan) listen(part func(string) *peerpb.Part, at map[StepID]string) {
 			}
 		}
 	}
+	return nil
 }
 
 func paths(list []value.Path) []string {

@@ -60,7 +60,7 @@ func Keep(s *Survey, existing *inventory.System) place.Placement {
 // Make compares what is wanted with what exists. The list holds what is wrong;
 // with errors in it there is no plan.
 func Make(in Input) (*Plan, *diag.List) {
-	m := &maker{in: in, problems: &in.Survey.Problems, fate: map[value.Path]fate{}, gone: map[value.Path]bool{}, batch: map[value.Path]batchOf{}}
+	m := &maker{in: in, problems: &in.Survey.Problems, fate: map[value.Path]fate{}, gone: map[value.Path]bool{}, batch: map[value.Path]batchOf{}, paced: map[value.Path]paced{}}
 	m.plan = &Plan{
 		ID: in.ID, System: in.Survey.System, File: in.File, Revision: in.Existing.Revision + 1, Base: in.Existing.Revision,
 		Description: in.Description, Time: in.Time, Down: in.Down, Cause: in.Cause, Placement: in.Placement, OnFailure: "keep",
@@ -120,6 +120,10 @@ type maker struct {
 	binders map[*rolling][]*surveyed
 	gates   map[value.Path][]StepID // that have to be passed before those who refer to a set are told of all of it
 	wants   expand.Further          // that it does not have
+	// guests refer to a set, and are updated with a batch of a later one
+	guests map[*rolling][]*surveyed
+	refers map[*rolling][]*rolling // whose copies those of a set refer to
+	paced  map[value.Path]paced
 	// newcomers refer to a set, and are started before it is updated
 	newcomers map[value.Path]bool
 }
@@ -405,6 +409,7 @@ func (m *maker) write() {
 	clear(m.binders)
 	clear(m.gates)
 	clear(m.newcomers)
+	clear(m.guests)
 	m.steps()
 }
 
@@ -453,7 +458,9 @@ func (m *maker) steps() {
 			late = append(late, c)
 		}
 	}
+	from := len(m.plan.Steps)
 	m.changes(late, started)
+	m.inTurn(from)
 	bound := m.barrier("bound", late, Reconfigure, started)
 	m.removals(bound, gates)
 	m.recede(bound, gates)

@@ -55,6 +55,9 @@ type Step struct {
 	// Without are copies that a reconfigure leaves out of what its component
 	// refers to, since they are about to be away.
 	Without []value.Path `json:"without,omitempty"`
+	// Text are the attributes that a reconfigure applies instead of those wanted: of
+	// a component whose own turn has not come.
+	Text *Attributes `json:"text,omitempty"`
 	// Spare lets a terminate succeed only if all that its component has is
 	// elsewhere.
 	Spare bool `json:"spare,omitempty"`

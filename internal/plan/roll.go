@@ -60,6 +60,9 @@ func (m *maker) rolls() {
 		if !p.asked || m.inBatch(copies[0].node.Path) {
 			continue // not asked for, or updated with the copy that it is in
 		}
+		for _, c := range copies {
+			m.paced[c.node.Path] = paced{set: name, many: max(1, p.unavailable+p.surge)}
+		}
 		r := &rolling{name: name, pace: p}
 		var away, broken, changed []value.Path
 		for _, c := range copies {
@@ -211,6 +214,7 @@ func (m *maker) copies(c *surveyed, name string) (n int, at *surveyed, ok bool) 
 // bind has those who refer to a set that is updated in batches reconfigured at
 // the end of it: meanwhile they were told of it without the batch under way.
 func (m *maker) bind() {
+	m.guests = map[*rolling][]*surveyed{}
 	m.binders, m.gates, m.newcomers = map[*rolling][]*surveyed{}, map[value.Path][]StepID{}, map[value.Path]bool{}
 	for _, r := range m.sets {
 		holders := map[value.Path]bool{}
@@ -223,6 +227,13 @@ func (m *maker) bind() {
 			c, f := m.in.Survey.byPath[path], m.fate[path]
 			old := m.in.Existing.Components[path]
 			stays := (f == keep || f == change) && c.class.Reconfigures && old.State == inventory.Running && !m.inBatch(path)
+			if m.isGuest(c, r) {
+				if f == keep {
+					m.reconfigure(c, "refers to "+r.name+", which is updated before")
+				}
+				m.guests[r] = append(m.guests[r], c)
+				continue
+			}
 			if m.newcomers[path] = m.newcomers[path] || !stays && m.comesBefore(c); !stays && !m.newcomers[path] {
 				continue
 			}
@@ -247,15 +258,15 @@ func (r *rolling) gate(batch int) StepID {
 
 // ranked puts a set after those that its copies refer to.
 func (m *maker) ranked() {
-	refers := map[*rolling][]*rolling{}
+	m.refers = map[*rolling][]*rolling{}
 	for _, c := range m.in.Survey.parts {
 		r := m.batch[c.node.Path].set
 		if r == nil {
 			continue
 		}
 		for t := range c.reading() {
-			if other := m.batch[t.Path].set; other != nil && !slices.Contains(refers[r], other) {
-				refers[r] = append(refers[r], other)
+			if other := m.batch[t.Path].set; other != nil && !slices.Contains(m.refers[r], other) {
+				m.refers[r] = append(m.refers[r], other)
 			}
 		}
 	}
@@ -267,7 +278,7 @@ func (m *maker) ranked() {
 			return
 		}
 		seen[r] = true
-		for _, other := range refers[r] {
+		for _, other := range m.refers[r] {
 			visit(other)
 		}
 		sets = append(sets, r)
@@ -278,16 +289,16 @@ func (m *maker) ranked() {
 	m.sets = sets
 }
 
-// earlier returns the last gates of the sets before r to which the same refer: r is
-// updated after them, so that who is told of it without a batch is told of all of
-// those.
+// earlier returns the last gates of the sets before r to which the same refer, or
+// its copies: r is updated after them, so that who is told of it without a batch,
+// and who is in it, is told of all of those.
 func (m *maker) earlier(r *rolling) []StepID {
 	var gates []StepID
 	for _, other := range m.sets {
 		if other == r {
 			break
 		}
-		if slices.ContainsFunc(m.binders[other], func(c *surveyed) bool { return slices.Contains(m.binders[r], c) }) {
+		if slices.Contains(m.refers[r], other) || slices.ContainsFunc(m.binders[other], func(c *surveyed) bool { return slices.Contains(m.binders[r], c) }) {
 			gates = append(gates, other.last())
 		}
 	}
@@ -382,6 +393,13 @@ func (m *maker) leave(r *rolling, batch int) {
 			without = append(without, other.further...)
 		}
 	}
+	from := len(m.plan.Steps)
+	for _, c := range m.guests[r] {
+		old := m.in.Existing.Components[c.node.Path]
+		s := m.step(c, Reconfigure)
+		s.ID, s.Executor = r.without(batch, c), old.Executor
+		s.Token, s.Text = m.in.Token(s.ID), &Attributes{Without(r.beside(old.Attrs), r.batches[batch]).(*value.Component)}
+	}
 	for _, c := range m.binders[r] {
 		s := m.step(c, Reconfigure)
 		s.ID = r.without(batch, c)
@@ -393,6 +411,46 @@ func (m *maker) leave(r *rolling, batch int) {
 			return !m.inBatch(path) && !slices.ContainsFunc(s.Without, func(p value.Path) bool { return p.Contains(path) })
 		})
 	}
+	m.inTurn(from)
+}
+
+// inTurn has copies that are to be updated so many at a time be reconfigured so
+// many at a time, too, by the steps from a place on.
+func (m *maker) inTurn(from int) {
+	type turn struct {
+		path value.Path // of the copy
+		ids  []StepID
+	}
+	turns := map[string][]turn{} // by set
+	for i := range m.plan.Steps[from:] {
+		s := &m.plan.Steps[from+i]
+		var at paced
+		for p := s.Path; p != value.Root; p = p.Parent() {
+			if of, is := m.paced[p]; is {
+				at, at.path = of, p
+			}
+		}
+		if at.set == "" || s.Action != Reconfigure {
+			continue
+		}
+		list := turns[at.set]
+		k := slices.IndexFunc(list, func(t turn) bool { return t.path == at.path })
+		if k < 0 {
+			k, list = len(list), append(list, turn{path: at.path})
+		}
+		list[k].ids = append(list[k].ids, s.ID)
+		turns[at.set] = list
+		if k >= at.many {
+			s.After = append(s.After, list[k-at.many].ids...)
+		}
+	}
+}
+
+// paced is a copy of a set that is updated so many at a time.
+type paced struct {
+	set  string
+	many int
+	path value.Path
 }
 
 // newTo returns the copies that c refers to and the plan starts, but for those of
@@ -421,7 +479,7 @@ func (m *maker) leavings(path value.Path) []StepID {
 		return nil
 	}
 	var ids []StepID
-	for _, c := range m.binders[at.set] {
+	for _, c := range slices.Concat(m.guests[at.set], m.binders[at.set]) {
 		ids = append(ids, at.set.without(at.n, c))
 	}
 	return ids
