@@ -111,6 +111,17 @@ func listening(t testing.TB, port value.Integer) {
 	}
 }
 
+// silent waits until nothing listens on port any more: who stops a service need not
+// have waited for its process, or knows of one before that by its note.
+func silent(t testing.TB, port value.Integer) {
+	t.Helper()
+	for begun := time.Now(); holder(port) != 0; time.Sleep(time.Millisecond) {
+		if time.Since(begun) > time.Minute {
+			t.Fatalf("process %d still listens on %d", holder(port), port)
+		}
+	}
+}
+
 // kill ends the process that listens on port, and waits until it has ended,
 // which is after its port is free.
 func kill(t testing.TB, port value.Integer) {
@@ -195,6 +206,7 @@ func (r rival) suite(t *testing.T) {
 			}
 			listening(t, port)
 			r.remove(t, "before")
+			silent(t, port)
 		},
 	}, {
 		Name: "a command", Machine: machine(),
