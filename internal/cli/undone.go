@@ -33,7 +33,7 @@ func (ch *change) undone(ctx context.Context, cl *client.Client, d *api.Deployme
 		case now.Plan != d.Plan && now.Undoes != d.Revision:
 			return fail("'aloft history "+d.System+"' shows by what", "revision %d of %s failed, and another request took over", d.Revision, d.System)
 		case now.Plan == d.Plan && time.Since(began) > undoPatience:
-			return fail("'aloft rollback "+d.System+"' goes back", "revision %d of %s failed, and its undoing does not begin", d.Revision, d.System)
+			return fail("it is tried again; 'aloft events "+d.System+"' shows what keeps it", "revision %d of %s failed, and its undoing does not begin", d.Revision, d.System)
 		}
 		select {
 		case <-ctx.Done():
@@ -55,7 +55,11 @@ func (ch *change) undoneBy(now, d *api.Deployment) error {
 	for _, f := range now.Failures {
 		fmt.Fprintf(ch.Stderr, "not undone: %s, %s: %s\n", f.Path, f.Operation, f.Cause)
 	}
-	return fail("'aloft status "+d.System+"' shows what is left; 'aloft rollback "+d.System+"' tries again", "revision %d of %s failed, and was undone in part only", d.Revision, d.System)
+	again := "aloft rollback " + d.System
+	if now.Down {
+		again = "aloft down " + d.System // there is no revision to go back to
+	}
+	return fail("'aloft status "+d.System+"' shows what is left; '"+again+"' tries again", "revision %d of %s failed, and was undone in part only", d.Revision, d.System)
 }
 
 // next says what to do once a failure was undone.

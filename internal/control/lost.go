@@ -139,6 +139,7 @@ func (c *Control) watchLost(ctx context.Context) {
 			}
 			s.seek()
 			s.endLeft()
+			c.undo(ctx, s) // if that could not begin
 			again := s.lose(ctx)
 			if again {
 				if err := c.replace(ctx, s); err != nil && ctx.Err() == nil {
@@ -273,7 +274,7 @@ func (c *Control) replace(ctx context.Context, s *system) error {
 // cause, and what may be lost.
 func (c *Control) again(ctx context.Context, s *system, r api.PlanRequest, d *draft) error {
 	s.mu.Lock()
-	r.Name, r.File = s.name, s.plan.File
+	r.Name, r.File, r.AllowUnresolved = s.name, s.plan.File, true // as it was taken
 	blob := s.head.DescriptionBlob
 	d.writtenBlob = s.head.WrittenBlob
 	s.mu.Unlock()

@@ -55,6 +55,7 @@ type system struct {
 	ending    map[string]bool               // machine ids: what is left there is being ended
 	nextTry   time.Time                     // to place again what was on lost machines
 	tries     int                           // of that, one after the other
+	undoing   undoing                       // of the newest plan, which has failed
 	nextCut   time.Time                     // to detach what is to be once it has started
 	renewals  map[value.Path]*renewal       // of machines in which something was given up
 	copied    copied                        // what readers share
@@ -118,6 +119,7 @@ func (s *system) begin(p *plan.Plan, facts []*peerpb.Fact) {
 	s.ended = make(chan struct{})
 	s.failures = nil
 	s.rested = time.Time{}
+	s.undoing = undoing{busy: s.undoing.busy}
 	clear(s.renewals) // what the plan before said of machines does not count any more
 	for _, f := range facts {
 		s.facts[plan.StepID(f.Step)] = f

@@ -3,51 +3,82 @@ package control
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"aloft/api"
+	"aloft/internal/event"
 )
 
+// undoing is how it goes with beginning to undo a plan.
+type undoing struct {
+	busy  bool      // somebody tries
+	tries int       // that came to nothing
+	next  time.Time // when it may be tried again
+	told  string    // why it came to nothing, as was told
+}
+
 // undo leads a system whose newest plan failed under sfOnFailure "undo" back
-// to the revision before (runtime.md UP4); a new system is terminated.
+// to the revision before (runtime.md UP4); a new system is terminated. What
+// keeps that from beginning, as a store or a disk that takes nothing, is told;
+// watchLost tries it again.
 func (c *Control) undo(ctx context.Context, s *system) {
 	s.mu.Lock()
-	again := s.failedToUndo()
-	r := api.PlanRequest{Name: s.name, Down: s.plan.Previous == "", File: s.plan.OldFile, Cause: fmt.Sprintf("undo of %d", s.head.Revision)}
+	if !s.failedToUndo() || s.undoing.busy || time.Now().Before(s.undoing.next) {
+		s.mu.Unlock()
+		return // somebody was faster, or it is too soon
+	}
+	s.undoing.busy = true
+	failed := s.plan.ID
+	r := api.PlanRequest{
+		Name: s.name, Down: s.plan.Previous == "", File: s.plan.OldFile, Cause: fmt.Sprintf("undo of %d", s.head.Revision),
+		AllowUnresolved: true, // as it was taken
+	}
 	previous, base := s.plan.Previous, s.plan.Base
 	if r.File == "" {
 		r.File = s.plan.File
 	}
 	s.mu.Unlock()
-	if !again {
-		return // somebody was faster
+	err := c.goBack(ctx, s.name, r, previous, base)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.undoing.busy = false
+	if err == nil || ctx.Err() != nil || s.plan.ID != failed {
+		return
 	}
-	err := func() (err error) {
-		d := &draft{auto: true}
-		if !r.Down {
-			if r.Description, err = c.cfg.Blobs.Read(ctx, previous); err != nil {
-				return err
-			}
-			before, err := c.store.revision(ctx, s.name, base)
-			if err != nil {
-				return err
-			}
-			if before != nil {
-				d.writtenBlob = before.WrittenBlob
-			}
-		}
-		p, err := c.planned(ctx, r, d)
-		if err != nil || p.Attached {
+	s.undoing.next = time.Now().Add(min(againAfter<<min(s.undoing.tries, 4), againLimit))
+	s.undoing.tries++
+	if why := err.Error(); why != s.undoing.told {
+		s.undoing.told = why
+		c.cfg.Log.Error("undo", "system", s.name, "error", err)
+		c.emit(s, event.PlanWaits, fmt.Sprintf("revision %d cannot be undone yet: %s", s.head.Revision, why))
+	}
+}
+
+// goBack begins the plan that leads a system back to revision base, of which
+// previous is the description.
+func (c *Control) goBack(ctx context.Context, name string, r api.PlanRequest, previous string, base int64) (err error) {
+	d := &draft{auto: true}
+	if !r.Down {
+		if r.Description, err = c.cfg.Blobs.Read(ctx, previous); err != nil {
 			return err
 		}
-		d.plan.Undo = true
-		if d.plan.Revision == d.plan.Base { // there is nothing to do: the failed one keeps its place in the history
-			d.plan.Revision++
+		before, err := c.store.revision(ctx, name, base)
+		if err != nil {
+			return err
 		}
-		c.keepDraft(d)
-		_, err = c.Apply(ctx, s.name, p.ID)
-		return err
-	}()
-	if err != nil && ctx.Err() == nil {
-		c.cfg.Log.Error("undo", "system", s.name, "error", err)
+		if before != nil {
+			d.writtenBlob = before.WrittenBlob
+		}
 	}
+	p, err := c.planned(ctx, r, d)
+	if err != nil || p.Attached {
+		return err
+	}
+	d.plan.Undo = true
+	if d.plan.Revision == d.plan.Base { // there is nothing to do: the failed one keeps its place in the history
+		d.plan.Revision++
+	}
+	c.keepDraft(d)
+	_, err = c.Apply(ctx, name, p.ID)
+	return err
 }
