@@ -65,8 +65,8 @@ func (a *app) rollbackCommand() *cobra.Command {
 		Use:   "rollback SYSTEM [REVISION]",
 		Short: "Make a system again what it was, machines included",
 		Long: `Make a system again what it was at an earlier revision, as 'aloft history' lists
-them, machines included; without one, at the last revision before the present
-one that ran with another description. That is a revision of its own.`,
+them, machines included; without one, at the last revision that ran before the system
+got its present description. That is a revision of its own.`,
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: a.completeSystem,
 		RunE: func(c *cobra.Command, args []string) error {

@@ -52,7 +52,7 @@ func (ch *change) outcome(ctx context.Context, cl *client.Client, d *api.Deploym
 	case d.State == api.DeploymentCancelled:
 		return fail("'aloft events "+d.System+"' shows by what", "revision %d of %s was cancelled", d.Revision, d.System)
 	case len(not) > 0 && st.State != api.SystemRunning || len(d.Failures) > 0 || d.State == api.DeploymentDegraded:
-		return fail(ch.mend(d.System),
+		return fail(ch.mend(d),
 			"%s is degraded: %d of %s running", d.System, len(st.Components)-len(not), count(len(st.Components), "component"))
 	}
 	fmt.Fprintf(ch.human, "\n%s runs: revision %d, %s, %s\n", system, st.Revision, count(len(st.Components), "component"), count(len(st.Machines), "machine"))
@@ -60,9 +60,12 @@ func (ch *change) outcome(ctx context.Context, cl *client.Client, d *api.Deploym
 }
 
 // mend says what to do about a system of which something failed.
-func (ch *change) mend(system string) string {
+func (ch *change) mend(d *api.Deployment) string {
+	if ch.request.Rollback { // without a number it would lead elsewhere now
+		return fmt.Sprintf("once the cause is gone, 'aloft rollback %s %d' does only what is missing", d.System, d.Revision)
+	}
 	if ch.file == "" {
-		return "once the cause is gone, the same command does only what is missing; 'aloft rollback " + system + "' goes back"
+		return "once the cause is gone, the same command does only what is missing; 'aloft rollback " + d.System + "' goes back"
 	}
 	return "once the cause is gone, 'aloft up " + ch.file + "' does only what is missing"
 }

@@ -198,6 +198,27 @@ func noRevision(name string, revision int64) *api.Error {
 	}
 }
 
+// gone is the description of a system of which only what was detached is left.
+var gone = value.Digest(noDescription)
+
+// lastThatRan returns the revision that a rollback leads to which names none:
+// the last one that ran before the system got its present description. Where
+// that did not come to run it may be the same one, as after an undo that failed:
+// then the rollback does what is missing of it. It is nil where there is none.
+func lastThatRan(all []*controlpb.Revision) *controlpb.Revision {
+	now, begun, ran := all[len(all)-1], len(all), false
+	for begun > 0 && all[begun-1].Description == now.Description {
+		begun--
+		ran = ran || all[begun].State == api.DeploymentDone
+	}
+	for _, v := range slices.Backward(all[:begun]) {
+		if v.State == api.DeploymentDone && v.Description != gone && !(ran && v.Description == now.Description) {
+			return v
+		}
+	}
+	return nil
+}
+
 // earlier returns the request for the description of an earlier revision, and
 // where its text is.
 func (c *Control) earlier(ctx context.Context, r api.PlanRequest) (_ api.PlanRequest, written string, err error) {
@@ -209,18 +230,15 @@ func (c *Control) earlier(ctx context.Context, r api.PlanRequest) (_ api.PlanReq
 		return r, "", c.unknown(ctx, r.Name)
 	}
 	now := all[len(all)-1]
-	var to *controlpb.Revision
-	gone := value.Digest(noDescription) // nothing but parts that were detached
-	for _, v := range all[:len(all)-1] {
-		if v.Description == gone {
-			continue
+	to := lastThatRan(all)
+	if r.To != 0 {
+		i := slices.IndexFunc(all, func(v *controlpb.Revision) bool {
+			return v.Revision == r.To && (v == now || v.Description != gone)
+		})
+		to = nil
+		if i >= 0 {
+			to = all[i]
 		}
-		if r.To == v.Revision || r.To == 0 && v.State == api.DeploymentDone && v.Description != now.Description {
-			to = v
-		}
-	}
-	if r.To == now.Revision {
-		to = now
 	}
 	switch {
 	case to == nil && r.To == 0:
@@ -231,7 +249,7 @@ func (c *Control) earlier(ctx context.Context, r api.PlanRequest) (_ api.PlanReq
 	case to == nil:
 		return r, "", noRevision(r.Name, r.To)
 	}
-	r.Rollback, r.To, r.File = false, to.Revision, to.File
+	r.Rollback, r.To, r.File, r.AllowUnresolved = false, to.Revision, to.File, true // as it was taken
 	if r.Cause == "" {
 		r.Cause = fmt.Sprintf("rollback to %d", to.Revision)
 	}
