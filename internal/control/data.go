@@ -31,11 +31,20 @@ func allowedLoss(texts []string) ([]value.Path, error) {
 	return paths, nil
 }
 
-// lossless refuses a plan that destroys data without leave (runtime.md UP9). A
-// plan that goes back by itself ends only what the plan before has made.
+// undoes gives a plan leave to destroy the data of what the plan that it undoes
+// has made, or has had leave for (runtime.md UP9).
+func undoes(p, failed *plan.Plan) {
+	for i := range p.Data {
+		d := &p.Data[i]
+		leave := slices.ContainsFunc(failed.Data, func(o plan.Data) bool { return o.Allowed && o.Path == d.Path })
+		d.Allowed = d.Allowed || leave || failed.Made(*d)
+	}
+}
+
+// lossless refuses a plan that destroys data without leave (runtime.md UP9).
 func lossless(p *plan.Plan) error {
 	lost := p.Loses()
-	if len(lost) == 0 || p.Undo && !p.Again {
+	if len(lost) == 0 {
 		return nil
 	}
 	var flags []string

@@ -7,11 +7,13 @@ import (
 
 	"aloft/api"
 	"aloft/internal/event"
+	"aloft/internal/plan"
 )
 
 // undoing is how it goes with beginning to undo a plan.
 type undoing struct {
 	busy  bool      // somebody tries
+	never bool      // it is not to be: it would destroy data
 	tries int       // that came to nothing
 	next  time.Time // when it may be tried again
 	told  string    // why it came to nothing, as was told
@@ -28,7 +30,7 @@ func (c *Control) undo(ctx context.Context, s *system) {
 		return // somebody was faster, or it is too soon
 	}
 	s.undoing.busy = true
-	failed := s.plan.ID
+	failed := s.plan
 	r := api.PlanRequest{
 		Name: s.name, Down: s.plan.Previous == "", File: s.plan.OldFile, Cause: fmt.Sprintf("undo of %d", s.head.Revision),
 		AllowUnresolved: true, // as it was taken
@@ -38,11 +40,15 @@ func (c *Control) undo(ctx context.Context, s *system) {
 		r.File = s.plan.File
 	}
 	s.mu.Unlock()
-	err := c.goBack(ctx, s.name, r, previous, base)
+	never, err := c.goBack(ctx, s.name, r, failed, previous, base)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.undoing.busy = false
-	if err == nil || ctx.Err() != nil || s.plan.ID != failed {
+	if err == nil || ctx.Err() != nil || s.plan.ID != failed.ID {
+		return
+	}
+	if s.undoing.never = never; never {
+		c.emit(s, event.PlanWaits, fmt.Sprintf("revision %d is not undone: %s", s.head.Revision, err))
 		return
 	}
 	s.undoing.next = time.Now().Add(min(againAfter<<min(s.undoing.tries, 4), againLimit))
@@ -54,17 +60,18 @@ func (c *Control) undo(ctx context.Context, s *system) {
 	}
 }
 
-// goBack begins the plan that leads a system back to revision base, of which
-// previous is the description.
-func (c *Control) goBack(ctx context.Context, name string, r api.PlanRequest, previous string, base int64) (err error) {
+// goBack begins the plan that leads a system back from a failed one to revision
+// base, of which previous is the description. It never does where that would
+// destroy data that were there before the failed one.
+func (c *Control) goBack(ctx context.Context, name string, r api.PlanRequest, failed *plan.Plan, previous string, base int64) (never bool, err error) {
 	d := &draft{auto: true}
 	if !r.Down {
 		if r.Description, err = c.cfg.Blobs.Read(ctx, previous); err != nil {
-			return err
+			return false, err
 		}
 		before, err := c.store.revision(ctx, name, base)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if before != nil {
 			d.writtenBlob = before.WrittenBlob
@@ -72,7 +79,11 @@ func (c *Control) goBack(ctx context.Context, name string, r api.PlanRequest, pr
 	}
 	p, err := c.planned(ctx, r, d)
 	if err != nil || p.Attached {
-		return err
+		return false, err
+	}
+	undoes(d.plan, failed)
+	if err := lossless(d.plan); err != nil {
+		return true, err
 	}
 	d.plan.Undo = true
 	if d.plan.Revision == d.plan.Base { // there is nothing to do: the failed one keeps its place in the history
@@ -80,5 +91,5 @@ func (c *Control) goBack(ctx context.Context, name string, r api.PlanRequest, pr
 	}
 	c.keepDraft(d)
 	_, err = c.Apply(ctx, name, p.ID)
-	return err
+	return false, err
 }

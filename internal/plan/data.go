@@ -59,6 +59,24 @@ func (p *Plan) Spare(d *Data) {
 	}
 }
 
+// Made reports whether p has made what d says: the component, where there was
+// nothing of it, or the machine with it. Nobody can have had the data before.
+func (p *Plan) Made(d Data) bool {
+	choice, placed := p.Placement[d.Machine]
+	return placed && !choice.Kept || slices.Contains(p.Makes, d.Path)
+}
+
+// makes notes what the plan makes that may come to hold data.
+func (m *maker) makes() {
+	for _, c := range m.in.Survey.parts {
+		old, held := m.in.Existing.Components[c.node.Path]
+		left := slices.ContainsFunc(m.in.Existing.Machines[c.machine].Data, func(d inventory.Data) bool { return d.Path == c.node.Path })
+		if m.fate[c.node.Path] == add && (!held || old.State == inventory.Instantiated) && !left && holds(&c.class, inventory.Component{Attrs: c.attrs}) {
+			m.plan.Makes = append(m.plan.Makes, c.node.Path)
+		}
+	}
+}
+
 // data notes the data that the plan destroys: of components on machines that it
 // ends, and of those that it ends and that do not keep theirs. A plan that ends
 // the whole system was asked for just that.

@@ -83,6 +83,7 @@ func Make(in Input) (*Plan, *diag.List) {
 	m.rolls()
 	m.write()
 	m.data()
+	m.makes()
 	if m.problems.Errors() > 0 {
 		return nil, m.problems
 	}

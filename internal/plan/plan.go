@@ -199,8 +199,11 @@ type Plan struct {
 	Steps      []Step          `json:"steps"`
 	Edits      []Edit          `json:"edits"`
 	Data       []Data          `json:"data,omitempty"` // that it destroys
-	Late       []Late          `json:"late,omitempty"` // references that make one component wait for another
-	Notes      []string        `json:"notes,omitempty"`
+	// Makes are the components that it makes of which there was nothing before, not
+	// even data: what undoes it may destroy theirs.
+	Makes []value.Path `json:"makes,omitempty"`
+	Late  []Late       `json:"late,omitempty"` // references that make one component wait for another
+	Notes []string     `json:"notes,omitempty"`
 	// Wants are the further copies that it wants for its time: it is to be made
 	// again with them (see Beside). A plan that is carried out wants none.
 	Wants expand.Further `json:"-"`
