@@ -321,6 +321,7 @@ var table = map[string][]line{
 		{name: "https-port", standard: value.Integer(443)},
 		{name: "workers", standard: value.String("auto")},
 		{name: "sites"},
+		{name: "keepOnTerminate", standard: value.Bool(false)},
 	},
 	"Package": {
 		{name: "sfClass", standard: value.String("Package")},
