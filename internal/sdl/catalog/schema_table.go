@@ -24,6 +24,7 @@ var table = map[string][]line{
 		{name: "modules"},
 		{name: "php", standard: value.Bool(false)},
 		{name: "sites"},
+		{name: "keepOnTerminate", standard: value.Bool(false)},
 	},
 	"Archive": {
 		{name: "sfClass", standard: value.String("Archive")},
@@ -211,6 +212,7 @@ var table = map[string][]line{
 		{name: "serverPort", required: true},
 		{name: "check", standard: value.String("tcp")},
 		{name: "maxconn", standard: value.Integer(2000)},
+		{name: "keepOnTerminate", standard: value.Bool(false)},
 	},
 	"HTTPCheck": {
 		{name: "sfClass", standard: value.String("HTTPCheck")},
@@ -389,6 +391,7 @@ var table = map[string][]line{
 		{name: "maxMemory"},
 		{name: "appendOnly", standard: value.Bool(false)},
 		{name: "replicaOf"},
+		{name: "keepOnTerminate", standard: value.Bool(false)},
 	},
 	"Repository": {
 		{name: "sfClass", standard: value.String("Repository")},
@@ -517,6 +520,7 @@ var table = map[string][]line{
 		{name: "https-port", standard: value.Integer(8443)},
 		{name: "javaArgs"},
 		{name: "version", standard: value.Integer(10)},
+		{name: "keepOnTerminate", standard: value.Bool(false)},
 	},
 	"UpdatableCompound": {
 		{name: "sfClass", standard: value.String("org.smartfrog.sfcore.compound.CompoundImpl")},
