@@ -131,6 +131,7 @@ var table = map[string][]line{
 		{name: "name", required: true},
 		{name: "password", required: true},
 		{name: "grants"},
+		{name: "keepOnTerminate", standard: value.Bool(false)},
 	},
 	"Directory": {
 		{name: "sfClass", standard: value.String("Directory")},
@@ -263,6 +264,7 @@ var table = map[string][]line{
 		{name: "sfProcessHost"},
 		{name: "version", standard: value.Integer(17)},
 		{name: "vendor", standard: value.String("default")},
+		{name: "keepOnTerminate", standard: value.Bool(false)},
 	},
 	"MariaDB": {
 		{name: "sfClass", standard: value.String("MariaDB")},
@@ -305,6 +307,7 @@ var table = map[string][]line{
 		{name: "adminPassword", required: true},
 		{name: "path", standard: value.String("/mediawiki")},
 		{name: "version"},
+		{name: "keepOnTerminate", standard: value.Bool(false)},
 	},
 	"Nginx": {
 		{name: "sfClass", standard: value.String("Nginx")},
