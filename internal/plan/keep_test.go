@@ -27,12 +27,12 @@ func TestKeepingWhatCannotStayIsRefused(t *testing.T) {
 			class: component.Class{Name: "Website", KeepsNothing: c.why},
 			attrs: value.NewComponent(false, value.Attr{Name: "keepOnTerminate", Value: c.keep}),
 		})
-		said := ""
+		var said strings.Builder
 		for _, d := range s.Problems.All() {
-			said += d.Message
+			said.WriteString(d.Message)
 		}
-		if refused := strings.Contains(said, "nothing of a Website can stay at its end: "+c.why); c.refused != refused || !c.refused && said != "" {
-			t.Errorf("keepOnTerminate %s, %q: %s", value.Source(c.keep), c.why, said)
+		if refused := strings.Contains(said.String(), "nothing of a Website can stay at its end: "+c.why); c.refused != refused || !c.refused && said.String() != "" {
+			t.Errorf("keepOnTerminate %s, %q: %s", value.Source(c.keep), c.why, said.String())
 		}
 	}
 }

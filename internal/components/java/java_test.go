@@ -80,6 +80,11 @@ func TestKeptReleaseStays(t *testing.T) {
 	}
 	m, _ := daemon(t)
 	release := available(t)[0]
+	// One that the machine came with would stay in any case.
+	purge := exec.Command("apt-get", "purge", "-y", fmt.Sprintf("openjdk-%d-jre-headless", release))
+	if out, err := purge.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 	for _, keep := range []bool{true, false} {
 		c := &component.Call{
 			System: "s", Path: "m:java", Attrs: attrs("version", release, "keepOnTerminate", value.Bool(keep)),
