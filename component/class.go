@@ -57,6 +57,12 @@ type Class struct {
 	// KeepsData is set where Terminate leaves things unless told (K in the
 	// library): keepOnTerminate is true by default.
 	KeepsData bool
+	// KeptIsData is set where that is false by default, and what stays if it is
+	// true is data: then, and only then, its end with its machine loses them.
+	KeptIsData bool
+	// KeepsNothing says why nothing of it can stay at its end: keepOnTerminate,
+	// which its schema does not have then, is refused with it.
+	KeepsNothing string
 	// DataElsewhere is set where what it keeps is in another component, which
 	// may be on another machine: losing its own machine loses none of it.
 	DataElsewhere bool

@@ -1,6 +1,7 @@
 // Package componenttest is the suite that every component manager passes: each
 // operation twice, a new daemon between any two, operations cut off in the
-// middle, every change, hostile strings, and nothing left at the end. Managers
+// middle, every change, hostile strings, what is kept at the end, and otherwise
+// nothing left. Managers
 // outside the tree can run it too. It starts no goroutine that outlives a test.
 package componenttest
 
@@ -48,6 +49,8 @@ type Case struct {
 	Break func(t testing.TB, c *component.Call)
 	// Gone, if not nil, looks for remains beyond files and processes.
 	Gone func(t testing.TB, c *component.Call)
+	// Kept, if not nil, looks for what stays at an end with keepOnTerminate true.
+	Kept func(t testing.TB, c *component.Call)
 	// Keeps are paths below the machine's folder that may remain.
 	Keeps []string
 	// Slow is for operations that take seconds each, such as installing
@@ -77,6 +80,9 @@ func Run(t *testing.T, factory Factory, cases ...Case) {
 				if class.Repairs {
 					t.Run("a break is repaired in place", func(t *testing.T) { s.repaired(t) })
 				}
+			}
+			if tt.Kept != nil {
+				t.Run("kept, and taken over by the next one", func(t *testing.T) { s.kept(t) })
 			}
 			t.Run("hostile strings", func(t *testing.T) { s.hostile(t) })
 		})
@@ -277,6 +283,34 @@ func (s suite) early(t *testing.T) {
 		g.run("terminate")
 		g.gone()
 	}
+}
+
+// kept ends the component with keepOnTerminate true. The next one, which has
+// nothing but what that left, takes it over, and leaves nothing.
+func (s suite) kept(t *testing.T) {
+	g := s.stage(t)
+	for _, keep := range []bool{true, false} {
+		g.call.Attrs = value.NewComponent(false, slices.Collect(s.Attrs.All())...)
+		g.call.Attrs.Set(value.Attr{Name: "keepOnTerminate", Value: value.Bool(keep)})
+		if err := os.MkdirAll(g.call.WorkDir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		g.run("deploy")
+		g.run("start")
+		g.look()
+		g.run("terminate")
+		for _, p := range processesOf(g.call.WorkDir) {
+			t.Errorf("left running: %s", p)
+		}
+		if keep {
+			s.Kept(t, g.call)
+		}
+		if err := os.RemoveAll(g.call.WorkDir); err != nil { // as a daemon does
+			t.Fatal(err)
+		}
+		g.renew()
+	}
+	g.gone()
 }
 
 func (s suite) broken(t *testing.T) {

@@ -147,8 +147,12 @@ func Leaves(class *component.Class, c inventory.Component) (inventory.Data, bool
 }
 
 // holds reports whether a component as it is held has data that nothing else
-// makes again: it has a dataDir, or its class keeps what it is about.
+// makes again: it has a dataDir, or its class keeps what it is about. What goes
+// with it unasked unless it is told to stay counts only where it is.
 func holds(class *component.Class, c inventory.Component) bool {
+	if class.KeptIsData {
+		return keeps(class, c.Attrs)
+	}
 	return directory(c) != "" || class.KeepsData && !class.Disposable
 }
 

@@ -14,6 +14,7 @@ func TestUP9DataOnAnotherMachineAreNotThoseOfAMachineThatEnds(t *testing.T) {
 		{Name: "Store", KeepsData: true},
 		{Name: "Database", KeepsData: true, DataElsewhere: true},
 		{Name: "Scripts", KeepsData: true, DataElsewhere: true, Disposable: true},
+		{Name: "Cache", KeptIsData: true},
 	}
 	for _, c := range []struct {
 		class string
@@ -26,6 +27,8 @@ func TestUP9DataOnAnotherMachineAreNotThoseOfAMachineThatEnds(t *testing.T) {
 		{"Database", false, true},
 		{"Scripts", true, false},
 		{"Scripts", false, false},
+		{"Cache", true, true},
+		{"Cache", false, false},
 	} {
 		attrs := value.NewComponent(false, value.Attr{Name: "keepOnTerminate", Value: value.Bool(c.keep)})
 		held := inventory.Component{Path: "m:it", Class: c.class, Machine: "m", State: inventory.Running, Attrs: attrs, Resolved: attrs}
@@ -41,7 +44,7 @@ func TestUP9DataOnAnotherMachineAreNotThoseOfAMachineThatEnds(t *testing.T) {
 			t.Errorf("%s, kept %t, with its machine: %+v", c.class, c.keep, m.plan.Data)
 		}
 		class, _ := known.Class(c.class)
-		if holds := holdsData(&surveyed{class: class, attrs: attrs}); holds != (c.class == "Store" && c.keep) {
+		if holds := holdsData(&surveyed{class: class, attrs: attrs}); holds != ((c.class == "Store" || c.class == "Cache") && c.keep) {
 			t.Errorf("%s, kept %t, on a machine that is lost: holds data %t", c.class, c.keep, holds)
 		}
 	}

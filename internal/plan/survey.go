@@ -288,11 +288,23 @@ func (s *Survey) processHost(c *surveyed, host value.Attr) {
 // which the resolver has asked already unless the component was written without
 // the library, and what no schema can say.
 func (s *Survey) checkAttributes(c *surveyed) {
+	s.checkKept(c)
 	if c.class.Schema != nil && !s.checkSchema(c) || c.class.Check == nil {
 		return
 	}
 	for _, p := range c.class.Check(c.attrs, s.target(c)) {
 		s.refuse(c, diag.AttributeWrong, p)
+	}
+}
+
+// checkKept refuses to keep what cannot be kept, rather than to end it unasked.
+func (s *Survey) checkKept(c *surveyed) {
+	keep, given := c.attrs.Get("keepOnTerminate")
+	if why := c.class.KeepsNothing; why != "" && given && keep != value.Bool(false) {
+		s.refuse(c, diag.AttributeWrong, component.Problem{
+			Attr: "keepOnTerminate", Expected: "false, or none", Found: value.Source(keep),
+			Message: "nothing of a " + c.class.Name + " can stay at its end: " + why, Remedy: "leave keepOnTerminate out",
+		})
 	}
 }
 

@@ -398,14 +398,19 @@ func (m *Manager) reload(ctx context.Context, c *component.Call, s server, mark 
 	return host.AwaitPorts(wait, s.addresses())
 }
 
-// Terminate stops the server and deletes its folder. The package stays: others
-// may have come to use it, and a machine goes as a whole.
+// Terminate stops the server and deletes its folder, unless that is to stay. The
+// package stays: others may have come to use it, and a machine goes as a whole.
 func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
 	if err := m.processes.Stop(ctx, c.WorkDir, syscall.SIGWINCH, 10*time.Second); err != nil {
 		return err
 	}
 	s := server{name: host.ServiceName(c)}
-	if err := errors.Join(s.clear(c.Returns), os.RemoveAll(s.at().Run())); err != nil {
+	if !class.Values(c.Attrs).Bool("keepOnTerminate") {
+		if err := s.clear(c.Returns); err != nil {
+			return err
+		}
+	}
+	if err := os.RemoveAll(s.at().Run()); err != nil {
 		return err
 	}
 	return host.RemoveOutput(filepath.Join(c.WorkDir, host.OutputFile))

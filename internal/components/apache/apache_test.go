@@ -180,6 +180,11 @@ func suite(t *testing.T) {
 				t.Error(err)
 			}
 		},
+		Kept: func(t testing.TB, c *component.Call) {
+			if left, _ := filepath.Glob("/var/lib/aloft-suite*"); len(left) != 1 {
+				t.Errorf("its folder: %s", left)
+			}
+		},
 		Gone: func(t testing.TB, c *component.Call) {
 			for _, pattern := range []string{"/etc/apache2/aloft-*", "/var/lib/aloft-suite*", "/run/aloft-*"} {
 				if left, _ := filepath.Glob(pattern); len(left) > 0 {

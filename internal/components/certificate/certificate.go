@@ -46,7 +46,8 @@ var class = component.Class{
 		{Name: "notAfter", Kind: value.KindString, Doc: "when it ends, as 2026-01-31T12:00:00Z"},
 	},
 	Reconfigures: true, Repairs: true,
-	Check: check,
+	KeepsNothing: "nobody would guard its key, or renew it; the next one has another issued",
+	Check:        check,
 }
 
 // maxNames is how many names one certificate may have.

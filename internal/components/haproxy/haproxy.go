@@ -252,15 +252,20 @@ func (m *Manager) reload(ctx context.Context, c *component.Call, b balancer, bef
 }
 
 // Terminate has HAProxy take no more and answer what it has, ends it, and
-// deletes its configuration. The package stays: others may have come to use it,
-// and a machine goes as a whole.
+// deletes its configuration, unless that is to stay. The package stays: others
+// may have come to use it, and a machine goes as a whole.
 func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
 	if err := m.processes.Stop(ctx, c.WorkDir, syscall.SIGUSR1, 10*time.Second); err != nil {
 		return err
 	}
 	b := balancer{name: host.ServiceName(c)}
+	if !class.Values(c.Attrs).Bool("keepOnTerminate") {
+		if err := host.RemoveFile(b.file()); err != nil {
+			return err
+		}
+	}
 	return errors.Join(
-		host.RemoveFile(b.file()), host.RemoveFile(b.file()+".next"), host.RemoveFile(b.socket()),
+		host.RemoveFile(b.file()+".next"), host.RemoveFile(b.socket()),
 		host.RemoveOutput(filepath.Join(c.WorkDir, host.OutputFile)),
 	)
 }

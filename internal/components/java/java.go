@@ -94,8 +94,11 @@ func (m *Manager) Reconfigure(ctx context.Context, c *component.Call) error {
 	return errors.Join(err, m.Deploy(ctx, &back))
 }
 
-// Terminate takes away what was installed for the component.
+// Terminate takes away what was installed for the component, unless it is to stay.
 func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
+	if class.Values(c.Attrs).Bool("keepOnTerminate") {
+		return nil
+	}
 	return m.packages.Remove(ctx, c.WorkDir, c.Env)
 }
 

@@ -2,6 +2,7 @@ package java_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os/exec"
@@ -70,6 +71,32 @@ func TestSuite(t *testing.T) {
 			}
 		},
 	})
+}
+
+// What is kept is there for the next one, which finds it, and so leaves it, too.
+func TestKeptReleaseStays(t *testing.T) {
+	if !componenttest.OwnRoot(t) {
+		return
+	}
+	m, _ := daemon(t)
+	release := available(t)[0]
+	// One that the machine came with would stay in any case.
+	purge := exec.Command("apt-get", "purge", "-y", fmt.Sprintf("openjdk-%d-jre-headless", release))
+	if out, err := purge.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, keep := range []bool{true, false} {
+		c := &component.Call{
+			System: "s", Path: "m:java", Attrs: attrs("version", release, "keepOnTerminate", value.Bool(keep)),
+			WorkDir: t.TempDir(), Env: componenttest.NewEnv(t, m.Class()), Machine: machine,
+		}
+		if err := m.Deploy(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(m.Terminate(t.Context(), c), m.Ping(t.Context(), c)); err != nil {
+			t.Errorf("kept %t: %v", keep, err)
+		}
+	}
 }
 
 func TestReleaseThatNoSourceHasLeavesTheOneBefore(t *testing.T) {

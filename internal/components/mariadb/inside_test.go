@@ -68,7 +68,7 @@ func TestWhatIsInAServer(t *testing.T) {
 	in.s.run()
 	for name, test := range map[string]func(*inside){
 		"databases": databases, "databases of others": databasesOfOthers, "another server": movedToAnotherServer,
-		"root without password": rootIsLetInOnItsMachine, "cut off on the way back": wayBackIsCutOff, "users": users, "users of others": usersOfOthers,
+		"root without password": rootIsLetInOnItsMachine, "cut off on the way back": wayBackIsCutOff, "users": users, "users of others": usersOfOthers, "users that are kept": usersThatAreKept,
 		"script suite": scriptSuite, "scripts": scripts, "scripts cut off": scriptsCutOff, "errors": errorsSayWhatToDo, "secrets": noSecretIsSeen,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -208,6 +208,20 @@ func users(in *inside) {
 			}
 		},
 	})
+}
+
+// One that is kept may log in until somebody else drops it: the next one finds it,
+// and so leaves it, too.
+func usersThatAreKept(in *inside) {
+	defer in.root("DROP USER kept@'%'")
+	for _, keep := range []bool{true, false} {
+		s := serve(in.T, mariadb.Users{}, "a:user", attrs("server", in.as(true), "name", value.String("kept"), "password", value.String("pw-of-kept"), "keepOnTerminate", value.Bool(keep)))
+		s.run()
+		s.end()
+		if _, err := ask(in.port, "kept", "pw-of-kept", "SELECT 1"); err != nil {
+			in.Errorf("kept %t: %v", keep, err)
+		}
+	}
 }
 
 // One that was there before is taken over, with all that it was allowed, and

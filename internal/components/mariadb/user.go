@@ -177,14 +177,16 @@ func (u user) leave(ctx context.Context, c *component.Call, former insideRecord)
 	})
 }
 
-// Terminate drops a user that was made.
+// Terminate drops a user that was made, unless it is to stay.
 func (m Users) Terminate(ctx context.Context, c *component.Call) error {
 	made, found, err := readInside(c.WorkDir)
 	if err != nil || !found {
 		return err
 	}
-	if err := m.drop(ctx, c, made); err != nil {
-		return err
+	if !userClass.Values(c.Attrs).Bool("keepOnTerminate") {
+		if err := m.drop(ctx, c, made); err != nil {
+			return err
+		}
 	}
 	return host.RemoveFile(filepath.Join(c.WorkDir, insideFile))
 }

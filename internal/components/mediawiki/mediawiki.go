@@ -58,6 +58,7 @@ var class = component.Class{
 	Outputs:      []component.Output{{Name: "uri", Kind: value.KindString, Doc: "where the wiki is"}},
 	Reconfigures: true,
 	Isolation:    true,
+	KeptIsData:   true,
 	StartTimeout: 10 * time.Minute, // its tables are made
 	Check:        check,
 }
@@ -399,8 +400,8 @@ func (m *Manager) switchTo(ctx context.Context, c *component.Call, w wiki, chang
 }
 
 // Terminate takes the wiki out of its container, stops its PHP server and
-// deletes its files, and what was uploaded to this machine. The database is
-// not the wiki's, and stays.
+// deletes its files, and, unless that is to stay, what was uploaded to this
+// machine. The database is not the wiki's, and stays.
 func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
 	var p placed
 	found, err := host.ReadRecord(c.WorkDir, placedFile, &p)
@@ -422,7 +423,7 @@ func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
 	if err := host.EndTasks(ctx, c.WorkDir); err != nil {
 		return err
 	}
-	if err := (wiki{name: host.ServiceName(c)}).clear(c.Returns); err != nil {
+	if err := (wiki{name: host.ServiceName(c)}).clear(c.Returns || class.Values(c.Attrs).Bool("keepOnTerminate")); err != nil {
 		return err
 	}
 	return errors.Join(
@@ -431,10 +432,10 @@ func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
 	)
 }
 
-// clear deletes the wiki's files on this machine; what was uploaded stays if it
-// comes back.
-func (w wiki) clear(returns bool) error {
-	if !returns {
+// clear deletes the wiki's files on this machine, but for what was uploaded if
+// that is kept for the next one.
+func (w wiki) clear(kept bool) error {
+	if !kept {
 		return os.RemoveAll(w.folder())
 	}
 	entries, err := os.ReadDir(w.folder())

@@ -334,6 +334,17 @@ func suite(t *testing.T, in *value.Component, breaks func(testing.TB, *component
 			}
 		},
 		Break: breaks,
+		Kept: func(t testing.TB, c *component.Call) {
+			left, _ := filepath.Glob("/var/lib/aloft-suite*/*")
+			for _, path := range left {
+				if name := filepath.Base(path); name != "images" && name != "deleted" {
+					t.Errorf("kept beside what was uploaded: %s", path)
+				}
+			}
+			if len(left) == 0 {
+				t.Error("what was uploaded is gone")
+			}
+		},
 		Gone: func(t testing.TB, c *component.Call) {
 			home, _ := in.Get("home")
 			for _, pattern := range []string{"/var/lib/aloft-suite*", filepath.Join(string(home.(value.String)), "conf/Catalina/localhost/*"), filepath.Join(string(home.(value.String)), "apps/*")} {

@@ -270,18 +270,21 @@ func taken(before, now map[int]string) bool {
 	return fresh
 }
 
-// Terminate stops the server and deletes its configuration and pages. The
-// package stays: others may have come to use it, and a machine goes as a whole.
+// Terminate stops the server and deletes its configuration and pages, unless
+// they are to stay. The package stays: others may have come to use it, and a
+// machine goes as a whole.
 func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
 	if err := m.processes.Stop(ctx, c.WorkDir, syscall.SIGQUIT, 10*time.Second); err != nil {
 		return err
 	}
 	s := server{name: host.ServiceName(c)}
-	if err := os.RemoveAll(s.folder()); err != nil {
-		return err
+	if !class.Values(c.Attrs).Bool("keepOnTerminate") {
+		if err := errors.Join(os.RemoveAll(s.folder()), host.RemoveFile(s.file())); err != nil {
+			return err
+		}
 	}
 	return errors.Join(
-		host.RemoveFile(s.file()), host.RemoveFile(s.file()+".next"), host.RemoveFile(filepath.Join("/run", s.name+".pid")),
+		host.RemoveFile(s.file()+".next"), host.RemoveFile(filepath.Join("/run", s.name+".pid")),
 		host.RemoveOutput(filepath.Join(c.WorkDir, host.OutputFile)),
 	)
 }

@@ -150,6 +150,11 @@ func TestSuite(t *testing.T) {
 				t.Error(err)
 			}
 		},
+		Kept: func(t testing.TB, c *component.Call) {
+			if left, _ := filepath.Glob("/etc/nginx/aloft-*.conf"); len(left) != 1 {
+				t.Errorf("its configuration: %s", left)
+			}
+		},
 		Gone: func(t testing.TB, c *component.Call) {
 			for _, pattern := range []string{"/etc/nginx/aloft-*", "/var/lib/nginx/aloft-*", "/run/aloft-*"} {
 				if left, _ := filepath.Glob(pattern); len(left) > 0 {

@@ -5,7 +5,9 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -51,9 +53,11 @@ var class = component.Class{
 		{Name: "host", Kind: value.KindString, Doc: "address that clients reach it by"},
 		{Name: "port", Kind: value.KindInteger, Doc: "TCP port"},
 		{Name: "uri", Kind: value.KindString, Doc: "redis://host:port"},
+		{Name: "dataDir", Kind: value.KindString, Doc: "folder of its data"},
 	},
 	Reconfigures: true,
 	Isolation:    true,
+	KeptIsData:   true,
 	Check:        check,
 }
 
@@ -267,6 +271,7 @@ func (s settings) output(env component.Environment) {
 	env.Output("host", value.String(s.host))
 	env.Output("port", value.Integer(s.port))
 	env.Output("uri", value.String("redis://"+s.address()))
+	env.Output("dataDir", value.String(s.data()))
 }
 
 // Deploy installs Redis and configures the server.
@@ -279,11 +284,36 @@ func (m *Manager) Deploy(ctx context.Context, c *component.Call) error {
 	if err := m.packages.Install(ctx, w, c.Env); err != nil {
 		return err
 	}
+	if err := s.takesUp(); err != nil {
+		return err
+	}
 	if err := s.place(); err != nil {
 		return err
 	}
 	s.output(c.Env)
 	return nil
+}
+
+// takesUp returns an error if there are data that the server would not read, and
+// then write over: with appendOnly it looks for what it has appended, and, if
+// that was never so, begins empty.
+func (s settings) takesUp() error {
+	if !s.appendOnly {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(s.data(), "dump.rdb")); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	_, err := os.Stat(filepath.Join(s.data(), "appendonlydir"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return &component.Failure{
+			Err:    fmt.Errorf("the data in %s were kept without appendOnly, and would not be read with it", s.data()),
+			Remedy: "deploy it with appendOnly false, and change that while it runs",
+		}
+	}
+	return err
 }
 
 // Start starts the server, or adopts it, and waits until it answers.
@@ -344,14 +374,15 @@ func (m *Manager) adjust(ctx context.Context, old, next settings) error {
 	return next.place()
 }
 
-// Terminate stops the server and deletes its configuration and data. The
-// package stays: others may have come to use it, and a machine goes as a whole.
+// Terminate stops the server and deletes its configuration and data, unless these
+// are to stay. The package stays: others may have come to use it, and a machine
+// goes as a whole.
 func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
 	if err := m.processes.Stop(ctx, c.WorkDir, 0, 30*time.Second); err != nil {
 		return err
 	}
 	s := settings{name: host.ServiceName(c)}
-	if !c.Returns {
+	if !c.Returns && !class.Values(c.Attrs).Bool("keepOnTerminate") {
 		if err := os.RemoveAll(s.data()); err != nil {
 			return err
 		}

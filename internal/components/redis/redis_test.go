@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -107,6 +108,11 @@ func TestSuite(t *testing.T) {
 		Break: func(t testing.TB, c *component.Call) {
 			componenttest.Freeze(t, host.NewProcesses(slog.New(slog.DiscardHandler)).Pid(c.WorkDir))
 		},
+		Kept: func(t testing.TB, c *component.Call) {
+			if left, _ := filepath.Glob("/var/lib/redis/aloft-*/dump.rdb"); len(left) != 1 {
+				t.Errorf("its data: %s", left)
+			}
+		},
 		Gone: func(t testing.TB, c *component.Call) {
 			for _, pattern := range []string{"/etc/redis/aloft-*", "/var/lib/redis/aloft-*"} {
 				if left, _ := filepath.Glob(pattern); len(left) > 0 {
@@ -114,6 +120,64 @@ func TestSuite(t *testing.T) {
 				}
 			}
 		},
+	})
+}
+
+// What is kept has what was in it for the next one. One that would begin empty
+// beside it is refused, and takes it up by way of one that reads it.
+func TestKeptDataAreThoseOfTheNextOne(t *testing.T) {
+	if !componenttest.OwnRoot(t) {
+		return
+	}
+	m, end := daemon(t)
+	defer end()
+	port := componenttest.FreePort(t)
+	c := &component.Call{
+		System: "s", Path: "m:kept", WorkDir: t.TempDir(), Env: componenttest.NewEnv(t, m.Class()),
+		Machine: component.Machine{Folder: "/", Isolation: true, Address: "127.0.0.1", Hostname: "m"},
+	}
+	with := func(appendOnly bool) *value.Component {
+		return attrs("port", port, "appendOnly", value.Bool(appendOnly), "keepOnTerminate", value.Bool(true))
+	}
+	life := func(do func()) {
+		t.Helper()
+		if err := errors.Join(m.Deploy(t.Context(), c), m.Start(t.Context(), c)); err != nil {
+			t.Fatal(err)
+		}
+		do()
+		if err := m.Terminate(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	greets := func() {
+		t.Helper()
+		if got := ask(t, port, "GET greeting"); got != "hello" {
+			t.Errorf("kept: %q", got)
+		}
+	}
+	c.Attrs = with(false)
+	life(func() { ask(t, port, "SET greeting hello") })
+	c.Attrs = with(true)
+	if err := m.Deploy(t.Context(), c); err == nil || !strings.Contains(err.Error(), "kept without appendOnly") {
+		t.Errorf("one that would begin empty: %v", err)
+	}
+	c.Attrs = with(false)
+	life(func() {
+		greets()
+		c.Old, c.Attrs = c.Attrs, with(true)
+		if err := m.Reconfigure(t.Context(), c); err != nil {
+			t.Error(err)
+		}
+	})
+	life(greets)
+	c.Attrs = attrs("port", port, "appendOnly", value.Bool(true))
+	life(greets)
+	c.Attrs = with(false)
+	life(func() {
+		if got := ask(t, port, "GET greeting"); got == "hello" {
+			t.Error("what was not to be kept is there")
+		}
+		c.Attrs = attrs("port", port)
 	})
 }
 

@@ -41,6 +41,7 @@ var class = component.Class{
 	Outputs:      []component.Output{{Name: "workDir", Kind: value.KindString, Doc: "the component's work folder, which the scripts run in"}},
 	OpenOutputs:  true,
 	Reconfigures: true,
+	KeepsNothing: "what its scripts have made they alone know, so leave out of terminateScript what is to stay",
 	Check: func(attrs *value.Component, _ component.Target) []component.Problem {
 		problems := append(host.CheckEnv(attrs, "env"), host.CheckNoSecret(attrs, "env")...)
 		v, _ := attrs.Get("shell")

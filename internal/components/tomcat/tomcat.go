@@ -318,13 +318,19 @@ func prepare(c *component.Call, attrs *value.Component) (container, host.Prepare
 	}, nil
 }
 
-// Terminate stops the container and deletes its base. The packages stay:
-// others may have come to use them, and a machine goes as a whole.
+// Terminate stops the container and deletes its base, or, if that is to stay, the
+// keys in it, which nobody would look after. The packages stay: others may have
+// come to use them, and a machine goes as a whole.
 func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
 	if err := m.processes.Stop(ctx, c.WorkDir, 0, 30*time.Second); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(container{name: host.ServiceName(c)}.base()); err != nil {
+	t := container{name: host.ServiceName(c)}
+	remains := t.base()
+	if class.Values(c.Attrs).Bool("keepOnTerminate") {
+		remains = t.tlsFolder()
+	}
+	if err := os.RemoveAll(remains); err != nil {
 		return err
 	}
 	return host.RemoveOutput(filepath.Join(c.WorkDir, host.OutputFile))

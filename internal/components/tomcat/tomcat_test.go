@@ -134,6 +134,11 @@ func TestSuite(t *testing.T) {
 		Break: func(t testing.TB, c *component.Call) {
 			componenttest.Freeze(t, host.NewProcesses(slog.New(slog.DiscardHandler)).Pid(c.WorkDir))
 		},
+		Kept: func(t testing.TB, c *component.Call) {
+			if left, _ := filepath.Glob("/var/lib/tomcat/aloft-*/conf/server.xml"); len(left) != 1 {
+				t.Errorf("its configuration: %s", left)
+			}
+		},
 		Gone: func(t testing.TB, c *component.Call) {
 			if left, _ := filepath.Glob("/var/lib/tomcat/aloft-*"); len(left) > 0 {
 				t.Errorf("left over: %s", left)

@@ -42,6 +42,7 @@ var class = component.Class{
 	},
 	Outputs:      []component.Output{{Name: "uri", Kind: value.KindString, Doc: "where it answers, as http://address:port/context/"}},
 	Reconfigures: true,
+	KeepsNothing: "its Tomcat would go on serving what nothing watches or takes away",
 	Isolation:    true,
 	StartTimeout: 5 * time.Minute,
 	Check:        check,

@@ -52,6 +52,7 @@ var class = component.Class{
 		{Name: "uri", Kind: value.KindString, Doc: "where it answers, as http://address:port/"},
 	},
 	Reconfigures: true,
+	KeepsNothing: "its pages are in the description, and its process alone serves them",
 	Check:        check,
 }
 

@@ -24,6 +24,7 @@ var table = map[string][]line{
 		{name: "modules"},
 		{name: "php", standard: value.Bool(false)},
 		{name: "sites"},
+		{name: "keepOnTerminate", standard: value.Bool(false)},
 	},
 	"Archive": {
 		{name: "sfClass", standard: value.String("Archive")},
@@ -130,6 +131,7 @@ var table = map[string][]line{
 		{name: "name", required: true},
 		{name: "password", required: true},
 		{name: "grants"},
+		{name: "keepOnTerminate", standard: value.Bool(false)},
 	},
 	"Directory": {
 		{name: "sfClass", standard: value.String("Directory")},
@@ -211,6 +213,7 @@ var table = map[string][]line{
 		{name: "serverPort", required: true},
 		{name: "check", standard: value.String("tcp")},
 		{name: "maxconn", standard: value.Integer(2000)},
+		{name: "keepOnTerminate", standard: value.Bool(false)},
 	},
 	"HTTPCheck": {
 		{name: "sfClass", standard: value.String("HTTPCheck")},
@@ -261,6 +264,7 @@ var table = map[string][]line{
 		{name: "sfProcessHost"},
 		{name: "version", standard: value.Integer(17)},
 		{name: "vendor", standard: value.String("default")},
+		{name: "keepOnTerminate", standard: value.Bool(false)},
 	},
 	"MariaDB": {
 		{name: "sfClass", standard: value.String("MariaDB")},
@@ -303,6 +307,7 @@ var table = map[string][]line{
 		{name: "adminPassword", required: true},
 		{name: "path", standard: value.String("/mediawiki")},
 		{name: "version"},
+		{name: "keepOnTerminate", standard: value.Bool(false)},
 	},
 	"Nginx": {
 		{name: "sfClass", standard: value.String("Nginx")},
@@ -321,6 +326,7 @@ var table = map[string][]line{
 		{name: "https-port", standard: value.Integer(443)},
 		{name: "workers", standard: value.String("auto")},
 		{name: "sites"},
+		{name: "keepOnTerminate", standard: value.Bool(false)},
 	},
 	"Package": {
 		{name: "sfClass", standard: value.String("Package")},
@@ -388,6 +394,7 @@ var table = map[string][]line{
 		{name: "maxMemory"},
 		{name: "appendOnly", standard: value.Bool(false)},
 		{name: "replicaOf"},
+		{name: "keepOnTerminate", standard: value.Bool(false)},
 	},
 	"Repository": {
 		{name: "sfClass", standard: value.String("Repository")},
@@ -516,6 +523,7 @@ var table = map[string][]line{
 		{name: "https-port", standard: value.Integer(8443)},
 		{name: "javaArgs"},
 		{name: "version", standard: value.Integer(10)},
+		{name: "keepOnTerminate", standard: value.Bool(false)},
 	},
 	"UpdatableCompound": {
 		{name: "sfClass", standard: value.String("org.smartfrog.sfcore.compound.CompoundImpl")},
