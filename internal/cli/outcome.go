@@ -13,7 +13,7 @@ import (
 // outcome shows how a deployment ended. The status is 0 only if everything
 // that was to run does, or everything that was to end has.
 func (ch *change) outcome(ctx context.Context, cl *client.Client, d *api.Deployment) error {
-	if d.WillUndo {
+	if d.WillUndo || d.NotUndone != "" {
 		return ch.undone(ctx, cl, d)
 	}
 	ch.failures(d)

@@ -13,13 +13,15 @@ import (
 const undoPatience = time.Minute
 
 // undone waits until a plan that failed is undone (runtime.md UP4), and tells
-// of both. It is never nil: what was asked for was not done.
+// of both, or why it is not. It is never nil: what was asked for was not done.
 func (ch *change) undone(ctx context.Context, cl *client.Client, d *api.Deployment) error {
 	ch.failures(d)
 	if len(d.Failures) == 0 {
 		ch.failuresOf(ctx, cl, d)
 	}
-	fmt.Fprintf(ch.human, "\nrevision %d of %s failed; it is undone\n", d.Revision, d.System)
+	if d.NotUndone == "" {
+		fmt.Fprintf(ch.human, "\nrevision %d of %s failed; it is to be undone\n", d.Revision, d.System)
+	}
 	for began := time.Now(); ; {
 		now, err := cl.Deployment(ctx, d.System)
 		switch {
@@ -32,6 +34,8 @@ func (ch *change) undone(ctx context.Context, cl *client.Client, d *api.Deployme
 			return ch.undoneBy(now, d)
 		case now.Plan != d.Plan && now.Undoes != d.Revision:
 			return fail("'aloft history "+d.System+"' shows by what", "revision %d of %s failed, and another request took over", d.Revision, d.System)
+		case now.Plan == d.Plan && now.NotUndone != "":
+			return fail("'aloft rollback "+d.System+"' shows what going back takes; "+ch.next(), "revision %d of %s failed, and is not undone by itself: %s", d.Revision, d.System, now.NotUndone)
 		case now.Plan == d.Plan && time.Since(began) > undoPatience:
 			return fail("it is tried again; 'aloft events "+d.System+"' shows what keeps it", "revision %d of %s failed, and its undoing does not begin", d.Revision, d.System)
 		}

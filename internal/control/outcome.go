@@ -315,7 +315,7 @@ func (s *system) wind() {
 // failedToUndo reports whether the newest plan has failed and is to be undone
 // (runtime.md LC8, UP4). The lock is held.
 func (s *system) failedToUndo() bool {
-	return s.head.Deployment == api.DeploymentDegraded && s.plan.OnFailure == "undo" && !s.plan.Down && s.plan.Ends == "" && !s.plan.Undo && !s.undoing.never
+	return s.head.Deployment == api.DeploymentDegraded && s.plan.OnFailure == "undo" && !s.plan.Down && s.plan.Ends == "" && !s.plan.Undo && s.undoing.refused == ""
 }
 
 // How long a machine may be silent, or refuse its part of an interrupted plan,

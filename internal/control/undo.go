@@ -12,17 +12,18 @@ import (
 
 // undoing is how it goes with beginning to undo a plan.
 type undoing struct {
-	busy  bool      // somebody tries
-	never bool      // it is not to be: it would destroy data
-	tries int       // that came to nothing
-	next  time.Time // when it may be tried again
-	told  string    // why it came to nothing, as was told
+	busy    bool      // somebody tries
+	refused string    // why it is not to be, as it would destroy data
+	tries   int       // that came to nothing
+	next    time.Time // when it may be tried again
+	told    string    // why it came to nothing, as was told
 }
 
 // undo leads a system whose newest plan failed under sfOnFailure "undo" back
 // to the revision before (runtime.md UP4); a new system is terminated. What
 // keeps that from beginning, as a store or a disk that takes nothing, is told;
-// watchLost tries it again.
+// watchLost tries it again. What would destroy data is not undone by itself
+// (UP9): the system stays as a failed plan leaves it without sfOnFailure.
 func (c *Control) undo(ctx context.Context, s *system) {
 	s.mu.Lock()
 	if !s.failedToUndo() || s.undoing.busy || time.Now().Before(s.undoing.next) {
@@ -40,14 +41,15 @@ func (c *Control) undo(ctx context.Context, s *system) {
 		r.File = s.plan.File
 	}
 	s.mu.Unlock()
-	never, err := c.goBack(ctx, s.name, r, failed, previous, base)
+	refused, err := c.goBack(ctx, s.name, r, failed, previous, base)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.undoing.busy = false
 	if err == nil || ctx.Err() != nil || s.plan.ID != failed.ID {
 		return
 	}
-	if s.undoing.never = never; never {
+	if refused {
+		s.undoing.refused = err.Error()
 		c.emit(s, event.PlanWaits, fmt.Sprintf("revision %d is not undone: %s", s.head.Revision, err))
 		return
 	}
@@ -61,9 +63,9 @@ func (c *Control) undo(ctx context.Context, s *system) {
 }
 
 // goBack begins the plan that leads a system back from a failed one to revision
-// base, of which previous is the description. It never does where that would
-// destroy data that were there before the failed one.
-func (c *Control) goBack(ctx context.Context, name string, r api.PlanRequest, failed *plan.Plan, previous string, base int64) (never bool, err error) {
+// base, of which previous is the description. Where that would destroy data that
+// were there before the failed one, it is refused.
+func (c *Control) goBack(ctx context.Context, name string, r api.PlanRequest, failed *plan.Plan, previous string, base int64) (refused bool, err error) {
 	d := &draft{auto: true}
 	if !r.Down {
 		if r.Description, err = c.cfg.Blobs.Read(ctx, previous); err != nil {

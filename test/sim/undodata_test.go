@@ -40,13 +40,15 @@ func TestUP9UndoDoesNotRemoveDataThatWereThereBefore(t *testing.T) {
 					}
 				}
 				w.expectState(api.SystemDegraded)
-				events, err := w.service().Events(context.Background(), api.EventQuery{System: theSystem})
+				events, err := w.service().Events(context.Background(), api.EventQuery{System: "sys"})
 				if err != nil {
 					t.Fatal(err)
 				}
-				told := 0 // by one event
-				for e := range events {
-					t.Logf("%+v", e)
+				told := 0
+				for e, err := range events {
+					if err != nil {
+						t.Fatal(err)
+					}
 					if strings.Contains(e.Reason, "not undone: the plan would destroy the data of m1:a") {
 						told++
 					}
