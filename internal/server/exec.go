@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"reflect"
 	"sync"
+	"time"
 
 	"aloft/api"
 
@@ -48,6 +49,10 @@ func (s *Server) exec(mux guarded) {
 		}
 	})
 }
+
+// leaveTime is how long a caller has to close the connection of a command that
+// has ended.
+const leaveTime = 5 * time.Second
 
 func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, req api.ExecRequest) {
 	conn, buf, err := http.NewResponseController(w).Hijack()
@@ -95,6 +100,14 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, req api.ExecReq
 	}
 	cancel()
 	stdin.Close()
+	if half, can := conn.(interface{ CloseWrite() error }); can && half.CloseWrite() == nil {
+		// Closed with input unread, a connection is reset, and who is between us
+		// and the caller drops what has not been passed on: the caller closes first.
+		_ = conn.SetReadDeadline(time.Now().Add(leaveTime))
+		readers.Wait()
+		_, _ = io.Copy(io.Discard, buf.Reader)
+		return
+	}
 	conn.Close()
 	readers.Wait()
 }

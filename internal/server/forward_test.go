@@ -37,7 +37,7 @@ func (m *managers) Dial(ctx context.Context, manager string) (net.Conn, error) {
 	if at == nil {
 		return nil, errors.New("no session")
 	}
-	return (&net.Dialer{}).DialContext(ctx, "tcp", at.String())
+	return (&net.Dialer{}).DialContext(ctx, at.Network(), at.String())
 }
 
 // tunnel serves s to other managers.
@@ -47,6 +47,12 @@ func (m *managers) tunnel(t *testing.T, id string, s *Server) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return m.tunnelAt(t, id, s, l)
+}
+
+// tunnelAt serves s to other managers at l.
+func (m *managers) tunnelAt(t *testing.T, id string, s *Server, l net.Listener) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- s.ServeTunnels(ctx, l) }()
@@ -118,6 +124,31 @@ func TestTheOwnerAnswersAndKnowsTheCaller(t *testing.T) {
 	status, err := c.Exec(t.Context(), "shop/web", api.ExecRequest{Command: []string{"cat"}}, api.ExecStreams{Stdin: strings.NewReader("hello"), Stdout: &out, Stderr: io.Discard})
 	if status != 3 || err != nil || out.String() != "hello" {
 		t.Errorf("exec: %d, %v, %q", status, err, out.String())
+	}
+}
+
+// What a command wrote, and its status, come through however late its input
+// ends: nobody closes a connection under the caller.
+func TestACommandThatDoesNotReadIsAnsweredWhole(t *testing.T) {
+	owner := &asked{}
+	owner.exec = func(_ context.Context, _ string, _ api.ExecRequest, s api.ExecStreams) (int, error) {
+		_, err := io.WriteString(s.Stdout, "done")
+		return 3, err
+	}
+	m := &managers{owner: "b", at: map[string]net.Addr{}}
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "b")) // a write to what is closed fails at once, as in a session
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.tunnelAt(t, "b", New(Config{Service: owner, Log: discard(), Rows: store.NewMemory()}), l)
+	c := forwarding(t, m, &stub{})
+	input := strings.Repeat("unread", 20_000)
+	for range 300 {
+		var out strings.Builder
+		status, err := c.Exec(t.Context(), "shop/web", api.ExecRequest{Command: []string{"true"}}, api.ExecStreams{Stdin: strings.NewReader(input), Stdout: &out, Stderr: io.Discard})
+		if status != 3 || err != nil || out.String() != "done" {
+			t.Fatalf("%d, %v, %q", status, err, out.String())
+		}
 	}
 }
 
