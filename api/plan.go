@@ -157,6 +157,9 @@ type Deployment struct {
 	// WillUndo: it has failed, and the system goes back by itself.
 	WillUndo bool  `json:"willUndo,omitempty" doc:"it has failed, and another plan takes the system back by itself"`
 	Undoes   int64 `json:"undoes,omitempty" doc:"the revision that failed and that this plan goes back from by itself"`
+	// Undone is what failed in the plan that Undoes is of, as long as it is
+	// remembered; the history has its causes.
+	Undone []Failure `json:"undone,omitempty" doc:"what failed in the plan of the revision that this one undoes"`
 	// NotUndone says why the system does not go back by itself, as it should.
 	NotUndone string `json:"notUndone,omitempty" doc:"why nothing takes the system back by itself although it has failed and its description says so"`
 }

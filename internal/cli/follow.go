@@ -68,7 +68,7 @@ func (ch *change) follow(ctx context.Context, cl *client.Client, p *api.Plan, d 
 			switch {
 			case err == nil && now.Plan != d.Plan && now.Undoes == d.Revision:
 				show.end()
-				d.State, d.WillUndo = api.DeploymentDegraded, true // its end was missed
+				d.State, d.WillUndo, d.Failures = api.DeploymentDegraded, true, now.Undone // its end was missed
 				return d, nil
 			case err == nil && now.Plan != d.Plan:
 				show.end()

@@ -46,6 +46,7 @@ type system struct {
 	rested    time.Time                    // since when the plan waits for nothing but what was left
 	ended     chan struct{}                // closed when the plan has ended
 	failures  []api.Failure
+	undone    []api.Failure                 // of the plan that this one undoes, if this daemon knew them
 	awaiting  map[plan.StepID]time.Time     // steps of this daemon: since when they wait for references alone
 	reads     map[plan.StepID][]plan.StepID // steps on machines that wait for what they read: for which steps
 	moved     chan struct{}                 // closed, and made anew, when there may be more to read
@@ -117,6 +118,10 @@ func (s *system) begin(p *plan.Plan, facts []*peerpb.Fact) {
 	s.stir()
 	s.couriers, s.listeners = map[string]*courier{}, map[string][]*courier{}
 	s.ended = make(chan struct{})
+	s.undone = nil
+	if p.Undo && !p.Again {
+		s.undone = s.failures
+	}
 	s.failures = nil
 	s.rested = time.Time{}
 	s.undoing = undoing{busy: s.undoing.busy}

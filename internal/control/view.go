@@ -111,7 +111,7 @@ func (s *system) progress(cursor string) *api.Deployment {
 		WillUndo: s.failedToUndo(), Undoes: undoes, NotUndone: s.undoing.refused,
 		System: s.name, Revision: s.head.Revision, Plan: s.head.Plan, Down: s.plan.Down || s.plan.Ends != "", State: s.head.Deployment,
 		Since: s.head.Since.AsTime(), Cursor: cursor, Steps: len(s.plan.Steps), Settled: len(s.plan.Steps) - s.frontier.Pending(),
-		Failures: slices.Clone(s.failures),
+		Failures: slices.Clone(s.failures), Undone: s.undone,
 	}
 }
 
