@@ -30,6 +30,8 @@ type rows struct {
 	mu   sync.Mutex
 	kept map[string][]byte
 	left int
+	// take is how long each of the next writes takes.
+	take []time.Duration
 }
 
 var errPower = errors.New("the power is off")
@@ -45,6 +47,13 @@ func (r *rows) Load(_ context.Context, key string) ([]byte, int64, error) {
 
 func (r *rows) Save(_ context.Context, keys []string, values [][]byte, _ []int64) (bool, error) {
 	r.mu.Lock()
+	if len(r.take) > 0 {
+		take := r.take[0]
+		r.take = r.take[1:]
+		r.mu.Unlock()
+		time.Sleep(take)
+		r.mu.Lock()
+	}
 	defer r.mu.Unlock()
 	if r.left == 0 {
 		return false, errPower

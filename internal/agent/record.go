@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"aloft/api/peerpb"
 	"aloft/internal/execute"
@@ -31,16 +32,38 @@ func (s stepJournal) Begin(p plan.Step) error {
 }
 
 func (s stepJournal) End(p plan.Step, r execute.Result) error {
-	j := s.t.agent.cfg.Journal
-	var writes []journal.Write
-	w, err := s.t.write(p.Path)
+	defer s.t.writing(p.Path)()
+	writes, err := s.t.write(p.Path)
 	if err != nil {
 		return err
 	}
-	writes = append(writes, w...)
-	return j.End(context.Background(), s.step(p.ID, p.Path, p.Action, p.Token), journal.Result{
+	return s.t.agent.cfg.Journal.End(context.Background(), s.step(p.ID, p.Path, p.Action, p.Token), journal.Result{
 		Outcome: wireOutcomes[r.Outcome], Record: inventory.RecordProto(r.Record), Component: r.Value,
 	}, writes...)
+}
+
+// writing has the states of components reach the journal in the order in which
+// they are read: an older one, written late, would take back what the machine's
+// next daemon is to know. Who calls it reads and writes them, then calls written.
+func (t *tenant) writing(paths ...value.Path) (written func()) {
+	paths = slices.Compact(slices.Sorted(slices.Values(paths))) // all in one order, so that nobody waits for who waits for him
+	turns := make([]turn, len(paths))
+	t.mu.Lock()
+	for i, p := range paths {
+		if t.writes[p] == nil {
+			t.writes[p] = newTurn()
+		}
+		turns[i] = t.writes[p]
+	}
+	t.mu.Unlock()
+	for _, w := range turns {
+		w.Lock()
+	}
+	return func() {
+		for _, w := range turns {
+			w.Unlock()
+		}
+	}
 }
 
 // write returns the journal's write of a component's state.
@@ -61,6 +84,7 @@ func (t *tenant) write(path value.Path) ([]journal.Write, error) {
 
 // save writes the states of components that changed outside of a step.
 func (t *tenant) save(ctx context.Context, paths ...value.Path) (saved bool) {
+	defer t.writing(paths...)()
 	saved = true
 	var writes []journal.Write
 	for _, p := range paths {

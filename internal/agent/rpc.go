@@ -13,6 +13,7 @@ import (
 	"aloft/api/peerpb"
 	"aloft/internal/journal"
 	"aloft/internal/journal/journalpb"
+	"aloft/value"
 )
 
 // StaleOwner begins the refusal of a command with a fence lower than the
@@ -124,6 +125,11 @@ func (a *Agent) tenantFor(system string) *tenant {
 func (a *Agent) keep(ctx context.Context, t *tenant, content *contents, signed *peerpb.SignedPart) error {
 	j := a.cfg.Journal
 	old, part := t.current(), content.part
+	paths := make([]value.Path, len(part.Components))
+	for i, c := range part.Components {
+		paths[i] = value.Path(c.Path)
+	}
+	defer t.writing(paths...)()
 	writes, err := t.outlast(content)
 	if err != nil {
 		return err

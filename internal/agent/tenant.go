@@ -29,6 +29,7 @@ type tenant struct {
 	mu     sync.Mutex
 	part   atomic.Pointer[peerpb.Part]
 	comps  map[value.Path]*held
+	writes map[value.Path]turn             // of the states of components: see writing
 	values map[value.Path]*value.Component // components elsewhere, as heard
 	runner *execute.Runner
 	// interrupted is why the part was interrupted, or "".
@@ -53,7 +54,7 @@ type tenant struct {
 
 func newTenant(a *Agent, system string) *tenant {
 	return &tenant{
-		agent: a, system: system, delivery: make(chan struct{}, 1), comps: map[value.Path]*held{}, values: map[value.Path]*value.Component{},
+		agent: a, system: system, delivery: make(chan struct{}, 1), comps: map[value.Path]*held{}, writes: map[value.Path]turn{}, values: map[value.Path]*value.Component{},
 		facts: map[plan.StepID]*peerpb.Fact{}, tell: map[plan.StepID]bool{}, show: map[value.Path]bool{},
 		waits: map[plan.StepID][]plan.StepID{}, moved: make(chan struct{}),
 	}
