@@ -34,6 +34,7 @@ var httpClass = component.Class{
 	},
 	Outputs:      []component.Output{{Name: "latency", Kind: value.KindInteger, Doc: "time of the answer that it started with, in ms"}},
 	Reconfigures: true,
+	KeepsNothing: "it makes nothing, and only looks",
 	StartTimeout: startTimeout,
 	Check: func(attrs *value.Component, _ component.Target) []component.Problem {
 		v, _ := attrs.Get("url")

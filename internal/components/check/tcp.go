@@ -28,6 +28,7 @@ var tcpClass = component.Class{
 		{Name: "port", Use: component.UseStart},
 	},
 	Reconfigures: true,
+	KeepsNothing: "it makes nothing, and only looks",
 	StartTimeout: startTimeout,
 	Check: func(attrs *value.Component, _ component.Target) []component.Problem {
 		return checkHost(attrs)

@@ -44,6 +44,7 @@ var class = component.Class{
 	},
 	Children:     true,
 	Reconfigures: true,
+	KeepsNothing: "nobody would answer for a machine that runs on, and costs",
 	Check:        check,
 }
 
