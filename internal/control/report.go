@@ -20,7 +20,8 @@ func (c *Control) Report(ctx context.Context, from string, r *peerpb.ReportReque
 	var errs []error
 	away := map[string]*peerpb.ReportRequest{} // by owner
 	owner := map[string]string{}               // of systems elsewhere
-	failed := map[string]bool{}                // systems whose news are not in the store
+	failed := map[string]bool{}                // systems of which it is not known whose they are
+	here := map[*system]*peerpb.ReportRequest{}
 	for name, part := range bySystem(r) {
 		s, err := c.owned(ctx, name)
 		elsewhere, is := errors.AsType[*Elsewhere](err)
@@ -38,14 +39,13 @@ func (c *Control) Report(ctx context.Context, from string, r *peerpb.ReportReque
 			errs = append(errs, fmt.Errorf("system %s: %w", name, err))
 			failed[name] = true
 		case s != nil:
-			if err := s.report(ctx, from, r.Number, part.Facts, part.States); err != nil {
-				errs = append(errs, fmt.Errorf("system %s: %w", name, err))
-			}
+			here[s] = part
 		}
 	}
 	// A machine numbers the events of all its systems in one sequence, and one
 	// that comes after a later one counts as told before: they go on in order,
-	// up to the first that is to be told again.
+	// up to the first that is to be told again; before the facts, which may end a
+	// plan: who follows that has heard of all that led to its end then.
 	for _, e := range r.Events {
 		if failed[e.System] {
 			break
@@ -55,6 +55,11 @@ func (c *Control) Report(ctx context.Context, from string, r *peerpb.ReportReque
 			continue
 		}
 		c.witness(from, e)
+	}
+	for s, part := range here {
+		if err := s.report(ctx, from, r.Number, part.Facts, part.States); err != nil {
+			errs = append(errs, fmt.Errorf("system %s: %w", s.name, err))
+		}
 	}
 	for _, manager := range slices.Sorted(maps.Keys(away)) {
 		owner, err := c.cfg.Others(ctx, manager)
