@@ -13,6 +13,7 @@ const (
 	EventPlan      = "plan"      // the plan's state is now State, a Deployment's
 	EventProgress  = "progress"  // how far an operation is; never stored
 	EventRestart   = "restart"   // a component's process died and was started anew
+	EventKilled    = "killed"    // a component's process did not end when it was told to, and was killed
 	EventChange    = "change"    // somebody asked for a change; State is accepted or refused
 	EventOrphan    = "orphan"    // found when a daemon started, belonging to nothing; State is adopted, destroyed or kept
 )

@@ -139,6 +139,9 @@ type Environment interface {
 	Ended(r Record)
 	// Restarted tells that the component's process died and was started anew.
 	Restarted(reason string)
+	// Killed tells that the component's process did not end when it was told to
+	// and was killed, and what to do; a repeated call may tell it again.
+	Killed(reason string)
 }
 
 // RecordType says how a component ended. The set is open.

@@ -208,4 +208,7 @@ func (e *Env) Restarted(reason string) {
 	e.restarts = append(e.restarts, reason)
 }
 
+// Killed discards: what a suite breaks does not end well.
+func (e *Env) Killed(string) {}
+
 var _ component.Environment = (*Env)(nil)

@@ -496,6 +496,10 @@ func (e *environment) Ended(r component.Record) {
 	e.t.agent.spawn(func(ctx context.Context) { e.t.componentEnded(ctx, e.c, r) })
 }
 
+func (e *environment) Killed(reason string) {
+	e.t.event(e.c.path, "", event.ComponentKilled, e.t.agent.shown.hide(reason), 0)
+}
+
 func (e *environment) Restarted(reason string) {
 	e.t.mu.Lock()
 	e.c.restarts++

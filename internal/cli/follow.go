@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,6 +44,8 @@ func (ch *change) follow(ctx context.Context, cl *client.Client, p *api.Plan, d 
 	tick := time.NewTicker(askAgain)
 	defer tick.Stop()
 	shown := map[string]int64{} // by origin: what is told again after a cut
+	killed := map[string]bool{} // what was told of processes that did not end
+	defer func() { ch.warn(slices.Sorted(maps.Keys(killed))) }()
 	for {
 		ask := false
 		select {
@@ -59,6 +63,9 @@ func (ch *change) follow(ctx context.Context, cl *client.Client, p *api.Plan, d 
 			}
 			shown[e.Origin] = max(shown[e.Origin], e.Sequence)
 			show.event(e)
+			if e.Kind == api.EventKilled {
+				killed[e.Path+" had to be killed: "+e.Reason] = true
+			}
 			ask = e.Kind == api.EventPlan && e.Plan == d.Plan && e.State != api.DeploymentRunning
 		case <-tick.C:
 			ask = true
@@ -167,8 +174,8 @@ func (l *lines) event(e api.Event) {
 	switch e.Kind {
 	case api.EventProgress:
 		return // many, and each replaces the one before
-	case api.EventPlan:
-		return // the outcome follows
+	case api.EventPlan, api.EventKilled:
+		return // the outcome follows, with what went wrong
 	case api.EventChange:
 		return // it is this command's own, or its answer goes to who asked
 	case api.EventMachine:

@@ -92,6 +92,8 @@ func eventText(e api.Event) string {
 		return e.Reason
 	case api.EventRestart:
 		text = "restarted"
+	case api.EventKilled:
+		text = "killed"
 	}
 	if e.Reason != "" {
 		text += ": " + e.Reason

@@ -161,6 +161,8 @@ func (t *teller) tell(e event.Event) (api.Event, bool) {
 		return of(api.EventRestart, "", e.Reason)
 	case event.ComponentRepaired:
 		return of(api.EventComponent, string(inventory.Running), "repaired: "+e.Reason)
+	case event.ComponentKilled:
+		return of(api.EventKilled, "", e.Reason)
 	case event.ComponentOverdue:
 		return of(api.EventComponent, string(inventory.Running), "overdue: "+e.Reason)
 	case event.StepFailed:

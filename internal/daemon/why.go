@@ -65,6 +65,8 @@ func words(e event.Event) string {
 		return "was restarted: " + e.Reason
 	case event.ComponentRepaired:
 		return "was repaired: " + e.Reason
+	case event.ComponentKilled:
+		return "had to be killed: " + e.Reason
 	case event.ComponentOverdue:
 		return "could not do what was due: " + e.Reason
 	case event.StepStarted:

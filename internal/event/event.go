@@ -36,6 +36,7 @@ const (
 	ComponentEnded     Kind = "component.ended"     // why it ended by itself
 	ComponentRestarted Kind = "component.restarted" // why it had to be
 	ComponentRepaired  Kind = "component.repaired"  // what did not hold any more, and does again
+	ComponentKilled    Kind = "component.killed"    // that its process did not end when told to, and what to do
 	ComponentOverdue   Kind = "component.overdue"   // what was to be done by now, and why it could not
 
 	MachineCreating   Kind = "machine.creating"
@@ -63,7 +64,7 @@ func Kinds() []Kind {
 	return []Kind{
 		PlanAccepted, PlanDone, PlanFailed, PlanInterrupted, PlanWaits,
 		StepStarted, StepDone, StepFailed, StepSkipped,
-		ComponentState, ComponentEnded, ComponentRestarted, ComponentRepaired, ComponentOverdue,
+		ComponentState, ComponentEnded, ComponentRestarted, ComponentRepaired, ComponentKilled, ComponentOverdue,
 		MachineCreating, MachineRunning, MachineLost, MachineFound,
 		MachineDestroying, MachineDestroyed, MachineFailed,
 		OrphanAdopted, OrphanDestroyed, OrphanKept,

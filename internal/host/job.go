@@ -28,7 +28,8 @@ type job struct {
 	child  *child // nil if nothing runs
 	log    *slog.Logger
 
-	changed string // why a process that ran gave way to another with new limits
+	killed  func(Killed) // may be nil
+	changed string       // why a process that ran gave way to another with new limits
 }
 
 func (j *job) running() Running { return Running{Pid: j.record.Pid, Restarts: j.record.Count} }
@@ -137,6 +138,7 @@ func (j *job) begin(ctx context.Context) (err error) {
 	defer null.Close()
 
 	j.record.Phase, j.record.Pid, j.record.Start, j.record.Boot = phaseStarting, 0, 0, boot
+	j.record.Log, j.record.Killed = j.spec.Output, nil
 	j.record.Spec, j.record.Ready, j.record.Output, j.record.Limits = j.spec.digest(), false, st.Size(), j.spec.Limits
 	if err := j.record.write(j.folder); err != nil {
 		return err
@@ -266,6 +268,8 @@ func (j *job) stop(ctx context.Context) error {
 		j.child, _ = j.record.hold()
 	}
 	if j.child != nil {
+		begun := time.Now()
+		j.record.Killed = nil // it runs: a daemon that noted this did not come to it
 		if err := j.child.signal(j.spec.StopSignal); err != nil {
 			return err
 		}
@@ -278,9 +282,22 @@ func (j *job) stop(ctx context.Context) error {
 		cancel()
 		if err != nil {
 			j.log.Info("process did not end in time, killing it", "pid", j.child.pid, "after", j.spec.StopTimeout)
+			k := Killed{Signal: j.spec.StopSignal, After: time.Since(begun).Round(time.Second), Limited: errors.Is(ctx.Err(), context.DeadlineExceeded), Output: tail(j.record.Log, j.record.Output)}
+			// Noted before it is done: a daemon that ends in between tells it when
+			// it repeats this, rather twice than never.
+			j.record.Killed = &k
+			if err := j.record.write(j.folder); err != nil {
+				j.log.Warn("not noted that the process is killed", "error", err)
+			}
 		}
 	}
-	return j.end(ctx)
+	if err := j.end(ctx); err != nil {
+		return err
+	}
+	if j.record.Killed != nil && j.killed != nil {
+		j.killed(*j.record.Killed)
+	}
+	return nil
 }
 
 // end kills what is left of the process and records that nothing is.

@@ -69,7 +69,7 @@ func other(t *testing.T) (user, folder string) {
 
 func stop(t *testing.T, d *daemon, folder string) {
 	t.Helper()
-	if err := d.Stop(t.Context(), folder, 0, 0); err != nil {
+	if err := d.Stop(t.Context(), folder, 0, 0, nil); err != nil {
 		t.Error(err)
 	}
 	noneLeft(t, folder)

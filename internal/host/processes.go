@@ -43,6 +43,16 @@ type Watcher struct {
 	// Ended tells that the process will not come back. Path and Host of the
 	// record are the caller's to fill in.
 	Ended func(component.Record)
+	// Killed tells that a process had to be killed. Start and Stop call it.
+	Killed func(Killed)
+}
+
+// Killed is how a process ended that did not do so when it was told to.
+type Killed struct {
+	Signal  syscall.Signal `json:"signal"`
+	After   time.Duration  `json:"after"`
+	Limited bool           `json:"limited,omitempty"` // by the operation's own limit, before its own patience was over
+	Output  []string       `json:"output,omitempty"`  // the last lines, at most ten
 }
 
 // Running is a process that runs.
@@ -149,7 +159,7 @@ func (p *Processes) lookAt(folder string) (path string, grown bool, err error) {
 func (p *Processes) Start(ctx context.Context, folder string, spec Spec, watcher Watcher) (Running, error) {
 	spec.complete(folder)
 	p.unwatch(folder)
-	j := &job{folder: folder, spec: spec, log: p.log}
+	j := &job{folder: folder, spec: spec, log: p.log, killed: watcher.Killed}
 	adopted, err := j.adopt(ctx)
 	if err != nil {
 		return Running{}, err
@@ -215,17 +225,23 @@ func (p *Processes) startPrepared(ctx context.Context, folder string, s Prepared
 }
 
 // Stop ends the process of folder: a signal, a wait, and then the end of all
-// that is left of its session. It succeeds when nothing runs.
-func (p *Processes) Stop(ctx context.Context, folder string, sig syscall.Signal, patience time.Duration) error {
+// that is left of its session. It succeeds when nothing runs. Killed, which may be
+// nil, is told if the signal was not enough, and again if Stop is repeated.
+func (p *Processes) Stop(ctx context.Context, folder string, sig syscall.Signal, patience time.Duration, killed func(Killed)) error {
 	p.unwatch(folder)
 	spec := Spec{StopSignal: sig, StopTimeout: patience}
 	spec.complete(folder)
-	j := &job{folder: folder, spec: spec, log: p.log}
 	rec, err := readRecord(folder)
-	if err != nil || rec == nil || rec.Phase == phaseEnded {
+	if err != nil || rec == nil {
 		return err
 	}
-	j.record = *rec
+	if rec.Phase == phaseEnded {
+		if rec.Killed != nil && killed != nil {
+			killed(*rec.Killed)
+		}
+		return nil
+	}
+	j := &job{folder: folder, spec: spec, log: p.log, killed: killed, record: *rec}
 	return j.stop(ctx)
 }
 

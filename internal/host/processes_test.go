@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -103,11 +104,11 @@ func TestProcessOutlivesTheDaemonAndIsAdopted(t *testing.T) {
 	if kept.Pid != made.Pid || !kept.Adopted || made.Adopted {
 		t.Errorf("made %+v, then found %+v: want the same process", made, kept)
 	}
-	if err := second.Stop(t.Context(), folder, 0, 0); err != nil {
+	if err := second.Stop(t.Context(), folder, 0, 0, nil); err != nil {
 		t.Fatal(err)
 	}
 	noneLeft(t, folder)
-	if err := second.Stop(t.Context(), folder, 0, 0); err != nil {
+	if err := second.Stop(t.Context(), folder, 0, 0, nil); err != nil {
 		t.Errorf("second stop: %v", err)
 	}
 }
@@ -124,7 +125,7 @@ func TestProcessWithAnotherSpecIsReplaced(t *testing.T) {
 	if n := len(familyOf(folder).members()); n != 1 {
 		t.Errorf("%d processes, want 1", n)
 	}
-	d.Stop(t.Context(), folder, 0, 0)
+	d.Stop(t.Context(), folder, 0, 0, nil)
 	noneLeft(t, folder)
 }
 
@@ -174,7 +175,7 @@ func TestProcessMadeJustBeforeACrashIsFoundAndNotBegunTwice(t *testing.T) {
 			if text, err := os.ReadFile(effects); err != nil || string(text) != "begun\n" {
 				t.Errorf("%q, %v: want one beginning", text, err)
 			}
-			if err := second.Stop(t.Context(), folder, 0, 0); err != nil {
+			if err := second.Stop(t.Context(), folder, 0, 0, nil); err != nil {
 				t.Error(err)
 			}
 			noneLeft(t, folder)
@@ -217,7 +218,7 @@ func TestProcessIsRestartedByPolicy(t *testing.T) {
 			case <-time.After(time.Minute):
 				t.Fatal("nothing happened")
 			}
-			d.Stop(t.Context(), folder, 0, 0)
+			d.Stop(t.Context(), folder, 0, 0, nil)
 			noneLeft(t, folder)
 		})
 	}
@@ -253,7 +254,7 @@ func TestAdoptedProcessIsRestartedWhenItDies(t *testing.T) {
 	if reason := <-e.restarted; !strings.Contains(reason, "killed") {
 		t.Errorf("reason %q", reason)
 	}
-	second.Stop(t.Context(), folder, 0, 0)
+	second.Stop(t.Context(), folder, 0, 0, nil)
 	noneLeft(t, folder)
 }
 
@@ -305,7 +306,7 @@ func TestReadyChecks(t *testing.T) {
 			case tt.err != "":
 				noneLeft(t, folder)
 			}
-			d.Stop(t.Context(), folder, 0, 0)
+			d.Stop(t.Context(), folder, 0, 0, nil)
 		})
 	}
 }
@@ -330,7 +331,7 @@ func TestReadyURL(t *testing.T) {
 		if err != nil {
 			noneLeft(t, folder)
 		}
-		d.Stop(t.Context(), folder, 0, 0)
+		d.Stop(t.Context(), folder, 0, 0, nil)
 		return err
 	}
 	time.AfterFunc(300*time.Millisecond, func() { ready.Store(true) })
@@ -391,10 +392,29 @@ func TestStopEndsTheWholeSessionAndWhatLeftIt(t *testing.T) {
 	if n := len(familyOf(folder).members()); n != 3 {
 		t.Fatalf("%d processes before, want 3", n)
 	}
-	if err := d.Stop(t.Context(), folder, syscall.SIGTERM, 100*time.Millisecond); err != nil {
+	if err := d.Stop(t.Context(), folder, syscall.SIGTERM, 100*time.Millisecond, nil); err != nil {
 		t.Fatal(err)
 	}
 	noneLeft(t, folder)
+}
+
+func TestStopTellsThatItHadToKillAndAgainWhenRepeated(t *testing.T) {
+	folder := t.TempDir()
+	d := newDaemon(t)
+	_, w := newEvents()
+	s := shell(`trap '' TERM; echo deaf; while :; do sleep 1; done`)
+	s.Ready.Line = "deaf"
+	start(t, d, folder, s, w)
+	var told []Killed
+	for range 2 { // as after a daemon that ended before it was heard
+		err := d.Stop(t.Context(), folder, syscall.SIGTERM, 100*time.Millisecond, func(k Killed) { told = append(told, k) })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(told) != 2 || told[0].Limited || told[1].Signal != syscall.SIGTERM || !slices.Equal(told[1].Output, []string{"deaf"}) {
+		t.Errorf("told %+v", told)
+	}
 }
 
 func TestFailedReconfigureLeavesTheProcessAsItWas(t *testing.T) {
@@ -414,7 +434,7 @@ func TestFailedReconfigureLeavesTheProcessAsItWas(t *testing.T) {
 	if err := d.Alive(folder); err != nil {
 		t.Error(err)
 	}
-	d.Stop(t.Context(), folder, 0, 0)
+	d.Stop(t.Context(), folder, 0, 0, nil)
 	noneLeft(t, folder)
 }
 
@@ -435,7 +455,7 @@ func TestProcessRunsWithItsEnvironmentUserAndFolder(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(folder, "pwned")); err == nil {
 		t.Error("the environment was run")
 	}
-	d.Stop(t.Context(), folder, 0, 0)
+	d.Stop(t.Context(), folder, 0, 0, nil)
 }
 
 func TestOutputIsRotatedUnderTheProcess(t *testing.T) {

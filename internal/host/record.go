@@ -30,7 +30,9 @@ type processRecord struct {
 	Spec     string      `json:"spec"`             // digest of what a running process cannot change
 	Limits   Limits      `json:"limits,omitempty"` // the others are the daemon's
 	Ready    bool        `json:"ready,omitempty"`
-	Output   int64       `json:"output"` // size of the log when the process was made
+	Output   int64       `json:"output"`           // size of the log when the process was made
+	Log      string      `json:"log,omitempty"`    // that log
+	Killed   *Killed     `json:"killed,omitempty"` // the process did not end when it was told to
 	Restarts []time.Time `json:"restarts,omitempty"`
 	Count    int         `json:"count"` // restarts in all
 }

@@ -63,7 +63,7 @@ type why struct{ events []event.Event }
 // telling reports whether e says how a component fares.
 func telling(e event.Event) bool {
 	switch e.Kind {
-	case event.ComponentState, event.ComponentEnded, event.ComponentRestarted, event.ComponentRepaired, event.ComponentOverdue, event.StepFailed, event.StepSkipped:
+	case event.ComponentState, event.ComponentEnded, event.ComponentRestarted, event.ComponentRepaired, event.ComponentKilled, event.ComponentOverdue, event.StepFailed, event.StepSkipped:
 		return true
 	}
 	return false

@@ -401,7 +401,7 @@ func (m *Manager) reload(ctx context.Context, c *component.Call, s server, mark 
 // Terminate stops the server and deletes its folder, unless that is to stay. The
 // package stays: others may have come to use it, and a machine goes as a whole.
 func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
-	if err := m.processes.Stop(ctx, c.WorkDir, syscall.SIGWINCH, 10*time.Second); err != nil {
+	if err := m.processes.Stop(ctx, c.WorkDir, syscall.SIGWINCH, 10*time.Second, host.KilledOf(c)); err != nil {
 		return err
 	}
 	s := server{name: host.ServiceName(c)}

@@ -176,7 +176,7 @@ func suite(t *testing.T) {
 		},
 		Break: func(t testing.TB, c *component.Call) {
 			p := host.NewProcesses(slog.New(slog.DiscardHandler))
-			if err := p.Stop(t.Context(), c.WorkDir, syscall.SIGTERM, 0); err != nil {
+			if err := p.Stop(t.Context(), c.WorkDir, syscall.SIGTERM, 0, nil); err != nil {
 				t.Error(err)
 			}
 		},

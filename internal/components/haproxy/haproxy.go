@@ -255,7 +255,7 @@ func (m *Manager) reload(ctx context.Context, c *component.Call, b balancer, bef
 // deletes its configuration, unless that is to stay. The package stays: others
 // may have come to use it, and a machine goes as a whole.
 func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
-	if err := m.processes.Stop(ctx, c.WorkDir, syscall.SIGUSR1, 10*time.Second); err != nil {
+	if err := m.processes.Stop(ctx, c.WorkDir, syscall.SIGUSR1, 10*time.Second, host.KilledOf(c)); err != nil {
 		return err
 	}
 	b := balancer{name: host.ServiceName(c)}

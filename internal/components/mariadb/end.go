@@ -5,7 +5,6 @@ import (
 	"errors"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"aloft/component"
 	"aloft/internal/host"
@@ -20,12 +19,8 @@ func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
 			return err
 		}
 	}
-	begun := time.Now()
-	if err := m.processes.Stop(ctx, c.WorkDir, 0, stopTime); err != nil {
+	if err := m.processes.Stop(ctx, c.WorkDir, 0, stopTime, host.KilledOf(c)); err != nil {
 		return err
-	}
-	if time.Since(begun) >= stopTime {
-		c.Env.Log().Warn("the server did not end in time and was killed; it recovers its data when it is started again", "after", stopTime)
 	}
 	if err := host.EndTasks(ctx, c.WorkDir); err != nil {
 		return err

@@ -338,7 +338,7 @@ func (m *Manager) run(ctx context.Context, c *component.Call, s settings) error 
 	if r, err := readStage(s.dataDir); err != nil {
 		return err
 	} else if r.Stage == copying { // it was cut off, and what is there is of no use
-		if err := m.processes.Stop(ctx, c.WorkDir, 0, stopTime); err != nil {
+		if err := m.processes.Stop(ctx, c.WorkDir, 0, stopTime, host.Report(c).Killed); err != nil {
 			return err
 		}
 	}

@@ -417,7 +417,7 @@ func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
 	if err != nil {
 		return err
 	}
-	if err := m.processes.Stop(ctx, c.WorkDir, syscall.SIGQUIT, 10*time.Second); err != nil {
+	if err := m.processes.Stop(ctx, c.WorkDir, syscall.SIGQUIT, 10*time.Second, host.KilledOf(c)); err != nil {
 		return err
 	}
 	if err := host.EndTasks(ctx, c.WorkDir); err != nil {

@@ -274,7 +274,7 @@ func taken(before, now map[int]string) bool {
 // they are to stay. The package stays: others may have come to use it, and a
 // machine goes as a whole.
 func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
-	if err := m.processes.Stop(ctx, c.WorkDir, syscall.SIGQUIT, 10*time.Second); err != nil {
+	if err := m.processes.Stop(ctx, c.WorkDir, syscall.SIGQUIT, 10*time.Second, host.KilledOf(c)); err != nil {
 		return err
 	}
 	s := server{name: host.ServiceName(c)}

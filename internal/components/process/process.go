@@ -177,9 +177,9 @@ func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
 	if err != nil {
 		// What cannot be read was never started; but a predecessor may have
 		// read it otherwise, so its process still has to go.
-		return m.processes.Stop(ctx, c.WorkDir, 0, 0)
+		return m.processes.Stop(ctx, c.WorkDir, 0, 0, host.KilledOf(c))
 	}
-	if err := m.processes.Stop(ctx, c.WorkDir, s.StopSignal, s.StopTimeout); err != nil {
+	if err := m.processes.Stop(ctx, c.WorkDir, s.StopSignal, s.StopTimeout, host.KilledOf(c)); err != nil {
 		return err
 	}
 	if class.Values(c.Attrs).Bool("keepOnTerminate") {

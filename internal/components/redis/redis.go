@@ -378,7 +378,7 @@ func (m *Manager) adjust(ctx context.Context, old, next settings) error {
 // are to stay. The package stays: others may have come to use it, and a machine
 // goes as a whole.
 func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
-	if err := m.processes.Stop(ctx, c.WorkDir, 0, 30*time.Second); err != nil {
+	if err := m.processes.Stop(ctx, c.WorkDir, 0, 30*time.Second, host.KilledOf(c)); err != nil {
 		return err
 	}
 	s := settings{name: host.ServiceName(c)}

@@ -343,7 +343,7 @@ func (m *Manager) replace(ctx context.Context, c *component.Call, old, w wanted)
 		return err
 	}
 	if old.enabled == w.enabled && old.port == w.port && fmt.Sprint(old.command) == fmt.Sprint(w.command) {
-		if err := m.processes.Stop(ctx, c.WorkDir, 0, 0); err != nil {
+		if err := m.processes.Stop(ctx, c.WorkDir, 0, 0, host.Report(c).Killed); err != nil {
 			return err
 		}
 	}
@@ -353,7 +353,7 @@ func (m *Manager) replace(ctx context.Context, c *component.Call, old, w wanted)
 
 // Terminate leaves the service as it was found.
 func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
-	if err := m.processes.Stop(ctx, c.WorkDir, 0, 0); err != nil {
+	if err := m.processes.Stop(ctx, c.WorkDir, 0, 0, host.KilledOf(c)); err != nil {
 		return err
 	}
 	r, met, err := readRecord(c.WorkDir)

@@ -322,7 +322,7 @@ func prepare(c *component.Call, attrs *value.Component) (container, host.Prepare
 // keys in it, which nobody would look after. The packages stay: others may have
 // come to use them, and a machine goes as a whole.
 func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
-	if err := m.processes.Stop(ctx, c.WorkDir, 0, 30*time.Second); err != nil {
+	if err := m.processes.Stop(ctx, c.WorkDir, 0, 30*time.Second, host.KilledOf(c)); err != nil {
 		return err
 	}
 	t := container{name: host.ServiceName(c)}

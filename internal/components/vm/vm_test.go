@@ -117,6 +117,7 @@ func (e *environment) Progress(float64, string) {}
 func (e *environment) Log() *slog.Logger        { return slog.New(slog.DiscardHandler) }
 func (e *environment) Ended(component.Record)   {}
 func (e *environment) Restarted(string)         {}
+func (e *environment) Killed(string)            {}
 func (e *environment) Source(context.Context, string) (io.ReadCloser, error) {
 	return nil, errors.New("a machine has no sources")
 }

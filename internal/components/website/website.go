@@ -118,7 +118,7 @@ func (m *Manager) prepared(c *component.Call, s site) host.Prepared {
 
 // Terminate stops serving.
 func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
-	if err := m.processes.Stop(ctx, c.WorkDir, 0, 0); err != nil {
+	if err := m.processes.Stop(ctx, c.WorkDir, 0, 0, host.KilledOf(c)); err != nil {
 		return err
 	}
 	return host.RemoveFile(filepath.Join(c.WorkDir, configFile))

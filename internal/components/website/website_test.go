@@ -119,7 +119,7 @@ func TestSuite(t *testing.T) {
 		},
 		Break: func(t testing.TB, c *component.Call) {
 			p := host.NewProcesses(slog.New(slog.DiscardHandler))
-			if err := p.Stop(t.Context(), c.WorkDir, 0, 0); err != nil {
+			if err := p.Stop(t.Context(), c.WorkDir, 0, 0, nil); err != nil {
 				t.Fatal(err)
 			}
 		},
