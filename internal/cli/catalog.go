@@ -77,7 +77,7 @@ type offer struct {
 }
 
 func componentOffer(x *catalog.Component) offer {
-	return offer{x.Name, "component", x.Class, x.Include, x.Pos.File, x.Doc}
+	return offer{x.Name, string(x.Kind), x.Class, x.Include, x.Pos.File, x.Doc}
 }
 
 func systemOffer(s *catalog.System) offer {

@@ -33,10 +33,21 @@ type Catalogue struct {
 	systems    []*System
 }
 
+// Kind says what a component is for.
+type Kind string
+
+// Kinds of components.
+const (
+	Plain     Kind = "component" // what is deployed with the tree
+	Workflow  Kind = "workflow"  // creates its children itself, while it runs
+	Condition Kind = "condition" // is asked by those of workflow
+)
+
 // Component is a prototype that has a component class: what stands behind
 // extends.
 type Component struct {
 	Name    string // of the prototype
+	Kind    Kind
 	Class   string // sfClass; several components may share one
 	Include string // the file to include
 	Doc     string // what it is, in a sentence or a few

@@ -20,12 +20,23 @@ What the built-in library offers, as ` + "`aloft catalog show NAME`" + ` tells i
 
 An attribute marked *required* must be given; one marked *fixed* cannot change without the component being replaced; the content of a *secret* one is never shown. What a component adds is known when it runs: other components read it with LAZY references.
 `)
-	for _, x := range builtIn(t).Components() {
-		if x.Name == "UpdatableCompound" {
-			continue // of the original; every component of aloft is updatable
+	offered := builtIn(t).Components()
+	for _, group := range []struct {
+		kind catalog.Kind
+		head string
+	}{
+		{catalog.Plain, ""},
+		{catalog.Workflow, "\n# Workflow\n\nWhat creates its children itself, while it runs: see the [guide](guide.md#workflow).\n"},
+		{catalog.Condition, "\n# Conditions\n\nWhat `If` and `WaitFor` ask; what a condition refers to is read anew each time.\n"},
+	} {
+		b.WriteString(group.head)
+		for _, x := range offered {
+			if x.Kind != group.kind || x.Name == "UpdatableCompound" {
+				continue // of the original; every component of aloft is updatable
+			}
+			fmt.Fprintf(&b, "\n## %s\n\n%s\n\n    #include %q\n", x.Name, x.Doc, x.Include)
+			write(&b, x)
 		}
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n    #include %q\n", x.Name, x.Doc, x.Include)
-		write(&b, x)
 	}
 	if os.Getenv("UPDATE") != "" {
 		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {

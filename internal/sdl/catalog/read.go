@@ -19,13 +19,28 @@ import (
 // libraryName is how the resolver names the folder of the built-in library.
 const libraryName = "library"
 
+// workflowFile is what to include for the components of workflow, and their
+// conditions; original is where the files that it includes lie.
+const (
+	workflowFile = "aloft/workflow.sf"
+	original     = "org/smartfrog/sfcore/workflow/"
+)
+
+// original has more of them than a description can use: these it can.
+var workflow = map[string]Kind{
+	"Sequence": Workflow, "Parallel": Workflow, "Repeat": Workflow, "Retry": Workflow, "Try": Workflow, "Timeout": Workflow,
+	"During": Workflow, "Delay": Workflow, "Finally": Workflow, "If": Workflow, "WaitFor": Workflow,
+	"True": Condition, "False": Condition, "Equals": Condition, "ReferenceResolves": Condition, "RunningFor": Condition,
+	"IsAlive": Condition, "And": Condition, "Or": Condition, "Not": Condition,
+}
+
 // maxFiles bounds the files read of one folder.
 const maxFiles = 1000
 
 // readLibrary reads all components of the built-in library at once.
 func (c *Catalogue) readLibrary(ctx context.Context) error {
 	folder := resolve.Folder{Name: libraryName, FS: embedded.FS}
-	src := resolve.Source{Folder: folder, Name: "catalog.sf", Text: []byte(`#include "aloft/components.sf"`)}
+	src := resolve.Source{Folder: folder, Name: "catalog.sf", Text: []byte("#include \"aloft/components.sf\"\n#include \"" + workflowFile + "\"")}
 	res, err := resolve.Resolve(ctx, src, resolve.Options{Until: resolve.Function})
 	if err != nil {
 		return err
@@ -39,8 +54,17 @@ func (c *Catalogue) readLibrary(ctx context.Context) error {
 			if x == nil {
 				continue
 			}
-			if x.Include = file; !strings.HasPrefix(file, "aloft/") {
+			switch kind, usable := workflow[x.Name]; {
+			case strings.HasPrefix(file, "aloft/"):
+				x.Include = file
+			case !strings.HasPrefix(file, original):
 				x.Include = "components.sf" // whose files build on one another
+			case !usable:
+				continue
+			default:
+				x.Include, x.Kind = workflowFile, kind
+				// Events of the original are not handed on.
+				x.Attributes = slices.DeleteFunc(x.Attributes, func(a Attribute) bool { return a.Name == "sendTo" || a.Name == "registerWith" })
 			}
 			c.put(x)
 		}
@@ -153,7 +177,7 @@ func newComponent(a value.Attr, comment func(value.Pos) string) *Component {
 	if !isString || strings.HasPrefix(a.Name, "sf") {
 		return nil
 	}
-	x := &Component{Name: a.Name, Class: string(name), Pos: a.Pos}
+	x := &Component{Name: a.Name, Kind: Plain, Class: string(name), Pos: a.Pos}
 	for schema := range schemas(proto) {
 		if text, ok := schema.Get("sfSchemaDescription"); ok {
 			if text, ok := text.(value.String); ok {

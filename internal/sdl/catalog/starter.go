@@ -17,19 +17,23 @@ import (
 
 // Starter returns a description with one component c in the usual form: what
 // must be given has an example, everything else stands beside it as a comment.
-// A component that acts on a machine gets one.
+// A component that acts on a machine gets one; one of workflow stands as in the
+// example of what is said of it, beside a page that it can be about.
 func (c *Component) Starter() (string, error) {
 	var b strings.Builder
-	for line := range strings.Lines(c.Name + ": " + c.Doc) {
+	about, example := c.example()
+	for line := range strings.Lines(c.Name + ": " + about) {
 		fmt.Fprintf(&b, "// %s\n", strings.TrimSpace(line))
 	}
 	b.WriteString("#include \"aloft/components.sf\"\n")
-	if !strings.HasPrefix(c.Include, "aloft/") && c.Include != "components.sf" {
+	if c.Kind != Plain || !strings.HasPrefix(c.Include, "aloft/") && c.Include != "components.sf" {
 		fmt.Fprintf(&b, "#include %s\n", value.Quote(c.Include))
 	}
 	name := instance(c.Name)
 	b.WriteString("\nsfConfig extends {\n")
 	switch {
+	case c.Kind != Plain:
+		fmt.Fprintf(&b, "machine extends VM { cloudProvider \"local\";\n web extends Website { pages extends DATA { \"/\" \"hello\\n\"; } }\n%s}\n", example)
 	case c.Site == component.SiteResource || c.Class == "VM", c.Site == component.SiteSystem:
 		c.write(&b, name)
 	case c.Site == component.SiteInherit && c.Class != "VirtualSoftwareComponent":
@@ -55,6 +59,19 @@ func (c *Component) Starter() (string, error) {
 		return "", fmt.Errorf("starter of %s: %s", c.Name, problems.All()[0].Message)
 	}
 	return string(text), nil
+}
+
+// example cuts what is said of a component into that and an example, which
+// stands in lines further in.
+func (c *Component) example() (about, example string) {
+	for line := range strings.Lines(c.Doc) {
+		if text, is := strings.CutPrefix(line, "    "); is {
+			example += text
+		} else {
+			about += line
+		}
+	}
+	return strings.TrimSpace(about), example + "\n"
 }
 
 // instance is how a component of a prototype is called.

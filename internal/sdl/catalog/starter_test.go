@@ -8,6 +8,7 @@ import (
 	"testing/fstest"
 
 	"aloft/component"
+	"aloft/internal/components/workflow"
 	"aloft/internal/daemon"
 	"aloft/internal/model"
 	"aloft/internal/plan"
@@ -81,11 +82,39 @@ func TestEveryStarterIsRightAsItStands(t *testing.T) {
 	}
 }
 
+// Every class of workflow that this build has can be looked up, and nothing else
+// of what the original has.
+func TestRT08EveryClassOfWorkflowIsOffered(t *testing.T) {
+	offered := map[string]catalog.Kind{}
+	for _, x := range builtIn(t).Components() {
+		if x.Kind != catalog.Plain {
+			class, _ := daemon.Class(x.Class)
+			offered[class.Name] = x.Kind
+		}
+	}
+	for _, m := range workflow.New() {
+		want := catalog.Condition
+		if m.Class().Workflow {
+			want = catalog.Workflow
+		}
+		if got := offered[m.Class().Name]; got != want {
+			t.Errorf("%s is offered as %q, want %q", m.Class().Name, got, want)
+		}
+		delete(offered, m.Class().Name)
+	}
+	if len(offered) > 0 {
+		t.Errorf("offered, and not there: %v", offered)
+	}
+}
+
 func TestEveryComponentOfTheLibraryIsDescribed(t *testing.T) {
 	for _, x := range builtIn(t).Components() {
 		class, ok := daemon.Class(x.Class)
 		if !ok || x.Doc == "" {
 			t.Errorf("%s: class %s known %v, described as %q", x.Name, x.Class, ok, x.Doc)
+		}
+		if x.Kind != catalog.Plain && !strings.Contains(x.Doc, "\n    ") {
+			t.Errorf("%s: there is no example in %q", x.Name, x.Doc)
 		}
 		for i := range x.Attributes {
 			a := &x.Attributes[i]
@@ -95,7 +124,7 @@ func TestEveryComponentOfTheLibraryIsDescribed(t *testing.T) {
 			if a.Description == "" {
 				t.Errorf("%s: what is %s?", x.Name, a.Name)
 			}
-			if a.Required() && a.Example == nil {
+			if a.Required() && a.Example == nil && x.Kind == catalog.Plain { // the others are shown in use
 				t.Errorf("%s: %s must be given and has no example", x.Name, a.Name)
 			}
 			for what, v := range map[string]value.Value{"default": a.Default, "example": a.Example} {
