@@ -24,7 +24,7 @@ func TestTheEndOfAPlanIsToldAfterWhatItDid(t *testing.T) {
 			case e.Kind == api.EventComponent && e.State == api.ComponentRunning:
 				running[e.Path] = true
 			case e.Kind == api.EventPlan && e.State == api.DeploymentDone:
-				for _, path := range strings.Fields("m1 m2 m1:a m2:b") {
+				for path := range strings.FieldsSeq("m1 m2 m1:a m2:b") {
 					if !running[path] {
 						t.Errorf("the end was told before %s was said to run", path)
 					}
