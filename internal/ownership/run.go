@@ -97,21 +97,25 @@ func (k *Keeper) due() map[string]row {
 
 // beat writes that this manager lives, while there is somebody to see it.
 func (k *Keeper) beat(ctx context.Context) {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
 	limit := beatLimit
 	for n := int64(1); ; n++ {
+		// Two that were taken are never less than the interval apart: after a
+		// manager was stopped, beats that catch up would leave the others no time
+		// to be heard between them.
+		next := time.Now().Add(interval)
 		if len(k.cfg.Managers()) > 1 {
 			if k.write(ctx, n, limit) {
-				limit = beatLimit
+				limit, next = beatLimit, time.Now().Add(interval)
 			} else {
 				limit = min(2*limit, beatLimits)
 			}
 		}
+		timer := time.NewTimer(time.Until(next))
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return
-		case <-tick.C:
+		case <-timer.C:
 		}
 	}
 }
