@@ -259,3 +259,40 @@ func (t *tenant) rereadAll() {
 		}
 	}
 }
+
+// reload asks a component to take up its configuration again, because another
+// one that it depends on has rewritten it.
+func (t *tenant) reload(from *held, ref *value.Reference) {
+	c := t.component(value.PathOf(namesOf(ref)...))
+	if c == nil || c == from {
+		t.agent.cfg.Log.Warn("notify", "system", t.system, "component", from.path, "error", fmt.Sprintf("%s is not on this machine", value.RefText(ref)))
+		return
+	}
+	t.agent.spawn(func(ctx context.Context) { t.takeUp(ctx, c) })
+}
+
+// takeUp has a component that runs read its attributes anew, and what is behind
+// them; not one that the plan is about to replace.
+func (t *tenant) takeUp(ctx context.Context, c *held) {
+	c.op.Lock()
+	defer c.op.Unlock()
+	t.mu.Lock()
+	stands := t.stands(c) && c.successor == nil
+	t.mu.Unlock()
+	if stands && !t.planned(c.path) {
+		_ = t.takeAnew(ctx, c) // its state says why not
+	}
+}
+
+// takeAnew is takeUp of a component that stands. Its op lock is held.
+func (t *tenant) takeAnew(ctx context.Context, c *held) error {
+	err := t.operate(ctx, c, plan.Reconfigure)
+	if ctx.Err() != nil {
+		return ctx.Err() // the daemon ends; the next one reads again
+	}
+	if err != nil {
+		t.set(c, inventory.Running, "not reloaded: "+t.agent.shown.hide(err.Error()), nil)
+	}
+	t.save(ctx, c.path)
+	return err
+}
