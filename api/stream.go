@@ -41,7 +41,7 @@ type Event struct {
 	Incarnation string    `json:"incarnation,omitempty"`
 	Plan        string    `json:"plan,omitempty"`
 	Step        string    `json:"step,omitempty"`
-	Kind        string    `json:"kind" enum:"component,machine,system,plan,progress,restart,change,orphan"`
+	Kind        string    `json:"kind" enum:"component,machine,system,plan,progress,restart,killed,change,orphan"`
 	State       string    `json:"state,omitempty"`
 	Reason      string    `json:"reason,omitempty"`
 	Fraction    float64   `json:"fraction,omitempty" minimum:"0" maximum:"1"`

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,6 +103,25 @@ func TestFailureIsOneEventWithItsCause(t *testing.T) {
 				t.Errorf("told\n%q\nwant\n%q", got, c.want)
 			}
 		})
+	}
+}
+
+// A client that was made from the description of the API refuses other kinds.
+func TestKindsOfEventsAreThoseTheAPIDescribes(t *testing.T) {
+	field, _ := reflect.TypeFor[api.Event]().FieldByName("Kind")
+	described := strings.Split(field.Tag.Get("enum"), ",")
+	e, s := eventsIn(t, t.TempDir())
+	for i, kind := range event.Kinds() {
+		e.Emit(told(int64(i+1), kind, "m:p", "m:p/start", "why"))
+	}
+	got := recorded(t, s, api.EventQuery{})
+	for _, ev := range got {
+		if !slices.Contains(described, ev.Kind) {
+			t.Errorf("%q is told, and described are %q", ev.Kind, described)
+		}
+	}
+	if !slices.ContainsFunc(got, func(ev api.Event) bool { return ev.Kind == api.EventKilled && ev.Reason == "why" }) {
+		t.Error("not told who was killed")
 	}
 }
 
