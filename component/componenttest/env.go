@@ -208,7 +208,11 @@ func (e *Env) Restarted(reason string) {
 	e.restarts = append(e.restarts, reason)
 }
 
-// Killed discards: what a suite breaks does not end well.
-func (e *Env) Killed(string) {}
+// Killed checks the reason; what a suite breaks need not end well.
+func (e *Env) Killed(reason string) {
+	if reason == "" {
+		e.t.Error("killed, and not told why")
+	}
+}
 
 var _ component.Environment = (*Env)(nil)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"aloft/internal/event"
 	"aloft/internal/inventory"
 	"aloft/internal/plan"
 	"aloft/value"
@@ -61,5 +62,21 @@ func TestUP4OnlyWhatRanGoesOnAfterAFailedReconfigure(t *testing.T) {
 		if c.state != want {
 			t.Errorf("%s, and a reconfigure failed: %s, want %s", was, c.state, want)
 		}
+	}
+}
+
+// The last output of a process may hold anything.
+func TestWhoWasKilledIsToldWithoutSecrets(t *testing.T) {
+	m := newMachine(t)
+	a := m.agent()
+	a.shown.add("hunter2", "password")
+	e := &environment{t: newTenant(a, "sys"), c: &held{path: "m:p"}}
+	e.Killed("its last output: hunter2")
+	r, _ := a.news()
+	if len(r.Events) != 1 {
+		t.Fatalf("told %v", r.Events)
+	}
+	if got := r.Events[0]; got.Kind != string(event.ComponentKilled) || got.Path != "m:p" || got.Reason != "its last output: (secret password)" {
+		t.Errorf("told %v", got)
 	}
 }

@@ -182,6 +182,7 @@ var probeClass = component.Class{
 		{Name: "later", Use: component.UseStart}, // read at start
 		{Name: "begins"},                         // its level at first
 		{Name: "mute"},                           // true: its pings fail
+		{Name: "deaf"},                           // true: it has to be killed at its end
 		{Name: "due"},                            // milliseconds until it wants to be reconfigured; its level rises then
 		{Name: "fixed", Fixed: true},             // a change means replacement
 	},
@@ -362,6 +363,9 @@ func (p *probe) Terminate(ctx context.Context, c *component.Call) error {
 			return errNotSpare
 		}
 		if e := p.stage.effects[p.at(c)]; e != nil {
+			if v, _ := c.Attrs.Get("deaf"); v == value.Bool(true) && e.running {
+				c.Env.Killed("it did not listen")
+			}
 			e.stop()
 			delete(p.stage.effects, p.at(c))
 		}

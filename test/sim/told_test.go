@@ -2,8 +2,10 @@ package sim
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"aloft/api"
 )
@@ -34,5 +36,31 @@ func TestTheEndOfAPlanIsToldAfterWhatItDid(t *testing.T) {
 			}
 		}
 		t.Error("the end of the plan was not told")
+	})
+}
+
+// What had to be killed is told once, to who waits for the end, and holds nothing up.
+func TestWhatHadToBeKilledIsToldOnceBeforeTheEnd(t *testing.T) {
+	overSeeds(t, 4, func(t *testing.T, seed uint64) {
+		scenario(t, options{seed: seed, random: 5 * time.Second}, func(w *world) {
+			w.runs(`sfConfig extends { m1 extends VM { a extends Probe { deaf true; } } m2 extends VM { b extends Probe {} } }`)
+			w.down(false)
+			events, err := w.service().Events(context.Background(), api.EventQuery{System: "sys"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var told []string
+			for e, err := range events {
+				switch {
+				case err != nil:
+					t.Fatal(err)
+				case e.Kind == api.EventKilled, e.Kind == api.EventPlan && e.State == api.DeploymentDone:
+					told = append(told, strings.Join([]string{e.Kind, e.Path, e.Reason}, " "))
+				}
+			}
+			if want := []string{"plan  ", "killed m1:a it did not listen", "plan  "}; !slices.Equal(told, want) {
+				t.Errorf("told %q, want %q", told, want)
+			}
+		})
 	})
 }
