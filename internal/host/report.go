@@ -50,7 +50,7 @@ func (k Killed) text(machine, limit string, own bool) string {
 		text += "; " + limit + " gives it longer"
 	}
 	if len(k.Output) > 0 {
-		text += "; its last output: " + strings.Join(k.Output, " | ")
+		text += "; its last output, which may say why: " + strings.Join(k.Output, " | ")
 	}
 	return text
 }

@@ -20,7 +20,7 @@ func TestWhoWasKilledIsToldWithWhatGivesItLonger(t *testing.T) {
 		{k, "sfTerminateTimeout", false, said}, // nothing does
 		{limited, "sfTerminateTimeout", true, said + "; sfTerminateTimeout gives it longer"},
 		{limited, "", true, said},
-		{Killed{Signal: k.Signal, After: k.After, Output: []string{"a", "b"}}, "", false, said + "; its last output: a | b"},
+		{Killed{Signal: k.Signal, After: k.After, Output: []string{"a", "b"}}, "", false, said + "; its last output, which may say why: a | b"},
 	} {
 		if got := c.k.text("shop/web", c.limit, c.own); got != c.want {
 			t.Errorf("%s\nwant %s", got, c.want)

@@ -16,7 +16,7 @@ func TestWhoHadToBeKilledAtItsEndIsNamed(t *testing.T) {
 	with := `sfConfig extends { m extends VM { ` + deaf + ` } }`
 	want := []string{
 		"aloft: warning: m:p had to be killed: its process on s/m did not end within 1s of its signal (SIGTERM); what it had not written may be lost",
-		"stopTimeout gives it longer; its last output: deaf",
+		"stopTimeout gives it longer; its last output, which may say why: deaf",
 	}
 	told := func(by, out string) {
 		t.Helper()
