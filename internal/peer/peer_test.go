@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -198,6 +199,11 @@ func (d *daemon) listen() {
 		d.address = "127.0.0.1:0"
 	}
 	ln, err := net.Listen("tcp", d.address)
+	// A port that was free for a moment may be the own end of a connection by now,
+	// even of one to itself.
+	for began := time.Now(); errors.Is(err, syscall.EADDRINUSE) && time.Since(began) < 10*time.Second; ln, err = net.Listen("tcp", d.address) {
+		time.Sleep(10 * time.Millisecond)
+	}
 	if err != nil {
 		d.t.Fatal(err)
 	}
