@@ -136,8 +136,10 @@ func init() {
 // become never returns.
 func become(conn *os.File) {
 	unix.CloseOnExec(socket)
-	// What is sampled now and then would need memory beyond the limits.
+	// What is sampled now and then, and a thread for more than one thing at once,
+	// would need memory beyond the limits.
 	runtime.MemProfileRate = 0
+	runtime.GOMAXPROCS(1)
 	r, err := readRequest(conn)
 	if err != nil {
 		os.Exit(1) // the maker is gone
