@@ -169,18 +169,25 @@ func (p *Packages) Remove(ctx context.Context, workDir string, env component.Env
 	if err != nil {
 		return err
 	}
-	have, err := installed(ctx)
-	if err != nil {
-		return err
-	}
-	ours := slices.DeleteFunc(without(rec.New, claimed), func(n string) bool { return have.version[n] == "" })
-	if len(ours) > 0 {
+	if len(rec.New) > 0 {
 		if err := mayBegin(ctx); err != nil {
 			return err
 		}
 		a := apt{log: p.log, env: env}
-		if err := a.drop(ctx, ours, ours); err != nil {
+		// First: of a removal that was cut off some of ours may be half there, and
+		// others, as man-db, have yet to take notice.
+		if err := a.repair(ctx); err != nil {
 			return err
+		}
+		have, err := installed(ctx)
+		if err != nil {
+			return err
+		}
+		ours := slices.DeleteFunc(without(rec.New, claimed), func(n string) bool { return have.version[n] == "" })
+		if len(ours) > 0 {
+			if err := a.drop(ctx, ours, ours); err != nil {
+				return err
+			}
 		}
 	}
 	return RemoveFile(filepath.Join(workDir, installedFile))

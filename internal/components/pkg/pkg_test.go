@@ -81,7 +81,10 @@ func TestSuite(t *testing.T) {
 		},
 		Gone: func(t testing.TB, c *component.Call) {
 			if after := packages(t); !slices.Equal(before, after) {
-				t.Errorf("packages before %d, after %d", len(before), len(after))
+				differ := func(a, b []string) []string {
+					return slices.DeleteFunc(slices.Clone(a), func(n string) bool { return slices.Contains(b, n) })
+				}
+				t.Errorf("%d packages before, %d after: %q are gone, %q are left", len(before), len(after), differ(before, after), differ(after, before))
 			}
 			if _, err := os.Stat("/usr/sbin/policy-rc.d"); err != nil && hadPolicy {
 				t.Error("the machine's own policy is gone")
