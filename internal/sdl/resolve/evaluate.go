@@ -192,7 +192,7 @@ var libraryNames = sync.OnceValue(func() map[string]string {
 	names := map[string]string{}
 	for _, inc := range []string{
 		"functions.sf", "predicates.sf", "components.sf", "org/smartfrog/sfcore/prim/prim.sf",
-		"org/smartfrog/sfcore/compound/compound.sf", "aloft/components.sf",
+		"org/smartfrog/sfcore/compound/compound.sf", "aloft/components.sf", "aloft/workflow.sf",
 		"softwarecomponents/definitions.sf", "cloudprovider/definitions.sf",
 	} {
 		collectNames(names, inc, inc, 0)
