@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -88,12 +89,14 @@ func (t *tenant) relearn(ctx context.Context, components map[string][]byte) erro
 }
 
 // readers returns those of this machine's components that refer to the one at
-// path, or into it, and can be reconfigured, and which of them run.
+// path, or into it, and can be reconfigured, and which of them run. Those that are
+// about to refer to it are among them: the step that brings the reference may be
+// under way, and have read already.
 func (t *tenant) readers(path value.Path) (all []*held, run map[*held]bool) {
 	run = map[*held]bool{}
 	t.mu.Lock()
 	for _, c := range t.comps {
-		if c.path != path && c.class != "" && c.wanted != nil && reads(c.standing().attrs, path) {
+		if c.path != path && c.class != "" && c.wanted != nil && (reads(c.standing().attrs, path) || reads(c.wanted, path)) {
 			all, run[c] = append(all, c), c.state == inventory.Running
 		}
 	}
@@ -147,8 +150,7 @@ func (t *tenant) reloadReaders(ctx context.Context, of *held) {
 }
 
 // reread has a component that runs reconfigured, if its references lead to other
-// values than it has. One of which the plan has an operation still to come reads
-// them with that.
+// values than it has.
 func (t *tenant) reread(ctx context.Context, c *held) {
 	t.mu.Lock()
 	under := c.rereading // whoever does may have read before the change, and reads once more
@@ -166,11 +168,15 @@ func (t *tenant) reread(ctx context.Context, c *held) {
 			return
 		}
 		changed, err := t.readAnew(ctx, c)
-		switch {
-		case err != nil:
+		if err != nil {
 			t.mu.Lock()
 			c.stale = true
 			t.mu.Unlock()
+		}
+		switch {
+		case errors.Is(err, errToCome):
+			pause = rereadPause
+		case err != nil:
 			pause = min(max(2*pause, rereadAgain), rereadMost)
 		case changed:
 			sleep(ctx, pause)
@@ -183,6 +189,11 @@ func (t *tenant) reread(ctx context.Context, c *held) {
 	}
 }
 
+// errToCome says that the plan has an operation of a component still to come, which
+// reads its attributes; or has just done it, and may have read them before they
+// changed.
+var errToCome = errors.New("the plan has a step of it still to come")
+
 // readAnew reads the attributes of a component, and has it reconfigured if they
 // are others.
 func (t *tenant) readAnew(ctx context.Context, c *held) (changed bool, err error) {
@@ -191,8 +202,11 @@ func (t *tenant) readAnew(ctx context.Context, c *held) (changed bool, err error
 	t.mu.Lock()
 	stands, is, standing := t.stands(c), c.attrs, c.standing()
 	t.mu.Unlock()
-	if !stands || t.toCome(c.path) {
+	switch {
+	case !stands:
 		return false, nil
+	case t.toCome(c.path):
+		return false, errToCome
 	}
 	_, class, err := t.manager(c, plan.Reconfigure)
 	if err != nil {

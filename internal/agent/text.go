@@ -93,14 +93,16 @@ func (c *held) has() string {
 
 // takesUp has a component that is being brought back take up by that what a
 // reconfigure is to apply, and reports whether it has: one whose process has ended
-// cannot be reconfigured. Its op lock is held, and is not meanwhile.
+// cannot be reconfigured. If it does not come back with that, or the step is
+// interrupted, it is to come back as it was (runtime.md UP4). Its op lock is held,
+// and is not meanwhile.
 func (t *tenant) takesUp(ctx context.Context, c *held, s plan.Step) bool {
 	t.mu.Lock()
 	if !t.comesBack(c) {
 		t.mu.Unlock()
 		return false
 	}
-	is := c.asked(s)
+	was, is, tries := c.standing(), c.asked(s), t.tries(c)
 	c.keeps(is)
 	t.mu.Unlock()
 	c.op.Unlock()
@@ -109,14 +111,33 @@ func (t *tenant) takesUp(ctx context.Context, c *held, s plan.Step) bool {
 	for wait := true; wait; {
 		sleep(ctx, turnLook)
 		t.mu.Lock()
-		wait = t.comesBack(c) && ctx.Err() == nil && time.Now().Before(limit)
+		wait = t.comesBack(c) && t.tries(c) <= tries+1 && // the try under way may be one with what it was
+			ctx.Err() == nil && time.Now().Before(limit)
 		t.mu.Unlock()
 	}
 	t.agent.limit <- struct{}{}
 	c.op.Lock()
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	return c.state == inventory.Running && c.done == is.digest
+	taken := c.state == inventory.Running && c.done == is.digest
+	if !taken {
+		c.keeps(was)
+	}
+	t.mu.Unlock()
+	if !taken {
+		t.save(context.WithoutCancel(ctx), c.path)
+	}
+	return taken
+}
+
+// tries returns how often a component and what it is in have lately begun to come
+// back. The tenant's lock is held.
+func (t *tenant) tries(c *held) (n int) {
+	for x := c; x != nil; x = t.comps[x.path.Parent()] {
+		if n += len(x.recent); x.path == value.Root {
+			break
+		}
+	}
+	return n
 }
 
 // cameBack reports whether a component that is to be deployed is there already: it
