@@ -113,17 +113,23 @@ func every(t *testing.T, f func(t *testing.T, kv full)) {
 	})
 }
 
+// put writes rows, again where the members agree upon another leader meanwhile:
+// nobody else writes these.
 func put(t *testing.T, kv KV, pairs ...string) int64 {
 	t.Helper()
 	var txn Txn
 	for i := 0; i < len(pairs); i += 2 {
 		txn.Put = append(txn.Put, Put{Key: pairs[i], Value: []byte(pairs[i+1])})
 	}
-	rev, err := kv.Commit(t.Context(), txn)
-	if err != nil {
-		t.Fatal(err)
+	for tries := 1; ; tries++ {
+		rev, err := kv.Commit(t.Context(), txn)
+		if err == nil {
+			return rev
+		}
+		if !errors.Is(err, ErrUncertain) || tries == 3 {
+			t.Fatal(err)
+		}
 	}
-	return rev
 }
 
 // tell writes changes as text: "a=1" or "-a".
