@@ -64,6 +64,15 @@ func (k *Known) class(name string) (component.Class, bool) {
 	return component.Class{}, false
 }
 
+// lacks reports whether name, in sfClass, is of no class that there is.
+func (k *Known) lacks(name string) bool {
+	if k == nil || len(k.Classes) == 0 || name == "" || catalog.IsScripts(name) {
+		return false
+	}
+	_, known := k.class(name)
+	return !known
+}
+
 // Range is a part of a file, by offsets.
 type Range struct{ From, To int }
 
@@ -137,7 +146,7 @@ func comment(t *text.Text, tree *syntax.File, a *syntax.Attribute) string {
 	}
 	i := sort.Search(len(tree.Comments), func(i int) bool { return tree.Comments[i].Span.Pos.Line >= line })
 	if i < len(tree.Comments) && tree.Comments[i].Span.Pos.Line <= end && tree.Comments[i].Span.Pos.Line == line {
-		return clean(tree.Comments[i].Text)
+		return strings.TrimSpace(clean(tree.Comments[i].Text))
 	}
 	var lines []string
 	for i--; i >= 0; i-- {
@@ -150,7 +159,7 @@ func comment(t *text.Text, tree *syntax.File, a *syntax.Attribute) string {
 		line = c.Span.Pos.Line
 	}
 	slices.Reverse(lines)
-	return strings.Join(lines, "\n")
+	return strings.TrimSpace(strings.Join(lines, "\n"))
 }
 
 // lineRest is how many bytes of its first line c and what is behind it take.
@@ -159,10 +168,11 @@ func lineRest(t *text.Text, c syntax.Comment) int {
 	return max(0, len(t.Line(c.Span.Pos.Line-1))-(c.Start-start))
 }
 
-// clean takes the marks off a comment.
+// clean takes the marks off a comment. A line keeps what it is indented by: it may
+// be of an example.
 func clean(s string) string {
 	if rest, isLine := strings.CutPrefix(s, "//"); isLine {
-		return strings.TrimSpace(rest)
+		return strings.TrimRight(strings.TrimPrefix(rest, " "), " \t\r")
 	}
 	s = strings.TrimSuffix(strings.TrimPrefix(s, "/*"), "*/")
 	lines := strings.Split(s, "\n")

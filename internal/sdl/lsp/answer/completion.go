@@ -330,6 +330,9 @@ func (c *completer) prototypes(s resolve.Scope) {
 			if m.Inside.Data() || isFunction(m.Inside) {
 				x.Rank += 5
 			}
+			if name := classOf(m.Inside); c.Known.lacks(name) {
+				x.Detail, x.Rank = fmt.Sprintf("unknown component: no manager of %s", name), x.Rank+8
+			}
 			c.add(x)
 		}
 		rank++

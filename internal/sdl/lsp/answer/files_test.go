@@ -33,6 +33,9 @@ var classes = []component.Class{{
 }, {
 	Name:    "VM",
 	Outputs: []component.Output{{Name: "ip", Kind: value.KindString, Doc: "its address"}},
+}, {
+	Name:    "Retry",
+	Aliases: []string{"org.smartfrog.sfcore.workflow.combinators.Retry"},
 }}
 
 // asked is a test read from an archive: files, and a place in one of them.

@@ -53,14 +53,15 @@ func (v *View) Hover(off int) (Hover, bool) {
 	if d := f.detail(); d != "" {
 		fmt.Fprintf(&b, "%s\n\n", d)
 	}
-	if class := v.classText(at.to); class != "" {
+	class, means := v.classText(at.to)
+	if class != "" {
 		b.WriteString(class + "\n\n")
 	}
 	if f.doc != "" {
 		b.WriteString(f.doc + "\n\n")
 	}
 	if at.source != nil {
-		if c := v.commentOf(resolve.Member{Source: at.source}); c != "" && c != f.doc {
+		if c := v.commentOf(resolve.Member{Source: at.source}); c != "" && c != f.doc && c != means {
 			b.WriteString(c + "\n\n")
 		}
 		if !resolved && deployed(at.in) && text != "" && !f.output {
@@ -197,20 +198,22 @@ func lines(s string) string {
 	return strings.Join(all, "\n")
 }
 
-// classText tells about the class of the component s.
-func (v *View) classText(s resolve.Scope) string {
+// classText tells about the class of the component s; means is the part of it that
+// says what the class is.
+func (v *View) classText(s resolve.Scope) (text, means string) {
 	if !s.Valid() {
-		return ""
+		return "", ""
 	}
 	name := classOf(s)
 	if name == "" {
-		return ""
+		return "", ""
 	}
 	class, known := v.Known.class(name)
 	if !known {
-		return "class `" + name + "`"
+		return "class `" + name + "`", ""
 	}
-	text := fmt.Sprintf("**%s** %s", class.Name, v.Known.doc(class.Name))
+	means = v.Known.doc(class.Name)
+	text = fmt.Sprintf("**%s** %s", class.Name, means)
 	var outputs []string
 	for _, o := range class.Outputs {
 		outputs = append(outputs, "`"+o.Name+"`")
@@ -219,7 +222,7 @@ func (v *View) classText(s resolve.Scope) string {
 		slices.Sort(outputs)
 		text += "\n\nadds " + strings.Join(outputs, ", ")
 	}
-	return text
+	return text, means
 }
 
 // keyword tells about the keyword at the offset off.
