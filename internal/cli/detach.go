@@ -59,6 +59,7 @@ on by itself; a component that was ended it brings back, and the plan says so.`,
 	}
 	c.Flags().BoolVar(&down, "down", false, "end the component instead")
 	ch.agreeFlags(c)
+	ch.unresolvedFlag(c)
 	return c
 }
 

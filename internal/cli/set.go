@@ -41,6 +41,7 @@ changed, and the next 'aloft up' of it takes the value back; the plan says so.`,
 		},
 	}
 	ch.agreeFlags(c)
+	ch.unresolvedFlag(c)
 	return c
 }
 
@@ -71,6 +72,7 @@ the highest numbers. Where sfCopies is computed, set what it is computed from.`,
 		},
 	}
 	ch.agreeFlags(c)
+	ch.unresolvedFlag(c)
 	return c
 }
 
@@ -161,7 +163,8 @@ func (ch *change) runFrom(ctx context.Context, w *api.Written, base int64, t tar
 	}
 	w.Sources = ch.shipment.sources
 	ch.request = api.PlanRequest{
-		Name: t.system, Base: base, File: w.File, Sources: ch.shipment.list, Written: w, Cause: ch.name + " " + strings.TrimSuffix(t.path, ":"+copies),
+		Name: t.system, Base: base, File: w.File, Sources: ch.shipment.list, Written: w, AllowUnresolved: ch.request.AllowUnresolved,
+		Cause: ch.name + " " + strings.TrimSuffix(t.path, ":"+copies),
 	}
 	if ch.request.Description, err = value.Encode(root); err != nil {
 		return err

@@ -122,10 +122,15 @@ func (a *app) downCommand() *cobra.Command {
 
 func (ch *change) flags(c *cobra.Command) {
 	c.Flags().StringVar(&ch.request.Name, "name", "", "name of the system (default the file's, without .sf)")
-	c.Flags().BoolVar(&ch.request.AllowUnresolved, "allow-unresolved", false, "plan although late references cannot be checked")
+	ch.unresolvedFlag(c)
 	ch.lossFlag(c)
 	ch.describe.register(c)
 	ch.outputFlag(c)
+}
+
+// unresolvedFlag is the leave to refer to what may never be there.
+func (ch *change) unresolvedFlag(c *cobra.Command) {
+	c.Flags().BoolVar(&ch.request.AllowUnresolved, "allow-unresolved", false, "plan although late references cannot be checked")
 }
 
 // lossFlag is the leave to destroy data.

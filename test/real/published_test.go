@@ -56,3 +56,22 @@ func TestPublishedExampleIsRefusedBeforeAnythingIsMade(t *testing.T) {
 		t.Errorf("there are systems: %v", systems)
 	}
 }
+
+// A system that was deployed with references that nobody could check is changed
+// with the same leave.
+func TestWhatWasTakenUncheckedIsChangedWithTheSameLeave(t *testing.T) {
+	h := newHome(t)
+	file := h.write("late", `#include "aloft/components.sf"
+		sfConfig extends { a extends { x "1"; later LAZY PARENT:b:c:d; } b extends { } }`)
+	if out, status := h.try("up", "-y", file); status == 0 || !strings.Contains(out, "SDL811") {
+		t.Errorf("it was taken: exit %d\n%s", status, out)
+	}
+	h.do("up", "-y", "--allow-unresolved", file)
+	if out, status := h.try("set", "late", "a:x", "2", "-y"); status == 0 || !strings.Contains(out, "SDL811") {
+		t.Errorf("the change was taken: exit %d\n%s", status, out)
+	}
+	h.do("set", "late", "a:x", "2", "-y", "--allow-unresolved")
+	if x := strings.TrimSpace(h.do("get", "late", "a:x")); x != "2" {
+		t.Errorf("x is %s", x)
+	}
+}
