@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 
+	"aloft/internal/sdl/catalog"
+
 	"github.com/spf13/cobra"
 )
 
@@ -64,7 +66,15 @@ the source of aloft.`,
 			if file := strings.ToLower(args[0]); inGo && cannotBePackage(file) {
 				return fail("choose a name that is no word of Go, and none that the skeleton or the list of components uses", "a Go package cannot be called %s here", file)
 			}
-			return a.writeSkeleton(args[0], inGo)
+			name := strings.ToUpper(args[0][:1]) + args[0][1:]
+			known, err := catalog.Load(c.Context())
+			if err != nil {
+				return err
+			}
+			if x, is := known.Component(name); is && x.Name == name {
+				return fail("choose another name: in a description that includes both, the later one counts", "%s is a component of aloft's library", name)
+			}
+			return a.writeSkeleton(name, inGo)
 		},
 	}
 	c.Flags().BoolVar(&inGo, "go", false, "a Go package, to be built into aloft")
@@ -83,7 +93,7 @@ func (a *app) writeSkeleton(name string, inGo bool) error {
 	} else if err != nil {
 		return err
 	}
-	replace := strings.NewReplacer("NAME", strings.ToUpper(name[:1])+name[1:], "FILE", file).Replace
+	replace := strings.NewReplacer("NAME", name, "FILE", file).Replace
 	err := fs.WalkDir(skeletons, form, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err

@@ -158,3 +158,17 @@ func TestSkeletonInGoIsNotCalledWhatDoesNotCompile(t *testing.T) {
 		t.Errorf("written: %v", files)
 	}
 }
+
+func TestSkeletonIsNotCalledAsWhatTheLibraryHas(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, name := range []string{"Redis", "sequence"} {
+		var said strings.Builder
+		status := Run([]string{"component", "new", name}, Deps{Stdout: io.Discard, Stderr: &said})
+		if status != 1 || !strings.Contains(said.String(), "is a component of aloft's library") {
+			t.Errorf("%s: status %d: %s", name, status, &said)
+		}
+	}
+	if files, _ := os.ReadDir("."); len(files) > 0 {
+		t.Errorf("written: %v", files)
+	}
+}
