@@ -82,7 +82,9 @@ func Limit(class *component.Class, attrs *value.Component, action plan.Action) t
 	case plan.Start:
 		return orElse(class.StartTimeout, startLimit)
 	default:
-		return terminateLimit
+		// What its process has for its end, and a while for what follows.
+		s, _ := seconds(attrs, "stopTimeout")
+		return max(terminateLimit, s+terminateLimit/3)
 	}
 }
 

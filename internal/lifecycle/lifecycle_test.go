@@ -101,6 +101,28 @@ func TestOverrunSaysWhatGivesItLonger(t *testing.T) {
 	})
 }
 
+// A process that has long for its end is not cut short by the time that every
+// terminate has, only by one that is given.
+func TestTerminateWaitsForStopTimeout(t *testing.T) {
+	for _, c := range []struct {
+		stop, terminate int64
+		want            time.Duration
+	}{
+		{0, 0, time.Minute}, {40, 0, time.Minute}, {41, 0, 61 * time.Second}, {600, 0, 620 * time.Second}, {600, 30, 30 * time.Second},
+	} {
+		attrs := value.NewComponent(false)
+		if c.stop > 0 {
+			attrs.Set(value.Attr{Name: "stopTimeout", Value: value.Integer(c.stop)})
+		}
+		if c.terminate > 0 {
+			attrs.Set(value.Attr{Name: "sfTerminateTimeout", Value: value.Integer(c.terminate)})
+		}
+		if got := Limit(&component.Class{}, attrs, plan.Terminate); got != c.want {
+			t.Errorf("stopTimeout %d, sfTerminateTimeout %d: %s, want %s", c.stop, c.terminate, got, c.want)
+		}
+	}
+}
+
 func TestManagerThatDoesNotStopIsLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

@@ -136,7 +136,7 @@ func (m *Manager) restart(ctx context.Context, c *component.Call, old, next sett
 	if err != nil {
 		return err
 	}
-	if err = m.processes.Stop(ctx, c.WorkDir, 0, stopTime, host.Report(c).Killed); err == nil {
+	if err = m.processes.Stop(ctx, c.WorkDir, 0, next.stopTime, host.Report(c).Killed); err == nil {
 		err = m.resume(ctx, c, old, next)
 	}
 	if err == nil {

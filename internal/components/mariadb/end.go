@@ -19,7 +19,7 @@ func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
 			return err
 		}
 	}
-	if err := m.processes.Stop(ctx, c.WorkDir, 0, stopTime, host.KilledOf(c)); err != nil {
+	if err := m.processes.Stop(ctx, c.WorkDir, 0, stopTime(c.Attrs), host.KilledOf(c)); err != nil {
 		return err
 	}
 	if err := host.EndTasks(ctx, c.WorkDir); err != nil {

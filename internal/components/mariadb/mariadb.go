@@ -158,6 +158,7 @@ type settings struct {
 	user         string // "": none
 	password     string
 	settings     []option
+	stopTime     time.Duration
 	id           uint32  // among servers that replicate each other
 	follows      bool    // it is a replica
 	primary      *source // of a replica; nil before start
@@ -179,6 +180,7 @@ func read(c *component.Call, attrs *value.Component) (settings, error) {
 	s := settings{
 		name: host.ServiceName(c), host: c.Machine.Address, port: v.Int("port"), dataDir: v.Text("dataDir"),
 		rootPassword: v.Text("rootPassword"), user: v.Text("user"), password: v.Text("password"),
+		stopTime: stopTime(attrs),
 	}
 	s.socket = socketOf(s.name)
 	bind, table := v.Text("bind"), v.Table("settings")
@@ -274,9 +276,9 @@ func refusal(said string, err error) error {
 }
 
 // stopTime is what a server has for writing its data to disk when it is to end.
-// It is killed after that, and recovers them at its next start; the time limit
-// of terminate is 60 s.
-const stopTime = 40 * time.Second
+func stopTime(attrs *value.Component) time.Duration {
+	return time.Duration(class.Values(attrs).Int("stopTimeout")) * time.Second
+}
 
 // spec describes the server's process.
 func (s settings) spec() host.Spec {
@@ -285,7 +287,7 @@ func (s settings) spec() host.Spec {
 		User:        systemUser,
 		Dir:         "/",
 		Ready:       host.Ready{Ports: []string{s.address()}, Timeout: class.StartTimeout},
-		StopTimeout: stopTime,
+		StopTimeout: s.stopTime,
 	}
 }
 
@@ -338,7 +340,7 @@ func (m *Manager) run(ctx context.Context, c *component.Call, s settings) error 
 	if r, err := readStage(s.dataDir); err != nil {
 		return err
 	} else if r.Stage == copying { // it was cut off, and what is there is of no use
-		if err := m.processes.Stop(ctx, c.WorkDir, 0, stopTime, host.Report(c).Killed); err != nil {
+		if err := m.processes.Stop(ctx, c.WorkDir, 0, s.stopTime, host.Report(c).Killed); err != nil {
 			return err
 		}
 	}

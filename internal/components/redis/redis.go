@@ -109,7 +109,13 @@ type settings struct {
 	password   string
 	maxMemory  string
 	appendOnly bool
+	stopTime   time.Duration
 	master     *master
+}
+
+// stopTime is what a server has for writing its data to disk when it is to end.
+func stopTime(attrs *value.Component) time.Duration {
+	return time.Duration(class.Values(attrs).Int("stopTimeout")) * time.Second
 }
 
 // master is the server that a replica copies.
@@ -128,7 +134,7 @@ func read(c *component.Call, attrs *value.Component, all bool) (settings, error)
 	v := class.Values(attrs)
 	s := settings{
 		name: host.ServiceName(c), host: c.Machine.Address, port: v.Int("port"),
-		password: v.Text("password"), maxMemory: v.Text("maxMemory"), appendOnly: v.Bool("appendOnly"),
+		password: v.Text("password"), maxMemory: v.Text("maxMemory"), appendOnly: v.Bool("appendOnly"), stopTime: stopTime(attrs),
 	}
 	bind := v.Text("bind")
 	if err := v.Err(); err != nil {
@@ -257,13 +263,12 @@ func (s settings) place() error {
 // in its environment, so that another value means another process.
 func (s settings) prepared() host.Prepared {
 	return host.Prepared{Prepare: s.place, Spec: host.Spec{
-		Command: []string{"redis-server", s.config()},
-		User:    account,
-		Dir:     s.data(),
-		Env:     map[string]string{"ALOFT_LISTEN": fmt.Sprint(s.bind, s.port)},
-		Ready:   host.Ready{Ports: []string{s.address()}, Timeout: time.Minute},
-		// It writes its data to disk before it ends.
-		StopTimeout: 30 * time.Second,
+		Command:     []string{"redis-server", s.config()},
+		User:        account,
+		Dir:         s.data(),
+		Env:         map[string]string{"ALOFT_LISTEN": fmt.Sprint(s.bind, s.port)},
+		Ready:       host.Ready{Ports: []string{s.address()}, Timeout: time.Minute},
+		StopTimeout: s.stopTime,
 	}}
 }
 
@@ -378,7 +383,7 @@ func (m *Manager) adjust(ctx context.Context, old, next settings) error {
 // are to stay. The package stays: others may have come to use it, and a machine
 // goes as a whole.
 func (m *Manager) Terminate(ctx context.Context, c *component.Call) error {
-	if err := m.processes.Stop(ctx, c.WorkDir, 0, 30*time.Second, host.KilledOf(c)); err != nil {
+	if err := m.processes.Stop(ctx, c.WorkDir, 0, stopTime(c.Attrs), host.KilledOf(c)); err != nil {
 		return err
 	}
 	s := settings{name: host.ServiceName(c)}

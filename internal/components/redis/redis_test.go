@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -121,6 +122,53 @@ func TestSuite(t *testing.T) {
 			}
 		},
 	})
+}
+
+// told is an environment that keeps what it is told of processes that had to be
+// killed.
+type told struct {
+	*componenttest.Env
+	killed []string
+}
+
+func (e *told) Killed(reason string) { e.killed = append(e.killed, reason) }
+
+func TestStopTimeoutIsWhatAServerHasForItsEnd(t *testing.T) {
+	if !componenttest.OwnRoot(t) {
+		return
+	}
+	m, end := daemon(t)
+	defer end()
+	port := componenttest.FreePort(t)
+	env := &told{Env: componenttest.NewEnv(t, m.Class())}
+	c := &component.Call{
+		System: "s", Path: "m:deaf", WorkDir: t.TempDir(), Env: env, Attrs: attrs("port", port, "stopTimeout", value.Integer(2)),
+		Machine: component.Machine{Folder: "/", Isolation: true, Address: "127.0.0.1", Hostname: "m", Name: "s/m"},
+	}
+	if err := errors.Join(m.Deploy(t.Context(), c), m.Start(t.Context(), c)); err != nil {
+		t.Fatal(err)
+	}
+	busy := make(chan struct{})
+	go func() { // a server that runs a script hears of nothing else
+		defer close(busy)
+		if c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			defer c.Close()
+			fmt.Fprint(c, "EVAL \"while true do end\" 0\r\n")
+			_, _ = c.Read(make([]byte, 1))
+		}
+	}()
+	for answers := true; answers; {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		answers = m.Ping(ctx, c) == nil
+		cancel()
+	}
+	if err := m.Terminate(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	<-busy
+	if len(env.killed) != 1 || !strings.Contains(env.killed[0], "on s/m did not end within 2s of its signal") || !strings.Contains(env.killed[0], "stopTimeout gives it longer") {
+		t.Errorf("told: %q", env.killed)
+	}
 }
 
 // What is kept has what was in it for the next one. One that would begin empty

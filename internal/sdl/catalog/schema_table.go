@@ -407,6 +407,7 @@ var table = map[string][]line{
 		{name: "password"},
 		{name: "settings"},
 		{name: "replicaOf"},
+		{name: "stopTimeout", standard: value.Integer(40)},
 		{name: "keepOnTerminate", standard: value.Bool(true)},
 	},
 	"MediaWiki": {
@@ -563,6 +564,7 @@ var table = map[string][]line{
 		{name: "maxMemory"},
 		{name: "appendOnly", standard: value.Bool(false)},
 		{name: "replicaOf"},
+		{name: "stopTimeout", standard: value.Integer(30)},
 		{name: "keepOnTerminate", standard: value.Bool(false)},
 	},
 	"ReferenceResolves": {
