@@ -38,7 +38,7 @@ func step(id string) event.Event {
 
 func next(t *testing.T, s *Subscription) Batch {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	b, err := s.Next(ctx)
 	if err != nil {

@@ -308,7 +308,7 @@ func TestAnotherCertificateLosesNoRequest(t *testing.T) {
 	}
 	componenttest.Freeze(t, pid)
 	c.Old, c.Attrs = good, shows(one)
-	soon, cancel := context.WithTimeout(t.Context(), time.Second)
+	soon, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	err = m.Reconfigure(soon, c)
 	cancel()
 	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
