@@ -72,7 +72,11 @@ type held struct {
 	further   bool             // it is no more when the part has ended it
 	// kept is what is applied of the component where that is not what the newest
 	// part wants, or not all of it; else nil.
-	kept   *text
+	kept *text
+	// before is what it is to come back with again if it does not take up by a
+	// restart what a reconfigure is to apply: also for a daemon that takes over
+	// meanwhile; else nil.
+	before *text
 	policy lifecycle.Policy // of the compound around it
 	state  inventory.State
 	reason string
@@ -159,9 +163,13 @@ func (c *held) row(system string, now time.Time) (*journalpb.Component, error) {
 			return nil, err
 		}
 	}
-	if c.kept != nil {
-		row.KeptDigest = c.kept.digest
-		if row.Kept, err = value.Encode(c.kept.attrs); err != nil {
+	kept := c.kept
+	if c.before != nil {
+		kept = c.before
+	}
+	if kept != nil {
+		row.KeptDigest = kept.digest
+		if row.Kept, err = value.Encode(kept.attrs); err != nil {
 			return nil, err
 		}
 	}

@@ -104,6 +104,7 @@ func (t *tenant) takesUp(ctx context.Context, c *held, s plan.Step) bool {
 	}
 	was, is, tries := c.standing(), c.asked(s), t.tries(c)
 	c.keeps(is)
+	c.before = &was
 	t.mu.Unlock()
 	c.op.Unlock()
 	<-t.agent.limit // others may begin meanwhile
@@ -118,15 +119,13 @@ func (t *tenant) takesUp(ctx context.Context, c *held, s plan.Step) bool {
 	t.agent.limit <- struct{}{}
 	c.op.Lock()
 	t.mu.Lock()
-	taken := c.state == inventory.Running && c.done == is.digest
-	if !taken {
+	defer t.mu.Unlock()
+	c.before = nil
+	if c.state != inventory.Running || c.done != is.digest {
 		c.keeps(was)
+		return false
 	}
-	t.mu.Unlock()
-	if !taken {
-		t.save(context.WithoutCancel(ctx), c.path)
-	}
-	return taken
+	return true
 }
 
 // tries returns how often a component and what it is in have lately begun to come

@@ -113,15 +113,23 @@ func TestUP4ReconfigureThatFailsDuringARestartLeavesWhatWas(t *testing.T) {
 		defer run(t, a)()
 		c, reconfigure := restartingThing(t, m, a, n)
 		reconfigure("two", "bad", 2)
+		journalled := func(when string) {
+			t.Helper()
+			if row, _, err := a.cfg.Journal.Components.Get(t.Context(), "sys", "m:p"); err != nil || row.KeptDigest != "1" {
+				t.Errorf("%s the journal has %v, %v", when, row, err)
+			}
+		}
+		for !slices.Contains(n.all(), "m:p start bad") {
+			time.Sleep(100 * time.Millisecond)
+		}
+		journalled("while it is tried") // what a daemon that takes over brings back
 		time.Sleep(time.Hour)
+		journalled("in the end")
 		if got := m.outcomes("two", 1); !slices.Equal(got, []string{"m:p/reconfigure failed"}) {
 			t.Errorf("%q", got)
 		}
 		if state, v := is(a.tenant("sys"), c); state != inventory.Running || v != value.String("good") {
 			t.Errorf("it is %s with %v; done: %q", state, v, n.all())
-		}
-		if row, _, err := a.cfg.Journal.Components.Get(t.Context(), "sys", "m:p"); err != nil || row.KeptDigest != "1" {
-			t.Errorf("journalled: %v, %v", row, err)
 		}
 	})
 }
