@@ -241,12 +241,9 @@ func (r *Runner) perform(life, ctx context.Context, s plan.Step, turn <-chan str
 	case <-turn:
 	case <-ctx.Done():
 	}
-	select {
-	case r.cfg.Limit <- struct{}{}:
-		defer func() { <-r.cfg.Limit }()
-		next()
-	case <-ctx.Done():
-		next()
+	begins := r.enter(ctx)
+	next()
+	if !begins {
 		switch {
 		case !errors.Is(context.Cause(ctx), ErrInterrupted): // the runner ends; the next one goes on with it
 		case r.cfg.Begun[s.ID]:
@@ -258,6 +255,7 @@ func (r *Runner) perform(life, ctx context.Context, s plan.Step, turn <-chan str
 		}
 		return
 	}
+	defer func() { <-r.cfg.Limit }()
 	if err := r.cfg.Journal.Begin(s); err != nil {
 		r.fail(fmt.Errorf("journal the intent of %s: %w", s.ID.Short(), err))
 		return
@@ -269,15 +267,27 @@ func (r *Runner) perform(life, ctx context.Context, s plan.Step, turn <-chan str
 	r.end(s, res)
 }
 
+// enter waits until there is room for one more at work, and reports whether that
+// is taken: not once ctx has ended, though there may be room by then.
+func (r *Runner) enter(ctx context.Context) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	select {
+	case r.cfg.Limit <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // undo ends a step that an earlier run began. If life ends, that is to be done
 // once more.
 func (r *Runner) undo(life context.Context, s plan.Step) {
-	select {
-	case r.cfg.Limit <- struct{}{}:
-		defer func() { <-r.cfg.Limit }()
-	case <-life.Done():
+	if !r.enter(life) {
 		return
 	}
+	defer func() { <-r.cfg.Limit }()
 	res := r.cfg.Undo(life, s)
 	if life.Err() != nil {
 		return

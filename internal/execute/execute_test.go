@@ -3,6 +3,7 @@ package execute
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -159,6 +160,29 @@ func TestStepThatBecomesReadyWhileInterruptedIsSkipped(t *testing.T) {
 			}
 			if got := j.results["c/deploy"].Outcome; got != plan.Skipped {
 				t.Errorf("c is %q, want it skipped", got)
+			}
+		})
+	}
+}
+
+func TestStepThatWaitsForRoomIsNotBegunByAnInterruption(t *testing.T) {
+	for range 20 { // room and the interruption are there together
+		synctest.Test(t, func(t *testing.T) {
+			j := &memory{}
+			steps := make([]plan.Step, 8)
+			for i := range steps {
+				steps[i] = plan.Step{ID: plan.StepID(fmt.Sprintf("c%d/deploy", i))}
+			}
+			r := New(Config{Steps: steps, Journal: j, Limit: make(chan struct{}, 1), Settled: func(plan.Step, Result) {}, Do: func(ctx context.Context, _ plan.Step) Result {
+				<-ctx.Done()
+				return Result{Outcome: plan.Failed}
+			}})
+			time.AfterFunc(time.Second, func() { r.Interrupt("down --now") })
+			if err := r.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if len(j.begun) != 1 {
+				t.Errorf("begun: %v", j.begun)
 			}
 		})
 	}
