@@ -7,7 +7,8 @@
 //
 // That a manager is dead is guessed, by beats: rows that each writes while it
 // is not alone. One is dead for another when that one has written three in a
-// row and read none of the first's between them. No clock is compared, and
+// row and read none of the first's between them, nor that it has become the
+// owner of anything. No clock is compared, and
 // without a quorum nobody writes, so nobody is dead. A wrong guess costs a
 // change of owner, never a wrong effect. Shards of the dead go to the living
 // one that ranks first for the shard; a manager that ends in good order gives
@@ -127,6 +128,7 @@ func (c *Claim) Commit(ctx context.Context, t store.Txn) (int64, error) {
 	revision, err := c.keeper.cfg.Store.Commit(ctx, t)
 	if conflict, ok := errors.AsType[*store.ConflictError](err); ok && conflict.Key == key {
 		c.keeper.drop(c)
+		_, _ = c.keeper.read(ctx, c.shard) // so that whose it is is known; if not now, by the watch
 		return 0, fmt.Errorf("%s: %w", c.shard, ErrLost)
 	}
 	return revision, err
@@ -214,8 +216,7 @@ func (k *Keeper) note(e event) {
 	}
 }
 
-// drop ends a claim whose row was found changed. What the row is now comes by
-// the watch; until then, trying to acquire it again fails.
+// drop ends a claim whose row was found changed.
 func (k *Keeper) drop(c *Claim) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -270,13 +271,7 @@ func (k *Keeper) Renew(ctx context.Context, shard string) (*Claim, error) {
 // acquire reads the row as it is now and takes it. The shard is marked as being
 // taken.
 func (k *Keeper) acquire(ctx context.Context, shard string) (*Claim, error) {
-	var now row
-	e, err := k.cfg.Store.Get(ctx, ownerKey(shard))
-	if err == nil {
-		now, err = rowOf(e)
-	} else if errors.Is(err, store.ErrNotFound) {
-		err = nil
-	}
+	now, err := k.read(ctx, shard)
 	if err == nil && now.manager != "" && now.manager != k.cfg.Manager && k.Alive(now.manager) {
 		err = &OwnedError{Shard: shard, Manager: now.manager}
 	}
@@ -285,6 +280,23 @@ func (k *Keeper) acquire(ctx context.Context, shard string) (*Claim, error) {
 		return nil, err
 	}
 	return k.take(ctx, shard, now)
+}
+
+// read takes in what the row of a shard is now, and returns it; zero if there is
+// none.
+func (k *Keeper) read(ctx context.Context, shard string) (row, error) {
+	e, err := k.cfg.Store.Get(ctx, ownerKey(shard))
+	if errors.Is(err, store.ErrNotFound) {
+		return row{}, nil
+	}
+	if err != nil {
+		return row{}, err
+	}
+	now, err := rowOf(e)
+	if err == nil {
+		k.step(changed{shard, now})
+	}
+	return now, err
 }
 
 // take raises the term of a shard whose row is as given. The shard is marked as

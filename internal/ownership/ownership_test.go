@@ -193,8 +193,11 @@ func (all *managers) writers(shard string) (ids []string) {
 				continue
 			}
 			// Past the gates: what counts is what the store would take.
-			bare := &Claim{keeper: &Keeper{cfg: Config{Store: all.kv}, claims: map[string]*Claim{}, state: newState(id)}, shard: c.shard, revision: c.revision, lost: make(chan struct{})}
-			if _, err := bare.Commit(context.Background(), store.Txn{Put: []store.Put{{Key: "work/" + shard, Value: fmt.Append(nil, c.Term())}}}); err == nil {
+			_, err := all.kv.Commit(context.Background(), store.Txn{
+				If:  []store.Condition{{Key: ownerKey(c.shard), Revision: c.revision}},
+				Put: []store.Put{{Key: "work/" + shard, Value: fmt.Append(nil, c.Term())}},
+			})
+			if err == nil {
 				ids = append(ids, id)
 			}
 		}
@@ -277,6 +280,67 @@ func TestAStoppedManagerThatGoesOnCannotWriteAndStepsDown(t *testing.T) { // RT-
 		}
 		if _, err := m.keeper.Acquire(context.Background(), System("web")); err == nil {
 			t.Error("the former owner took the shard back from a living manager")
+		}
+	})
+}
+
+// A manager that comes back owns what it begins, though the others hold it for
+// dead and its beats are late.
+func TestAManagerThatBecomesAnOwnerIsNotDead(t *testing.T) { // RT-06
+	synctest.Test(t, func(t *testing.T) {
+		all := newManagers(t, 3)
+		defer all.close()
+		time.Sleep(2 * time.Second)
+		all.crash("m1")
+		time.Sleep(takeOver)
+		for _, m := range all.each {
+			if m.keeper.Alive("m1") {
+				t.Errorf("%s does not know that m1 is dead", m.id)
+			}
+		}
+		m := all.start("m1")
+		c := all.acquire("m1", System("web")) // before its first beat is taken
+		for range 20 {
+			time.Sleep(interval / 20)
+			if _, err := c.Commit(context.Background(), store.Txn{Put: []store.Put{{Key: "k"}}}); err != nil {
+				t.Fatalf("what m1 has begun was taken from it: %v", err)
+			}
+		}
+		if o := all.each["m2"].keeper.Owner(System("web")); o != m.id {
+			t.Errorf("m2 takes %q for the owner", o)
+		}
+	})
+}
+
+// The one that is refused a write, since it was stopped, knows whom to ask.
+func TestAFormerOwnerKnowsTheNewOneOnceItsWriteIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kv := store.NewMemory()
+		defer kv.Close()
+		deaf := func(id string) *Keeper { // no watch runs
+			k, err := New(t.Context(), Config{Store: kv, Manager: id, Managers: func() []string { return []string{"m1"} }, Log: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return k
+		}
+		k := deaf("m1")
+		c, err := k.Acquire(t.Context(), System("web"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := deaf("m1")
+		if _, err := other.Acquire(t.Context(), System("web")); err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Give(t.Context(), System("web"), "m2"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Commit(t.Context(), store.Txn{Put: []store.Put{{Key: "k"}}}); !errors.Is(err, ErrLost) {
+			t.Errorf("%v, want ErrLost", err)
+		}
+		if o := k.Owner(System("web")); o != "m2" {
+			t.Errorf("takes %q for the owner", o)
 		}
 	})
 }

@@ -25,7 +25,7 @@ type state struct {
 	round    int64            // beats of its own that it succeeded in and has seen come back
 	confirm  int64            // revision of a beat that succeeded and has not come back
 	came     int64            // revision of its newest beat that came back
-	heard    map[string]int64 // by manager: the round in which it was heard, or came to be known
+	heard    map[string]int64 // by manager: the round in which it beat, became an owner, or came to be known
 	rows     map[string]row   // by shard
 	held     map[string]int64 // by shard: the revision of the row under which it is held here
 	taking   map[string]bool  // shards that are being acquired
@@ -135,6 +135,11 @@ func (s *state) change(shard string, r row) (lost []string) {
 		return nil
 	}
 	s.rows[shard] = r
+	// Who has become an owner is heard: the beats come by a watch of their own,
+	// and of a manager that has just come back the first may be on its way still.
+	if _, known := s.heard[r.manager]; known {
+		s.heard[r.manager] = s.round
+	}
 	return s.lose(shard)
 }
 
