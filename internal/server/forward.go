@@ -103,6 +103,13 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, row route, syst
 	}
 }
 
+// elsewhere reports whether another manager owns the system of a request that
+// was to be answered here. One that came through another manager goes back: that
+// one looks for the owner.
+func (s *Server) elsewhere(r *http.Request, system string) bool {
+	return system != "" && linkOf(r.Context()).way != byTunnel && s.cfg.Owners.Owner(r.Context(), system) != ""
+}
+
 // seeking is a RoundTripper that sends a request to whoever owns a system.
 type seeking struct {
 	s      *Server

@@ -72,6 +72,11 @@ func (m *managers) tunnelAt(t *testing.T, id string, s *Server, l net.Listener) 
 // forwarding is a manager at a socket that owns nothing.
 func forwarding(t *testing.T, m *managers, own Service) *client.Client {
 	t.Helper()
+	return forwardingWith(t, Config{Service: own, Log: discard(), Rows: store.NewMemory(), Owners: m})
+}
+
+func forwardingWith(t *testing.T, cfg Config) *client.Client {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := Listen(path)
 	if err != nil {
@@ -79,7 +84,7 @@ func forwarding(t *testing.T, m *managers, own Service) *client.Client {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	s := New(Config{Service: own, Log: discard(), Rows: store.NewMemory(), Owners: m})
+	s := New(cfg)
 	go func() { served <- s.ServeSocket(ctx, l) }()
 	c := client.New(path)
 	t.Cleanup(func() {
@@ -124,6 +129,34 @@ func TestTheOwnerAnswersAndKnowsTheCaller(t *testing.T) {
 	status, err := c.Exec(t.Context(), "shop/web", api.ExecRequest{Command: []string{"cat"}}, api.ExecStreams{Stdin: strings.NewReader("hello"), Stdout: &out, Stderr: io.Discard})
 	if status != 3 || err != nil || out.String() != "hello" {
 		t.Errorf("exec: %d, %v, %q", status, err, out.String())
+	}
+}
+
+// loses is a service whose system goes to another manager while it is asked.
+type loses struct {
+	stub
+	m *managers
+}
+
+func (l *loses) Apply(context.Context, string, string) (*api.Deployment, error) {
+	l.m.mu.Lock()
+	defer l.m.mu.Unlock()
+	l.m.owner = "b"
+	return nil, &api.Error{Kind: api.KindUnavailable, Message: "the owner of system shop changes just now"}
+}
+
+func TestWhatALostSystemCannotAnswerItsNewOwnerDoes(t *testing.T) {
+	owner := &asked{}
+	m := &managers{at: map[string]net.Addr{}}
+	m.tunnel(t, "b", New(Config{Service: owner, Log: discard(), Rows: store.NewMemory()}))
+	var told []Change
+	c := forwardingWith(t, Config{Service: &loses{m: m}, Log: discard(), Rows: store.NewMemory(), Owners: m, Audit: func(_ context.Context, c Change) { told = append(told, c) }})
+	d, err := c.Apply(t.Context(), "shop", "p")
+	if err != nil || d.Revision != 1 || owner.caller.Role != api.RoleOperator {
+		t.Errorf("%+v, %v, asked by %+v", d, err, owner.caller)
+	}
+	if len(told) != 0 {
+		t.Errorf("who has not done it notes %+v", told)
 	}
 }
 

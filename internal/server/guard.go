@@ -117,44 +117,66 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, row route, f htt
 	} else {
 		r.Body = &slow{ReadCloser: http.MaxBytesReader(w, r.Body, row.body), out: http.NewResponseController(w)}
 	}
+	system := ""
 	if s.cfg.Owners != nil && row.system != nil {
-		if system := row.system(r, body); system != "" {
+		system = row.system(r, body)
+	}
+	for left := answeredHere; ; left-- {
+		if system != "" {
 			if done, err := s.forward(w, r, row, system, body); done || err != nil {
 				return err
 			}
 		}
-	}
-	if row.change && !row.here {
-		if err := s.cfg.writable(r.Context()); err != nil {
-			s.audit(r, row, caller, "", err)
+		if row.change && !row.here {
+			if err := s.cfg.writable(r.Context()); err != nil {
+				s.audit(r, row, caller, "", err)
+				return err
+			}
+		}
+		if row.stream {
+			s.stream(w, r, row, f)
+			return nil
+		}
+		rec, err := s.record(r, row, body, f)
+		if err == nil && left > 1 && rec.status == http.StatusServiceUnavailable && s.elsewhere(r, system) {
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			continue // nothing was done, and another can do it
+		}
+		if row.change {
+			s.audit(r, row, caller, rec.plan(), errors.Join(err, rec.failure()))
+		}
+		if err != nil {
 			return err
 		}
-	}
-	if row.stream {
-		if row.audited { // before it: who looks on must not have to wait for its end
-			s.audit(r, row, caller, "", nil)
-		}
-		f(w, r)
-		if row.change {
-			s.audit(r, row, caller, "", nil)
-		}
+		rec.sendTo(w)
 		return nil
 	}
+}
+
+// answeredHere is how often a request is tried here whose system goes to
+// another manager, and comes back, meanwhile.
+const answeredHere = 3
+
+// stream has f answer at once what it writes.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, row route, f http.HandlerFunc) {
+	if row.audited { // before it: who looks on must not have to wait for its end
+		s.audit(r, row, api.CallerOf(r.Context()), "", nil)
+	}
+	f(w, r)
+	if row.change {
+		s.audit(r, row, api.CallerOf(r.Context()), "", nil)
+	}
+}
+
+// record has f answer, and returns the answer, which nobody has got yet.
+func (s *Server) record(r *http.Request, row route, body []byte, f http.HandlerFunc) (*recorder, error) {
 	rec := &recorder{header: http.Header{}}
-	var err error
-	switch {
-	case row.change:
-		err = s.change(rec, r, body, f)
-		s.audit(r, row, caller, rec.plan(), errors.Join(err, rec.failure()))
-	default:
-		f(rec, r)
-		rec.tag(r)
+	if row.change {
+		return rec, s.change(rec, r, body, f)
 	}
-	if err != nil {
-		return err
-	}
-	rec.sendTo(w)
-	return nil
+	f(rec, r)
+	rec.tag(r)
+	return rec, nil
 }
 
 // readBody reads all of a body of at most limit bytes, in the time it may take.
