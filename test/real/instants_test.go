@@ -48,6 +48,11 @@ func TestRT06OwnerKilledOrStoppedAtSeededInstants(t *testing.T) {
 		if err := up.Start(); err != nil {
 			t.Fatal(err)
 		}
+		defer func() {
+			if t.Failed() {
+				t.Logf("seed %d: up said\n%s", seed, said.String())
+			}
+		}()
 		eventually(t, 20*time.Second, phase.name, func() bool { return phase.reached(witness.deployment(system)) })
 		moment := time.Duration(r.Int64N(int64(phase.within)))
 		time.Sleep(moment)                         // the seeded instant
@@ -66,7 +71,7 @@ func TestRT06OwnerKilledOrStoppedAtSeededInstants(t *testing.T) {
 		err := up.Wait()
 		t.Logf("seed %d: %s was %s %s, %s in: %s; up went on for %s", seed, name, sig, phase.name, moment.Round(time.Millisecond), state, time.Since(begun).Round(10*time.Millisecond))
 		if err != nil {
-			t.Errorf("seed %d: up: %v\n%s", seed, err, said.String())
+			t.Errorf("seed %d: up: %v", seed, err)
 		}
 		victim, alive := taker, witness
 		if name == "c" {
