@@ -168,8 +168,15 @@ func (n *node) readOnly(is bool) {
 		within(n.t, n.pid, "umount -l "+n.dir)
 		return
 	}
-	within(n.t, n.pid, "mount --bind "+n.dir+" "+n.dir)
-	within(n.t, n.pid, "mount -o remount,bind,ro "+n.dir)
+	eventually(n.t, 10*time.Second, n.dir+" is read-only", func() bool {
+		within(n.t, n.pid, "mount --bind "+n.dir+" "+n.dir)
+		if tryWithin(n.pid, "mount -o remount,bind,ro "+n.dir) == nil {
+			return true
+		}
+		// The daemon has opened a file for writing by the new mount.
+		within(n.t, n.pid, "umount -l "+n.dir)
+		return false
+	})
 }
 
 // aChange is a request that changes something, and little.

@@ -86,10 +86,18 @@ func inside(pid int) []string {
 
 func within(t *testing.T, pid int, words string) {
 	t.Helper()
-	argv := append(inside(pid), strings.Fields(words)...)
-	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", words, err, out)
+	if err := tryWithin(pid, words); err != nil {
+		t.Fatal(err)
 	}
+}
+
+func tryWithin(pid int, words string) error {
+	argv := append(inside(pid), strings.Fields(words)...)
+	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w\n%s", words, err, out)
+	}
+	return nil
 }
 
 func (l *lan) ip(words string) { l.t.Helper(); within(l.t, l.pid, "ip "+words) }
