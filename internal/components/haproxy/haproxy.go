@@ -228,25 +228,41 @@ func (m *Manager) converge(ctx context.Context, c *component.Call, b balancer) e
 
 // reload has HAProxy read its configuration, and returns when another worker
 // than the one before takes connections. That one ends what it has begun.
+//
+// A signal that comes while HAProxy begins anew after the one before is lost now
+// and then (2.6: two in a hundred): it is told again. Once too often is no harm.
 func (m *Manager) reload(ctx context.Context, c *component.Call, b balancer, before int) error {
-	if err := m.processes.Signal(c.WorkDir, syscall.SIGUSR2); err != nil {
-		return err
-	}
 	wait, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	for {
-		now, err := admin(b.socket()).about(wait)
-		if err == nil && now.pid != before && now.digest == b.digest() {
-			return b.answers(ctx)
+	for again := time.Second; ; again *= 2 {
+		if err := m.processes.Signal(c.WorkDir, syscall.SIGUSR2); err != nil {
+			return err
 		}
-		if host.Sleep(wait, 20*time.Millisecond) != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
+		took, err := b.taken(wait, before, again)
+		switch {
+		case took:
+			return b.answers(ctx)
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
 			return &component.Failure{
 				Err:    errors.New("haproxy did not take over its new configuration"),
 				Output: host.Tail(c.WorkDir),
 			}
+		}
+	}
+}
+
+// taken reports whether another worker than the one before runs with b after a
+// time at most. An error says that ctx has ended.
+func (b balancer) taken(ctx context.Context, before int, limit time.Duration) (bool, error) {
+	for end := time.Now().Add(limit); ; {
+		now, err := admin(b.socket()).about(ctx)
+		if err == nil && now.pid != before && now.digest == b.digest() {
+			return true, nil
+		}
+		if err := host.Sleep(ctx, 20*time.Millisecond); err != nil || time.Now().After(end) {
+			return false, err
 		}
 	}
 }
