@@ -139,7 +139,7 @@ func (m *Manager) Start(ctx context.Context, c *component.Call) error {
 	if _, err := m.processes.Start(ctx, c.WorkDir, b.spec(), host.Report(c)); err != nil {
 		return err
 	}
-	return b.answers(ctx)
+	return errors.Join(m.attentive(ctx, c), b.answers(ctx))
 }
 
 // answers waits until it takes connections.
@@ -229,8 +229,8 @@ func (m *Manager) converge(ctx context.Context, c *component.Call, b balancer) e
 // reload has HAProxy read its configuration, and returns when another worker
 // than the one before takes connections. That one ends what it has begun.
 //
-// A signal that comes while HAProxy begins anew after the one before is lost now
-// and then (2.6: two in a hundred): it is told again. Once too often is no harm.
+// Of a reload that was cut off HAProxy may still be beginning anew, and loses
+// the signal: it is told again. Once too often is no harm.
 func (m *Manager) reload(ctx context.Context, c *component.Call, b balancer, before int) error {
 	wait, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -241,7 +241,7 @@ func (m *Manager) reload(ctx context.Context, c *component.Call, b balancer, bef
 		took, err := b.taken(wait, before, again)
 		switch {
 		case took:
-			return b.answers(ctx)
+			return errors.Join(m.attentive(ctx, c), b.answers(ctx))
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
@@ -263,6 +263,22 @@ func (b balancer) taken(ctx context.Context, before int, limit time.Duration) (b
 		}
 		if err := host.Sleep(ctx, 20*time.Millisecond); err != nil || time.Now().After(end) {
 			return false, err
+		}
+	}
+}
+
+// attentive waits until HAProxy hears signals: its worker serves a moment before
+// that, and what comes in between, be it to reload or to end, is lost.
+func (m *Manager) attentive(ctx context.Context, c *component.Call) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	for {
+		pid := m.processes.Pid(c.WorkDir)
+		if pid == 0 || host.Catches(pid, syscall.SIGUSR2) {
+			return nil // if it has ended, that is noticed elsewhere
+		}
+		if err := host.Sleep(ctx, time.Millisecond); err != nil {
+			return fmt.Errorf("haproxy is busy beginning: %w", err)
 		}
 	}
 }

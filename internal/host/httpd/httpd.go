@@ -86,28 +86,13 @@ func (s Server) reload() error {
 	if err != nil || !bytes.Contains(line, []byte("\x00"+s.Config()+"\x00")) {
 		return nil
 	}
-	if !catches(pid, syscall.SIGUSR1) {
+	if !host.Catches(pid, syscall.SIGUSR1) {
 		return nil
 	}
 	if err := unix.PidfdSendSignal(fd, syscall.SIGUSR1, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return err
 	}
 	return nil
-}
-
-// catches reports whether a process does something of its own at a signal.
-func catches(pid int, sig syscall.Signal) bool {
-	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
-	if err != nil {
-		return false
-	}
-	for line := range strings.Lines(string(b)) {
-		if mask, ok := strings.CutPrefix(line, "SigCgt:"); ok {
-			set, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
-			return err == nil && set&(1<<(sig-1)) != 0
-		}
-	}
-	return false
 }
 
 // App is something that is placed in a server.
