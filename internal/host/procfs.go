@@ -16,11 +16,13 @@ type procStat struct {
 	state   byte
 	parent  int
 	session int
+	threads int    // that have not ended
 	start   uint64 // clock ticks after boot: with the boot id, it makes a pid unique
 }
 
-// dead reports whether the process has ended, reaped or not.
-func (s procStat) dead() bool { return s.state == 'Z' || s.state == 'X' }
+// dead reports whether the process has ended, reaped or not. The state is that of
+// its first thread: what the others have open, as a port, is open while they last.
+func (s procStat) dead() bool { return (s.state == 'Z' || s.state == 'X') && s.threads <= 1 }
 
 func readStat(pid int) (procStat, error) {
 	b, err := os.ReadFile(procPath(pid, "stat"))
@@ -44,11 +46,12 @@ func parseStat(b []byte) (procStat, error) {
 	pid, err1 := strconv.Atoi(strings.TrimSpace(string(b[:open])))
 	parent, err2 := strconv.Atoi(fields[1])
 	session, err3 := strconv.Atoi(fields[3])
-	start, err4 := strconv.ParseUint(fields[19], 10, 64)
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	threads, err4 := strconv.Atoi(fields[17])
+	start, err5 := strconv.ParseUint(fields[19], 10, 64)
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return procStat{}, fmt.Errorf("malformed stat line: %w", err)
 	}
-	return procStat{pid: pid, state: fields[0][0], parent: parent, session: session, start: start}, nil
+	return procStat{pid: pid, state: fields[0][0], parent: parent, session: session, threads: threads, start: start}, nil
 }
 
 func procPath(pid int, name string) string {
