@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -345,21 +344,6 @@ func (p *Processes) unwatch(folder string) {
 // to OutputFile.
 func Tail(folder string) []string {
 	return tail(filepath.Join(folder, OutputFile), 0)
-}
-
-// Catches reports whether a process does something of its own at a signal.
-func Catches(pid int, sig syscall.Signal) bool {
-	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
-	if err != nil {
-		return false
-	}
-	for line := range strings.Lines(string(b)) {
-		if mask, ok := strings.CutPrefix(line, "SigCgt:"); ok {
-			set, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
-			return err == nil && set&(1<<(sig-1)) != 0
-		}
-	}
-	return false
 }
 
 // ParseSignal reads the name of a signal, with or without SIG.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // procStat is what the package needs of /proc/PID/stat.
@@ -56,6 +57,21 @@ func parseStat(b []byte) (procStat, error) {
 
 func procPath(pid int, name string) string {
 	return filepath.Join("/proc", strconv.Itoa(pid), name)
+}
+
+// Catches reports whether a process does something of its own at a signal.
+func Catches(pid int, sig syscall.Signal) bool {
+	b, err := os.ReadFile(procPath(pid, "status"))
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(b)) {
+		if mask, ok := strings.CutPrefix(line, "SigCgt:"); ok {
+			set, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+			return err == nil && set&(1<<(sig-1)) != 0
+		}
+	}
+	return false
 }
 
 // allPids lists the processes of this PID namespace.
