@@ -8,11 +8,10 @@
 // That a manager is dead is guessed, by beats: rows that each writes while it
 // is not alone. One is dead for another when that one has written three in a
 // row and read none of the first's between them, nor that it has become the
-// owner of anything. No clock is compared, and
-// without a quorum nobody writes, so nobody is dead. A wrong guess costs a
-// change of owner, never a wrong effect. Shards of the dead go to the living
-// one that ranks first for the shard; a manager that ends in good order gives
-// its own away.
+// owner of anything. No clock is compared, and without a quorum nobody writes,
+// so nobody is dead. A wrong guess costs a change of owner, never a wrong effect.
+// Shards of the dead go to the living one that ranks first for the shard; a
+// manager that ends in good order gives its own away.
 //
 // The package does not know what its shards are for, and asks no machine
 // anything. Run owns its goroutines.

@@ -140,7 +140,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, row route, f htt
 		rec, err := s.record(r, row, body, f)
 		if err == nil && left > 1 && rec.status == http.StatusServiceUnavailable && s.elsewhere(r, system) {
 			r.Body = io.NopCloser(bytes.NewReader(body))
-			continue // nothing was done, and another can do it
+			continue // refused, and its new owner knows what there is
 		}
 		if row.change {
 			s.audit(r, row, caller, rec.plan(), errors.Join(err, rec.failure()))
