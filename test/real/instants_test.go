@@ -1,7 +1,6 @@
 package real
 
 import (
-	"bytes"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -34,6 +33,12 @@ var phases = []struct {
 func TestRT06OwnerKilledOrStoppedAtSeededInstants(t *testing.T) {
 	all := three(t, 91)
 	host, taker, witness := all[0], all[1], all[2]
+	said := &spoken{} // by the newest up
+	defer func() {
+		if t.Failed() {
+			t.Logf("up said\n%s", said)
+		}
+	}()
 	for seed := range *instants {
 		r, phase := rand.New(rand.NewPCG(uint64(seed), 6)), phases[seed%len(phases)]
 		sig := syscall.SIGKILL
@@ -42,17 +47,12 @@ func TestRT06OwnerKilledOrStoppedAtSeededInstants(t *testing.T) {
 		}
 		system := fmt.Sprint("s", seed)
 		up := taker.command("up", taker.write(system, starters(2)), "-y")
-		var said bytes.Buffer
-		up.Stdout, up.Stderr = &said, &said
+		said = &spoken{}
+		up.Stdout, up.Stderr = said, said
 		pids := map[string]int{"b": taker.pid(), "c": witness.pid()}
 		if err := up.Start(); err != nil {
 			t.Fatal(err)
 		}
-		defer func() {
-			if t.Failed() {
-				t.Logf("seed %d: up said\n%s", seed, said.String())
-			}
-		}()
 		eventually(t, 20*time.Second, phase.name, func() bool { return phase.reached(witness.deployment(system)) })
 		moment := time.Duration(r.Int64N(int64(phase.within)))
 		time.Sleep(moment)                         // the seeded instant
